@@ -1,0 +1,35 @@
+# `make run` and `make test` set up .venv from the lock by themselves.
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export DO_NOT_TRACK := 1
+
+.PHONY: run test lint lock clean
+
+run: .venv/ready  ## the main job: the whole pipeline through the Prefect flow
+	python -m flows.pipeline
+
+test: .venv/ready lint  ## format, lint, types and the test suite
+	python -m pytest -n 2 --dist worksteal
+
+lint: .venv/ready
+	ruff format --check .
+	ruff check .
+	mypy
+
+lock:  ## write requirements.lock anew, from the ranges in pyproject.toml
+	uv pip compile --universal --python-version 3.11 --all-extras --no-annotate --no-header \
+	  --no-emit-index-url --no-emit-find-links --no-emit-package bss --upgrade pyproject.toml -o requirements.lock
+
+# uv installs in seconds what pip installs in minutes; where uv cannot reach an index that pip can, pip does it.
+.venv/ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(sys.version_info < (3, 11) and f"bss needs Python 3.11 or newer, and $(PYTHON) is {v}; try: make PYTHON=python3.12 ...")'
+	@echo "setting up .venv (once; a few gigabytes with torch) ..."
+	@$(PYTHON) -m venv --clear .venv
+	@{ $(BIN)/python -m pip --disable-pip-version-check install -q $$(grep -o "^uv==[^ ]*" requirements.lock) && $(BIN)/uv pip sync -q --python $(BIN)/python requirements.lock; } \
+	  || $(BIN)/python -m pip --disable-pip-version-check install -q -r requirements.lock
+	@$(BIN)/python -m pip --disable-pip-version-check install -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+clean:  ## every artifact and the environment; the cache of results stays
+	rm -rf .venv data/packed data/scores data/curricula models reports

@@ -1,0 +1,54 @@
+"""What a stage prints: noise, progress, and the lines that tell why it failed."""
+
+import re
+from dataclasses import dataclass
+from typing import Self
+
+_NOISE = re.compile(
+    r"\s*$|To track the changes with git|\s*git add |To enable auto staging|\s*dvc config core\.autostage"
+    r"|Use `dvc push`|Updating lock file|Generating lock file"
+)
+_FAILED = re.compile(r"ERROR: failed to reproduce .*, (?P<exit>exited with -?\d+)$")
+_PROGRESS = re.compile(r"progress (?P<done>\d+)/(?P<total>[1-9]\d*)(?P<figures>( [^\s=]+=\S+)*)\s*$")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A line `progress 3/12 loss=0.53`: steps done, steps in all, and figures to show beside them."""
+
+    done: int
+    total: int
+    figures: str
+
+    @classmethod
+    def parse(cls, line: str) -> Self | None:
+        """The progress that a line reports, if it is such a line."""
+        if (found := _PROGRESS.match(line)) is None:
+            return None
+        return cls(int(found["done"]), int(found["total"]), found["figures"].strip())
+
+    @property
+    def percent(self) -> float:
+        """Share done, in [0, 100]."""
+        return min(100.0, 100.0 * self.done / self.total)
+
+
+def reason(line: str) -> str | None:
+    """What a line tells about a failure; DVC's own repeat the command and boil down to its exit."""
+    if line.startswith(("Running stage '", "> ")):
+        return None
+    return found["exit"] if (found := _FAILED.match(line)) else line
+
+
+def is_noise(line: str) -> bool:
+    """Whether a line is one of DVC's standing hints, or empty."""
+    return _NOISE.match(line) is not None
+
+
+def shortcut(line: str) -> str | None:
+    """How DVC spared itself a run, if the line says so: `Restored` from the run-cache, or `Unchanged`."""
+    if not line.startswith("Stage '"):
+        return None
+    if "is cached - skipping run" in line:
+        return "Restored"
+    return "Unchanged" if line.rstrip().endswith("didn't change, skipping") else None

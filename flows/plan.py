@@ -1,0 +1,77 @@
+"""What DVC would run: the stages of the graph, in order, each up to date or not."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+    from dvc.stage import Stage
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A stage of the graph, the stages whose outputs it reads, and whether it has to run."""
+
+    name: str
+    upstream: tuple[str, ...]
+    stale: bool
+
+
+def plan(targets: Sequence[str] = ()) -> list[Planned]:
+    """The stages of the current workspace, each after those it depends on.
+
+    A target is a stage (`train@joint-random-0`) or all cells of a matrix (`train`); what it needs upstream
+    comes along. No target means the whole graph. A stage is stale if DVC says so, or if an upstream is.
+
+    Raises:
+        ValueError: no such stage, or dvc.yaml is wrong.
+        Busy: another DVC process holds the workspace.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.lock import LockError
+    from dvc.repo import Repo
+
+    from flows.workspace import Busy
+
+    try:
+        with Repo() as repo, repo.lock:
+            return _planned(repo, targets)
+    except LockError as error:
+        raise Busy(str(error)) from error
+    except DvcException as error:
+        raise ValueError(str(error)) from error
+
+
+def _planned(repo: "Repo", targets: Sequence[str]) -> list[Planned]:
+    graph = repo.index.graph
+    for target in targets:
+        _check_known(target, {stage.addressing for stage in graph})
+    found: dict[str, Planned] = {}
+    for stage in sorted(graph, key=lambda stage: stage.addressing):
+        if not targets or _is_named(stage, targets):
+            _add(stage, graph, found)
+    return list(found.values())
+
+
+def _add(stage: "Stage", graph: Any, found: dict[str, Planned]) -> None:
+    """Add a stage after what it depends on; an edge of DVC's graph points from a stage to its dependency."""
+    upstream = [other for other in graph.successors(stage) if other.cmd is not None]
+    for other in upstream:
+        _add(other, graph, found)
+    if stage.cmd is not None and stage.addressing not in found:
+        names = tuple(other.addressing for other in upstream)
+        stale = any(found[name].stale for name in names) or bool(stage.status())
+        found[stage.addressing] = Planned(stage.addressing, names, stale)
+
+
+def _is_named(stage: "Stage", targets: Iterable[str]) -> bool:
+    return not {stage.addressing, stage.addressing.partition("@")[0]}.isdisjoint(targets)
+
+
+def _check_known(target: str, names: set[str]) -> None:
+    from bss.registry import UnknownName
+
+    groups = {name.partition("@")[0] for name in names}
+    if target not in names | groups:
+        raise UnknownName("stage", target, groups if "@" not in target else names)

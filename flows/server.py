@@ -1,0 +1,117 @@
+"""A Prefect server for the length of one run, where the user has none.
+
+Prefect starts one by itself, but only after loading the whole server into this process (3 s), waits for it
+idly (6 s), and has it die of the same Ctrl-C as the flow, which then cannot report its end.
+"""
+
+import atexit
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from dataclasses import dataclass
+from typing import IO, Self
+
+START_SECONDS = 120.0
+SETTINGS = {
+    "PREFECT__SERVER_EPHEMERAL": "1",
+    "PREFECT__SERVER_FINAL": "1",
+    "PREFECT_UI_ENABLED": "0",
+    # Task runs are written many at a time: one by one, the last of a short run are lost when the server ends.
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
+}
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server process, the address of its API, and what it prints."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+    log: IO[str]
+
+    @classmethod
+    def start(cls) -> Self:
+        """Start a server on a free port; its database lies in PREFECT_HOME."""
+        log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - open as long as the server writes
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
+            return cls(_spawn(listener.fileno(), log.fileno()), url, log)
+
+    def wait(self) -> None:
+        """Return when the server answers.
+
+        Raises:
+            RuntimeError: it did not come up; the message has its last words.
+        """
+        import httpx
+
+        try:
+            httpx.get(f"{self.url}/health", timeout=START_SECONDS).raise_for_status()
+        except httpx.HTTPError as error:
+            self.log.seek(0)
+            raise RuntimeError(
+                f"the Prefect server did not start: {error}\n{self.log.read()[-2000:]}"
+            ) from error
+
+    def stop(self) -> None:
+        """End the server, by force after some seconds."""
+        self.process.terminate()
+        try:
+            self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def start_if_needed() -> Server | None:
+    """A server that Prefect uses from now on and that ends with this process.
+
+    None where the user's settings name a server.
+    """
+    from prefect.context import refresh_global_settings_context
+    from prefect.settings import get_current_settings
+
+    if get_current_settings().api.url:
+        return None
+    server = Server.start()
+    # Prefect sends its last logs and events when its threads end, which is before functions of atexit run.
+    atexit.register(server.stop)
+    os.environ["PREFECT_API_URL"] = server.url
+    refresh_global_settings_context()
+    return server
+
+
+def _spawn(listener: int, log: int) -> subprocess.Popen[bytes]:
+    # The server inherits a socket that listens already: no port is lost to a race, and requests wait until it
+    # is there. In a session of its own, Ctrl-C does not reach it.
+    return subprocess.Popen(
+        [sys.executable, "-P", __file__, str(listener)],
+        env=SETTINGS | os.environ,
+        pass_fds=[listener],
+        stdin=subprocess.PIPE,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
+
+
+def _serve(listener: int) -> None:
+    import uvicorn
+
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    uvicorn.run("prefect.server.api.server:create_app", factory=True, fd=listener, log_level="error")
+
+
+def _end_with_parent() -> None:
+    """Nothing comes from the parent but the end of its process, even where that was killed."""
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    _serve(int(sys.argv[1]))

@@ -1,0 +1,128 @@
+"""One stage of the DVC graph as one Prefect task."""
+
+import os
+import queue
+import re
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import CalledProcessError
+from typing import cast
+from uuid import UUID
+
+from prefect import get_run_logger, task
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Cancelled, Completed, Failed
+
+from flows.children import Children, Stopped
+from flows.output import Progress, is_noise, reason, shortcut
+
+GPU_STAGES = {"warmup", "train", "evaluate"}
+NUM_ERROR_LINES = 12
+
+
+class Machine:
+    """What the stages of one run share: the children that live, and the GPUs that are free."""
+
+    def __init__(self, gpus: list[str]) -> None:
+        self.children = Children()
+        self.has_gpus = bool(gpus)
+        self._free: queue.Queue[str] = queue.Queue()
+        for gpu in gpus:
+            self._free.put(gpu)
+
+    @contextmanager
+    def environment(self, stage: str) -> Iterator[dict[str, str]]:
+        """The environment of a stage's process; a stage that computes waits for a GPU of its own."""
+        folders = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        environment = os.environ | {"PATH": folders, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
+        if not (self.has_gpus and uses_gpu(stage)):
+            yield environment
+            return
+        gpu = self._free.get()
+        try:
+            yield environment | {"CUDA_VISIBLE_DEVICES": gpu}
+        finally:
+            self._free.put(gpu)
+
+
+def uses_gpu(stage: str) -> bool:
+    """Whether a stage computes on the GPU where there is one."""
+    return stage.partition("@")[0] in GPU_STAGES
+
+
+@task(persist_result=False, cache_policy=NO_CACHE, retries=0)
+def run_stage(stage: str, stale: bool, machine: Machine) -> State[None]:
+    """Bring one stage up to date; the message of the state is its time, or its last lines if it failed."""
+    if not stale:
+        return Completed(name="Cached", message="up to date")
+    start = time.monotonic()
+    lines = _Lines(stage)
+    command = [sys.executable, "-P", "-m", "dvc", "--wait-for-lock", "repro", "--single-item", stage]
+    try:
+        with machine.environment(stage) as environment, machine.children.run(command, environment) as output:
+            for line in output:
+                lines.add(line.rstrip())
+    except (Stopped, CalledProcessError):
+        return Cancelled() if machine.children.stopped else Failed(message="\n".join(lines.last))
+    return Completed(name=lines.shortcut or "Completed", message=f"{time.monotonic() - start:.1f} s")
+
+
+class _Lines:
+    """The output of a stage on its way to the log, the progress artifact and the error message."""
+
+    def __init__(self, stage: str) -> None:
+        self.last: deque[str] = deque(maxlen=NUM_ERROR_LINES)
+        self.shortcut: str | None = None
+        self._log = get_run_logger()
+        self._bar = _ProgressBar(stage)
+
+    def add(self, line: str) -> None:
+        if is_noise(line):
+            return
+        self._log.info(line)
+        self.shortcut = self.shortcut or shortcut(line)
+        if (progress := Progress.parse(line)) is not None:
+            self._show(progress)
+        elif (text := reason(line)) is not None:
+            self.last.append(text)
+
+    def _show(self, progress: Progress) -> None:
+        try:
+            self._bar.show(progress)
+        except Exception as error:  # a server that is away for a moment must not end a long training
+            self._log.warning(f"progress not shown: {error}")
+
+
+@dataclass
+class _ProgressBar:
+    """A progress artifact, updated at most once a second."""
+
+    stage: str
+    shown: float = float("-inf")
+    artifact: UUID | None = None
+
+    def show(self, progress: Progress) -> None:
+        if progress.percent < 100 and time.monotonic() < self.shown + 1:
+            return
+        self.shown = time.monotonic()
+        if self.artifact is None:
+            self.artifact = _create(artifact_key(self.stage), progress)
+        else:
+            update_progress_artifact(self.artifact, progress.percent, description=progress.figures)
+
+
+def _create(key: str, progress: Progress) -> UUID:
+    # Outside of asyncio Prefect answers with the value itself, which its types do not say.
+    return cast(UUID, create_progress_artifact(progress.percent, key=key, description=progress.figures))
+
+
+def artifact_key(stage: str) -> str:
+    """A stage's name in the letters that Prefect allows: `train@joint-random-0` -> `train-joint-random-0`."""
+    return re.sub(r"[^a-z0-9]+", "-", stage.lower()).strip("-")

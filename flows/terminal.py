@@ -1,0 +1,30 @@
+"""What the user sees: one line a stage that had to run, and why one failed."""
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+from prefect.client.schemas.objects import State
+
+from flows.plan import Planned
+
+
+class Terminal:
+    """A short account of a run, in 80 columns."""
+
+    def __init__(self, planned: Sequence[Planned]) -> None:
+        self._num_stale = sum(stage.stale for stage in planned)
+        self._num_ended = 0
+        num_current = len(planned) - self._num_stale
+        print(f"{len(planned)} stages: {self._num_stale} to run, {num_current} up to date", flush=True)
+
+    def show(self, stage: str, state: State[Any]) -> None:
+        """Tell how a stage ended; one that was up to date is not worth a line."""
+        if state.name == "Cached":
+            return
+        self._num_ended += 1
+        count = f"{self._num_ended:>{len(str(self._num_stale))}}/{self._num_stale}"
+        note = {"NotReady": "upstream failed", "Failed": ""}.get(state.name or "", state.message or "")
+        print(f"{count} {state.name:<9} {stage:<46} {note:>15}".rstrip(), flush=True)
+        if state.is_failed():
+            print(textwrap.indent(state.message or "", "    "), flush=True)

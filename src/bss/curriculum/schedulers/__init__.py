@@ -1,0 +1,1 @@
+"""Schedulers, one a file: scores and epoch to the indices of that epoch."""

@@ -1,0 +1,34 @@
+"""A fixed order from balanced to imbalanced, let in step by step."""
+
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import BeforeValidator, Field
+
+from bss.curriculum.order import ranking
+from bss.curriculum.pacing.pacing import PACINGS, Pacing
+from bss.curriculum.pacing.root import Root
+from bss.curriculum.schedulers.scheduler import Scheduler
+
+
+class Heuristic(Scheduler):
+    """The first floor(N * pacing) samples of the ranking, shuffled. Source: BSS (IJCAI 2025), BSS-H."""
+
+    pacing: Annotated[Pacing, BeforeValidator(PACINGS.build)] = Root()
+    grow_epochs: Annotated[int, Field(ge=0)] = 40
+    """Epochs until all samples are in play (T_grow); 0 plays all from the start."""
+    epoch_length: Literal["subset", "full"] = "subset"
+    """An epoch is one pass over the samples in play (published), or always N draws: the subset passed over again
+    and again, so that the number of optimizer steps is that of random order."""
+
+    def fraction(self, epoch: int) -> float:
+        """The pacing at progress epoch / grow_epochs."""
+        return self.pacing(min(1.0, epoch / self.grow_epochs)) if self.grow_epochs else 1.0
+
+    def indices(self, scores: np.ndarray, epoch: int, generator: np.random.Generator) -> np.ndarray:
+        """The samples in play, shuffled; with `epoch_length: full` as many shuffled passes as fill N draws."""
+        num_samples = len(scores)
+        subset = ranking(scores, anti=self.anti)[: self.num_in_play(num_samples, epoch)]
+        num_draws = num_samples if self.epoch_length == "full" else len(subset)
+        passes = [generator.permutation(subset) for _ in range(-(-num_draws // len(subset)))]
+        return np.concatenate(passes)[:num_draws]

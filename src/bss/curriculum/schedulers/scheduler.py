@@ -1,0 +1,47 @@
+"""The contract of a scheduler."""
+
+from abc import abstractmethod
+
+import numpy as np
+
+from bss.registry import Component, Registry
+
+
+class Scheduler(Component):
+    """Scores and epoch -> the indices of that epoch; a pure function, all chance comes from the generator given."""
+
+    anti: bool = False
+    """Reverse the curriculum: imbalanced pairs first, or more often."""
+
+    @abstractmethod
+    def indices(self, scores: np.ndarray, epoch: int, generator: np.random.Generator) -> np.ndarray:
+        """Indices of epoch 0, 1, ... in the order of training, int64; any length, repeats allowed.
+
+        Args:
+            scores: balance score of each training sample, (N,), larger is more balanced.
+            epoch: epochs trained so far under this scheduler.
+            generator: of this epoch alone.
+        """
+
+    def fraction(self, epoch: int) -> float:
+        """Fraction of the training samples in play in an epoch, in (0, 1]."""
+        return 1.0
+
+    def num_in_play(self, num_samples: int, epoch: int) -> int:
+        """Number of training samples in play in an epoch: floor(N * fraction), at least 1."""
+        return max(1, int(num_samples * self.fraction(epoch)))
+
+    def probabilities(self, scores: np.ndarray) -> np.ndarray | None:
+        """The probability (N,) of each sample to be drawn; None where the order is fixed by the first scores."""
+        return None
+
+    def refreshes(self, epoch: int) -> bool:
+        """Whether fresh scores are wanted before an epoch."""
+        return False
+
+    def update(self, scores: np.ndarray, fresh: np.ndarray) -> np.ndarray:
+        """The scores to go on with, (N,), once fresh ones have been measured."""
+        return scores
+
+
+SCHEDULERS: Registry[Scheduler] = Registry("scheduler", "bss.curriculum.schedulers", Scheduler)

@@ -1,0 +1,1 @@
+"""Multimodal data sets: one file a data set, packed into one memory-mapped array a modality."""

@@ -1,0 +1,143 @@
+"""Raw files from where their publisher keeps them, checked against a checksum before anything reads them."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+import urllib.request
+import zipfile
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+BLOCK = 1 << 16
+
+
+@dataclass(frozen=True)
+class Source:
+    """One raw file, or with `members` the folder of those files of one zip archive.
+
+    Archives are packed anew by their hosts from time to time, so what is checked is what was in them.
+    """
+
+    address: str
+    path: str
+    """Relative to the data set's folder."""
+    sha256: str
+    """Of the file; of a folder, of the lines "sha256  name" of those files, as `sha256sum *` prints them."""
+    members: str | None = None
+    """Pattern of the archive's members, for example `*/recordings/*.wav`; their base names end in `path`."""
+
+
+def raw_folder(name: str) -> Path:
+    """Where the raw files of a data set lie: $BSS_DATA, ../shared/data, or else data/raw."""
+    given = os.environ.get("BSS_DATA")
+    places = [Path(place) / name for place in (given, "../shared/data") if place]
+    return next((place for place in places if place.is_dir()), Path("data/raw") / name)
+
+
+def obtain(sources: tuple[Source, ...], folder: Path) -> Path:
+    """`folder`, with every source in it as published; what is missing altogether is fetched.
+
+    Raises:
+        FileNotFoundError: a file cannot be fetched; the message names it and its address.
+        ValueError: a file is not the published one.
+    """
+    for source in sources:
+        if not (folder / source.path).exists():
+            fetch(source, folder)
+        verify(source, folder)
+    return folder
+
+
+def fetch(source: Source, folder: Path) -> None:
+    """Downloads `source` into `folder`, whole and checked, or not at all.
+
+    Raises:
+        FileNotFoundError: the address does not answer, or breaks off.
+        ValueError: what came is not the published file.
+    """
+    target = folder / source.path
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=".fetch-", dir=folder))
+    except OSError as error:
+        raise FileNotFoundError(
+            f"{target} is missing and cannot be written ({error}): set BSS_DATA"
+        ) from error
+    try:
+        part = draft / source.path
+        _download(source, part)
+        if source.members:
+            _extract(part.rename(draft / "archive"), source.members, part)
+        if (found := checksum(source, part)) != source.sha256:
+            raise ValueError(f"{source.address} gave {source.path} of sha256 {found}, not {source.sha256}")
+        part.replace(target)
+    finally:
+        shutil.rmtree(draft)
+
+
+def verify(source: Source, folder: Path) -> None:
+    """Compares `source` in `folder` with what was published.
+
+    Raises:
+        FileNotFoundError: it is missing.
+        ValueError: its checksum differs; the message names it and both.
+    """
+    path = folder / source.path
+    if (found := checksum(source, path)) != source.sha256:
+        raise ValueError(f"{path} has sha256 {found}, published is {source.sha256}: remove it and run again")
+
+
+def checksum(source: Source, path: Path) -> str:
+    """The sha256 of the file or folder at `path`, as `source` declares it."""
+    if source.members is None:
+        return _digest(path)
+    files = sorted(path.glob(PurePosixPath(source.members).name))
+    return hashlib.sha256("".join(f"{_digest(file)}  {file.name}\n" for file in files).encode()).hexdigest()
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _download(source: Source, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with urllib.request.urlopen(source.address, timeout=60) as answer:  # noqa: S310 - declared, and checked
+            length = answer.headers.get("Content-Length")
+            _copy(answer, path, int(length) if length else None)
+    except (OSError, HTTPException) as error:
+        raise FileNotFoundError(
+            f"{source.path} could not be fetched from {source.address}: {error}. "
+            "Put it there by hand, or set BSS_DATA to the folder that holds the data sets"
+        ) from error
+
+
+def _copy(answer: IO[bytes], path: Path, length: int | None) -> None:
+    from tqdm import tqdm
+
+    with tqdm(total=length, desc=path.name, unit="B", unit_scale=True) as bar, path.open("wb") as file:
+        while block := answer.read(BLOCK):
+            file.write(block)
+            bar.update(len(block))
+        if length not in (None, file.tell()):
+            raise OSError(f"broke off after {file.tell()} of {length} bytes")
+
+
+def _extract(archive: Path, members: str, folder: Path) -> None:
+    """Only base names are used: a member cannot leave `folder`, whatever its path says."""
+    folder.mkdir()
+    try:
+        with zipfile.ZipFile(archive) as content:
+            for member in content.namelist():
+                if PurePosixPath(member).match(members):
+                    with (
+                        content.open(member) as packed,
+                        (folder / PurePosixPath(member).name).open("wb") as file,
+                    ):
+                        shutil.copyfileobj(packed, file)
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"the archive of {folder.name} is damaged: {error}") from error

@@ -1,0 +1,100 @@
+"""Still images."""
+
+import io
+import math
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import PositiveInt
+
+from bss.data.kinds.kind import Exhibit, Kind
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+MIN_EXHIBIT = 64  # pixels: below that a person sees a dot
+
+
+class Image(Kind):
+    """An image file, or an array (H, W) or (H, W, 3) of 0 .. 255 -> (channels, height, width), 0 .. 255.
+
+    An image of another size is resized (bilinear), one of another mode converted.
+    """
+
+    encoder: ClassVar[str] = "small_cnn"
+
+    size: PositiveInt | tuple[PositiveInt, PositiveInt]
+    """Pixels: height and width, or one number for both."""
+    channels: Literal[1, 3] = 3
+    """1 grey, 3 red, green and blue."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(channels, height, width)."""
+        height, width = self.size if isinstance(self.size, tuple) else (self.size, self.size)
+        return self.channels, height, width
+
+    @property
+    def dtype(self) -> type[np.generic]:
+        """Bytes."""
+        return np.uint8
+
+    def read(self, value: Any) -> np.ndarray:
+        """The pixels of the file at path `value`, or of the array `value`.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it is no image file, or no array of bytes.
+        """
+        _, height, width = self.shape
+        picture = self._picture(value)
+        if picture.size != (width, height):
+            picture = picture.resize((width, height))
+        return np.array(picture).reshape(height, width, self.channels).transpose(2, 0, 1)
+
+    def exhibit(self, value: Any) -> Exhibit:
+        """A PNG of at least 64 x 64 pixels; a smaller one is enlarged without smoothing."""
+        from PIL.Image import Resampling
+
+        picture = self._picture(value)
+        factor = math.ceil(MIN_EXHIBIT / min(MIN_EXHIBIT, *picture.size))
+        picture = picture.resize((picture.width * factor, picture.height * factor), Resampling.NEAREST)
+        file = io.BytesIO()
+        picture.save(file, "PNG")
+        return Exhibit("image/png", file.getvalue())
+
+    def _picture(self, value: Any) -> "Picture":
+        picture = from_array(value) if isinstance(value, np.ndarray) else from_file(value)
+        return picture.convert("L" if self.channels == 1 else "RGB")
+
+
+def from_array(pixels: np.ndarray) -> "Picture":
+    """A picture of bytes (H, W) or (H, W, 3).
+
+    Raises:
+        ValueError: the array has another type or shape.
+    """
+    import PIL.Image
+
+    if pixels.dtype != np.uint8 or pixels.shape[2:] not in [(), (3,)] or pixels.ndim < 2 or pixels.size == 0:
+        raise ValueError(f"an image is uint8 of shape (H, W) or (H, W, 3), got {pixels.dtype} {pixels.shape}")
+    return PIL.Image.fromarray(pixels)
+
+
+def from_file(path: Any) -> "Picture":
+    """The decoded picture at `path`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it cannot be decoded.
+    """
+    import PIL.Image
+
+    try:
+        with PIL.Image.open(path) as picture:
+            picture.load()
+            return picture
+    except FileNotFoundError:
+        raise
+    except (OSError, SyntaxError, PIL.Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} is no readable image: {error}") from error

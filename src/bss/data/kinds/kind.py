@@ -1,0 +1,50 @@
+"""What a modality is made of: the contract between a data set and the packed arrays."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from bss.registry import Strict
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """A raw value as a person can take it in: bytes of a media type such as `image/png` or `audio/wav`."""
+
+    media_type: str
+    content: bytes
+
+
+class Kind(Strict, ABC):
+    """How one raw value (a path, or the value itself) of a modality becomes an array of a fixed shape."""
+
+    encoder: ClassVar[str]
+    """Name of the encoder that serves this kind where params.yaml names none."""
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one sample, without the batch axis."""
+
+    @property
+    @abstractmethod
+    def dtype(self) -> type[np.generic]:
+        """Type that the packed array stores; a batch is always float32."""
+
+    @abstractmethod
+    def read(self, value: Any) -> np.ndarray:
+        """The array of one raw value, of `shape` and `dtype`.
+
+        Raises:
+            ValueError: the value cannot be read; the message names it and says why.
+        """
+
+    @abstractmethod
+    def exhibit(self, value: Any) -> Exhibit:
+        """The raw value for a page that a person looks at."""
+
+    def describe(self, value: Any) -> dict[str, float | str]:
+        """Facts of one raw value for the manifest, for example its duration in seconds."""
+        return {}

@@ -1,0 +1,126 @@
+"""The packed form of a data set: one array a modality and split, read through a memory map.
+
+<folder>/meta.json                      kinds, shapes, statistics, classes
+<folder>/<split>/<modality>.npy         (N, *shape), in the kind's own type
+<folder>/<split>/manifest.parquet       one row a pair: label, id, where each value came from
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from bss.types import Split
+
+META, MANIFEST = "meta.json", "manifest.parquet"
+
+
+class ModalityMeta(BaseModel):
+    """What the packed array of one modality holds.
+
+    `mean` and `std` are scalars over all values of the training split; `std` > 0.
+    `kind` and `encoder` are names; `shape` is that of one sample.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: str
+    shape: tuple[int, ...]
+    mean: float
+    std: float
+    encoder: str
+
+
+class Meta(BaseModel):
+    """What a packed data set holds; the order of `modalities` and `classes` is that of every table."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dataset: str
+    classes: tuple[str, ...]
+    modalities: dict[str, ModalityMeta]
+    num_pairs: dict[Split, int]
+
+    @classmethod
+    def read(cls, folder: Path) -> "Meta":
+        """The description of the packed data set in `folder`.
+
+        Raises:
+            FileNotFoundError: nothing was packed there.
+            ValueError: the file is damaged.
+        """
+        path = existing(folder / META)
+        try:
+            return cls.model_validate_json(path.read_text())
+        except ValidationError as error:
+            raise ValueError(f"{path} is damaged, run preprocess again: {error}") from error
+
+
+@dataclass(frozen=True)
+class PackedSplit:
+    """One split, opened. Row i of every array belongs to `labels[i]` and `ids[i]`.
+
+    `labels` (N,) int64 are indices into `meta.classes`; `arrays[modality]` is (N, *shape), read-only.
+    """
+
+    folder: Path
+    split: Split
+    meta: Meta
+    labels: np.ndarray
+    ids: tuple[str, ...]
+    arrays: Mapping[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __reduce__(self) -> tuple[Callable[..., "PackedSplit"], tuple[Any, ...]]:
+        # A worker process opens the files anew: a pickled memory map is a copy of all its data.
+        return open_split, (self.folder, self.split)
+
+    def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """A copy of the rows `indices` (B,) of each modality, (B, *shape), in the stored type."""
+        return {name: np.asarray(array[indices]) for name, array in self.arrays.items()}
+
+
+def open_split(folder: Path, split: Split | str) -> PackedSplit:
+    """One split of the packed data set in `folder`; the arrays are mapped, not loaded.
+
+    Raises:
+        FileNotFoundError: a file is missing; the message names it.
+        ValueError: an array's rows or shape are not those of the manifest and `meta.json`.
+    """
+    import polars as pl
+
+    split = Split(split)
+    meta = Meta.read(folder)
+    manifest = pl.read_parquet(existing(folder / split / MANIFEST), columns=["id", "label"])
+    arrays = {
+        name: _open(folder / split / f"{name}.npy", (len(manifest), *modality.shape))
+        for name, modality in meta.modalities.items()
+    }
+    labels = manifest["label"].cast(pl.Int64).to_numpy()
+    return PackedSplit(folder, split, meta, labels, tuple(manifest["id"]), arrays)
+
+
+def existing(path: Path) -> Path:
+    """`path`, which preprocess has written.
+
+    Raises:
+        FileNotFoundError: it has not.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: run preprocess first")
+    return path
+
+
+def _open(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        array: np.ndarray = np.load(existing(path), mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path} is damaged, run preprocess again: {error}") from error
+    if array.shape != shape:
+        raise ValueError(f"{path} has shape {array.shape}, not the declared {shape}: run preprocess again")
+    return array

@@ -1,0 +1,1 @@
+"""Modality encoders, one a file, and the model that joins them."""

@@ -1,0 +1,77 @@
+"""The model: a dictionary of encoders in, a dictionary of logits out."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from bss import seeds
+from bss.data.packed import Meta, ModalityMeta
+from bss.encoders.encoder import ENCODERS, Encoder
+from bss.types import FUSED
+
+
+class Branch(nn.Module):
+    """One modality: normalisation with the training split's mean and deviation, encoder, classifier."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, encoder: nn.Module, num_classes: int, mean: float, std: float) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean))
+        self.register_buffer("std", torch.tensor(std))
+        self.encoder = encoder
+        self.head = nn.Linear(encoder.dim, num_classes)  # type: ignore[arg-type]
+
+    def forward(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Packed values (B, *shape) -> features (B, dim) and logits (B, C)."""
+        features = self.encoder((values.float() - self.mean) / self.std)
+        return features, self.head(features)
+
+
+class MultimodalModel(nn.Module):
+    """Late fusion: one branch a modality, and a linear classifier on the concatenated features."""
+
+    def __init__(self, branches: Mapping[str, Branch], num_classes: int) -> None:
+        super().__init__()
+        self.branches = nn.ModuleDict(branches)
+        self.fusion = nn.Linear(sum(branch.head.in_features for branch in branches.values()), num_classes)
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Modality -> (B, *shape) to output -> logits (B, C), one output a modality and "fused"."""
+        outputs = {name: branch(inputs[name]) for name, branch in self.branches.items()}
+        logits = {name: unimodal for name, (_, unimodal) in outputs.items()}
+        logits[FUSED] = self.fusion(torch.cat([features for features, _ in outputs.values()], dim=1))
+        return logits
+
+
+def build_model(meta: Meta, encoders: Mapping[str, Encoder], seed: int) -> MultimodalModel:
+    """The model for a packed data set; a modality without an encoder of its own gets that of its kind.
+
+    Each part draws its initial weights from its own generator, so a branch starts alike whatever stands beside it.
+    """
+    num_classes = len(meta.classes)
+    branches = {}
+    for name, modality in meta.modalities.items():
+        encoder = encoders.get(name) or ENCODERS.build(modality.encoder)
+        with _seeded(seed, f"weights of {name}"):
+            branches[name] = _branch(name, encoder, modality, num_classes)
+    with _seeded(seed, "weights of the fusion"):
+        return MultimodalModel(branches, num_classes)
+
+
+def _branch(name: str, encoder: Encoder, modality: ModalityMeta, num_classes: int) -> Branch:
+    try:
+        network = encoder.build(tuple(modality.shape))
+    except ValueError as error:
+        raise ValueError(f"modality '{name}': {error}") from error
+    return Branch(network, num_classes, modality.mean, modality.std)
+
+
+@contextmanager
+def _seeded(seed: int, purpose: str) -> Iterator[None]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seeds.integer(seed, purpose))
+        yield

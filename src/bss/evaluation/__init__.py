@@ -1,0 +1,1 @@
+"""Judging a model on data it never saw, and comparing runs fairly."""

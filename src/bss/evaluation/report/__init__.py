@@ -1,0 +1,1 @@
+"""The report: a grid of runs as one self-contained HTML page."""

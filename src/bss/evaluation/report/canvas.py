@@ -1,0 +1,89 @@
+"""Drawing for a page that is light or dark: matplotlib draws, the style sheet colours.
+
+Every colour drawn with is a stand-in that becomes a variable of the style sheet. Text stays text, so that it
+takes the font of the page and can be read aloud and searched.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import StringIO
+from typing import Any
+
+from markupsafe import Markup, escape
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+INK, MUTED, GRID = "#0a0a01", "#0a0a02", "#0a0a03"
+SERIES = tuple(f"#0b0b{number:02d}" for number in range(7))
+VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid"} | {
+    colour: f"series-{number}" for number, colour in enumerate(SERIES)
+}
+WIDTH, HEIGHT = 3.9, 2.7  # inches: the width of a phone, where text then has the size it is drawn with
+WIDE = 1.2 * WIDTH
+
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "bss",
+    "text.parse_math": False,
+    "font.family": "DejaVu Sans",  # measures the text; the style sheet sets the font that is seen
+    "font.size": 9.5,
+    "text.color": INK,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": MUTED,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "lines.linewidth": 1.7,
+    "lines.solid_capstyle": "round",
+    "figure.constrained_layout.use": True,
+}
+
+_METADATA = ("Creator", "Date", "Format", "Type")
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A drawing with its title above and its caption below."""
+
+    title: str
+    drawing: Markup
+    caption: str = ""
+
+
+@contextmanager
+def canvas(width: float = WIDTH, height: float = HEIGHT) -> Iterator[tuple[Figure, Axes]]:
+    """A figure of that size in inches, in the style of the page; draw and `finish` inside the block."""
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(width, height))
+        yield figure, figure.subplots()
+
+
+def finish(figure: Figure, title: str, caption: str = "", description: str = "") -> Chart:
+    """The chart of a figure: the same bytes for the same drawing."""
+    file = StringIO()
+    figure.savefig(file, format="svg", transparent=True, metadata=dict.fromkeys(_METADATA))
+    return Chart(title, _themed(file.getvalue(), title, description or caption), caption)
+
+
+def _themed(drawing: str, title: str, description: str) -> Markup:
+    body = drawing[drawing.index("<svg") :]
+    box = re.search(r'viewBox="[^"]+"', body)
+    label = escape(f"{title}. {description}" if description else title)
+    body = f'<svg {box[0] if box else ""} role="img" aria-label="{label}">' + body[body.index(">") + 1 :]
+    name = re.sub(r"\W+", "-", title.lower())
+    body = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", body)
+    body = re.sub(r"<style.*?</style>", "", body, flags=re.DOTALL)  # it would style the whole page
+    for colour, variable in VARIABLES.items():
+        body = body.replace(colour, f"var(--{variable})")
+    return Markup(body)  # noqa: S704 - drawn above; matplotlib escapes the texts in it

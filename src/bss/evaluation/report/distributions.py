@@ -1,0 +1,78 @@
+"""How the balance score is spread: by class, and over damaged against intact pairs."""
+
+import numpy as np
+import polars as pl
+
+from bss.evaluation.metrics import detection_auc
+from bss.evaluation.report.canvas import INK, MUTED, SERIES, WIDE, Chart, canvas, finish
+from bss.evaluation.report.examples import damage
+from bss.evaluation.report.words import listed, shortened
+
+MAX_CLASSES = 24
+"""Of more classes than fit a phone, both ends are shown."""
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+NUM_BINS = 24
+
+
+def class_chart(scores: pl.DataFrame, manifest: pl.DataFrame) -> Chart:
+    """Spread of the score within each class, classes sorted by median; first seed."""
+    pairs = _first_seed(scores).join(manifest.select("index", "class"), on="index", how="inner")
+    quantiles = [pl.col("balance_score").quantile(q, "linear").alias(f"{q}") for q in QUANTILES]
+    spreads = pairs.group_by("class").agg(quantiles).sort("0.5", "class", descending=[True, False])
+    half = MAX_CLASSES // 2
+    shown = spreads if spreads.height <= MAX_CLASSES else pl.concat([spreads.head(half), spreads.tail(half)])
+    caption = "Dot: median. Thick bar: middle half. Thin line: middle 90 %."
+    if spreads.height > shown.height:
+        caption += (
+            f" The {half} classes at each end; {spreads.height - shown.height} between them are left out."
+        )
+    return _class_chart(shown, caption)
+
+
+def _class_chart(spreads: pl.DataFrame, caption: str) -> Chart:
+    with canvas(WIDE, 0.7 + 0.2 * spreads.height) as (figure, axes):
+        for place, (low, first, median, third, high) in enumerate(spreads.drop("class").iter_rows()):
+            axes.plot([low, high], [place, place], color=SERIES[1], linewidth=1)
+            axes.plot([first, third], [place, place], color=SERIES[1], linewidth=6, alpha=0.4)
+            axes.plot(median, place, "o", color=SERIES[1], markersize=5.5)
+        axes.set_yticks(range(spreads.height), list(map(shortened, spreads["class"])), color=INK)
+        axes.set_ylim(spreads.height - 0.4, -0.6)
+        axes.set_xlabel("balance score")
+        axes.grid(axis="y", visible=False)
+        return finish(figure, "Balance score by class", caption)
+
+
+def damage_chart(scores: pl.DataFrame, manifest: pl.DataFrame) -> Chart | None:
+    """Score of damaged against intact pairs, first seed; None where the manifest knows of no damaged pair."""
+    pairs = scores.join(manifest.select("index", damage(manifest)), on="index", how="inner")
+    if (pairs["damage"] == "").all():
+        return None
+    first = _first_seed(pairs).sort("damage")
+    bins = np.histogram_bin_edges(first["balance_score"].to_numpy(), bins=NUM_BINS)
+    with canvas(WIDE) as (figure, axes):
+        for place, ((name,), group) in enumerate(first.group_by("damage", maintain_order=True)):
+            shares = 100 * np.histogram(group["balance_score"].to_numpy(), bins=bins)[0] / group.height
+            if name:
+                axes.stairs(shares, bins, label=str(name), color=SERIES[1 + place % 6], linewidth=1.7)
+            else:
+                axes.stairs(shares, bins, label="intact", color=MUTED, fill=True, alpha=0.35)
+        axes.set_xlabel("balance score")
+        axes.set_ylabel("share of the group, %")
+        axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncol=3, borderaxespad=0)
+        return finish(figure, "Damaged against intact pairs", _detection(pairs))
+
+
+def _detection(pairs: pl.DataFrame) -> str:
+    pairs = pairs.sort("seed", "index").with_columns(is_damaged=pl.col("damage") != "")
+    by_seed = [group for _, group in pairs.group_by("seed", maintain_order=True)]
+    found = [f"{detection_auc(group['balance_score'], group['is_damaged']):.2f}" for group in by_seed]
+    num_damaged = len(by_seed[0].filter("is_damaged"))
+    return (
+        f"{num_damaged:,} of {by_seed[0].height:,} pairs were damaged on purpose; the score was not told. "
+        f"A damaged pair scores below an intact one with probability {listed(found)} "
+        f"(ROC AUC, {'each seed' if len(found) > 1 else 'one seed'}; 0.5 is chance, 1 is perfect)."
+    )
+
+
+def _first_seed(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.filter(pl.col("seed") == pl.col("seed").min())

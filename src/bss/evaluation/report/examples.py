@@ -1,0 +1,90 @@
+"""The most and the least balanced training pairs, as a person can see and hear them."""
+
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from bss.data.kinds.kind import Exhibit, Kind
+from bss.data.pack import raw_values
+
+MAX_BYTES = 200_000
+"""A larger exhibit is left out, so that the page stays one that opens on a phone."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One modality of a pair on the page: a data address to look at or listen to, or text."""
+
+    modality: str
+    media: str
+    """`image`, `audio` or `text`."""
+    content: str
+
+
+@dataclass(frozen=True)
+class Example:
+    """One training pair with its balance score."""
+
+    id: str
+    class_name: str
+    score: float
+    balanced: bool
+    """Whether it is one of the most balanced, or one of the least."""
+    damage: str
+    """What was damaged on purpose; empty for an intact pair."""
+    modalities: tuple[Shown, ...]
+
+
+def examples(
+    scores: pl.DataFrame, manifest: pl.DataFrame, kinds: Mapping[str, Kind], root: Path, num: int
+) -> tuple[Example, ...]:
+    """The `num` most balanced pairs, best first, then the `num` least balanced, worst first; first seed.
+
+    Args:
+        scores: columns seed, index, balance_score.
+        manifest: of the training split: index, id, class, a column a modality, maybe `damaged`.
+        kinds: modality -> kind.
+        root: folder that the paths in the manifest start from.
+        num: shown at each end; no pair is shown twice.
+    """
+    first = scores.filter(pl.col("seed") == pl.col("seed").min()).select("index", "balance_score")
+    ranked = first.sort("balance_score", "index", descending=[True, False])
+    num = min(num, ranked.height // 2)
+    ends = {True: ranked.head(num), False: ranked.tail(num).reverse()}
+    places = pl.concat([end.with_columns(balanced=pl.lit(best)) for best, end in ends.items()])
+    pairs = places.join(manifest.with_columns(damage(manifest)), on="index", maintain_order="left")
+    values = {name: raw_values(pairs[name], root) for name in kinds}
+    return tuple(
+        Example(
+            id=str(pair["id"]),
+            class_name=str(pair["class"]),
+            score=pair["balance_score"],
+            balanced=pair["balanced"],
+            damage=pair["damage"],
+            modalities=tuple(_shown(name, kind.exhibit(values[name][row])) for name, kind in kinds.items()),
+        )
+        for row, pair in enumerate(pairs.drop(list(kinds)).iter_rows(named=True))
+    )
+
+
+def damage(manifest: pl.DataFrame) -> pl.Series:
+    """What was damaged in each pair, in words; empty for intact pairs. `damaged` is a flag or says what."""
+    if "damaged" not in manifest.columns:
+        return pl.Series("damage", [""] * manifest.height, dtype=pl.String)
+    damaged = manifest["damaged"].rename("damage")
+    if damaged.dtype == pl.Boolean:
+        return damaged.fill_null(False).replace_strict({True: "damaged", False: ""}, return_dtype=pl.String)
+    return damaged.cast(pl.String).fill_null("").replace("none", "")
+
+
+def _shown(modality: str, exhibit: Exhibit) -> Shown:
+    media, size = exhibit.media_type.partition("/")[0], len(exhibit.content)
+    if size > MAX_BYTES:
+        return Shown(modality, "text", f"left out: {size / 1e6:.1f} MB of {exhibit.media_type}")
+    if media in ("image", "audio"):
+        address = f"data:{exhibit.media_type};base64,{b64encode(exhibit.content).decode()}"
+        return Shown(modality, media, address)
+    return Shown(modality, "text", exhibit.content.decode("utf-8", errors="replace"))

@@ -1,0 +1,94 @@
+"""The artifacts of a grid of runs, gathered into what the report is made of."""
+
+import json
+import platform
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from itertools import product
+from pathlib import Path
+
+import polars as pl
+
+from bss import paths
+from bss.data.packed import MANIFEST, Meta
+from bss.evaluation.report.examples import examples
+from bss.evaluation.report.inputs import ReportInputs
+from bss.params import BASELINE, Params
+from bss.types import Split
+
+Cell = tuple[str, str, int]
+"""Method, scheduler, seed."""
+
+
+def cells(params: Params) -> list[Cell]:
+    """The cells of the grid, and each modality alone in the baseline's order."""
+    grid = params.grid
+    return [
+        *product(grid.methods, grid.schedulers, grid.seeds),
+        *product(["unimodal"], [BASELINE], grid.seeds),
+    ]
+
+
+def read_grid(params: Params, parameters: Mapping[str, object]) -> ReportInputs:
+    """Everything that the stages before have left for the cells of the grid.
+
+    Args:
+        params: what was run.
+        parameters: the same as a reader sees it in params.yaml.
+    """
+    meta, data = Meta.read(paths.PACKED), params.preprocess
+    manifest = pl.read_parquet(paths.PACKED / Split.TRAIN / MANIFEST)
+    scores = pl.concat(
+        [_labelled(pl.read_parquet(paths.scores(seed)), seed=seed) for seed in params.grid.seeds]
+    )
+    return ReportInputs(
+        dataset=meta.dataset,
+        notes=data.notes,
+        classes=meta.classes,
+        modalities=tuple(meta.modalities),
+        num_pairs=meta.num_pairs,
+        metrics=pl.concat([_metrics(cell) for cell in cells(params)]),
+        history=_tables(params, paths.run, "history"),
+        predictions=_tables(params, paths.predictions, "predictions"),
+        scores=scores,
+        pacing=pl.concat([_pacing(scheduler, params) for scheduler in params.grid.schedulers]),
+        draws=_tables(params, paths.run, "draws"),
+        manifest=manifest,
+        examples=examples(scores, manifest, data.modalities, data.locate(), params.report.num_examples),
+        command="make run",
+        parameters=parameters,
+        versions={"python": platform.python_version(), **{name: version(name) for name in ("torch", "bss")}},
+        baseline=BASELINE,
+        confidence=params.report.confidence,
+    )
+
+
+def _metrics(cell: Cell) -> pl.DataFrame:
+    """One row an output; a metric that is not defined is null."""
+    found = json.loads(paths.metrics(*cell).read_text(encoding="utf-8"))
+    counts = {name: found.pop(name) for name in ("num_steps", "num_samples")}
+    rows = [{"output": output, **metrics, **counts} for output, metrics in found.items()]
+    return _of_cell(pl.DataFrame(rows), cell)
+
+
+def _tables(params: Params, folder: Callable[[str, str, int], Path], name: str) -> pl.DataFrame:
+    """The tables of one name of all cells, one below the other."""
+    return pl.concat(
+        [_of_cell(pl.read_parquet(folder(*cell) / f"{name}.parquet"), cell) for cell in cells(params)]
+    )
+
+
+def _pacing(scheduler: str, params: Params) -> pl.DataFrame:
+    """The pacing of the epochs that are trained; it is the same for every seed."""
+    path = paths.curriculum(scheduler, params.grid.seeds[0]) / "sequence.parquet"
+    curve = pl.read_parquet(path, columns=["epoch", "fraction", "num_samples"])
+    return _labelled(curve.head(params.train.epochs), scheduler=scheduler)
+
+
+def _of_cell(table: pl.DataFrame, cell: Cell) -> pl.DataFrame:
+    method, scheduler, seed = cell
+    return _labelled(table, method=method, scheduler=scheduler, seed=seed)
+
+
+def _labelled(table: pl.DataFrame, **labels: str | int) -> pl.DataFrame:
+    return table.with_columns(**{name: pl.lit(value) for name, value in labels.items()})

@@ -1,0 +1,78 @@
+"""What the report is made of: frames and words, wherever their files lie."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+import polars as pl
+
+from bss.evaluation.report.examples import Example
+
+COLUMNS = {
+    "metrics": "method scheduler seed output accuracy macro_f1 mean_average_precision auc "
+    "num_steps num_samples",
+    "history": "method scheduler seed epoch output validation_accuracy",
+    "predictions": "method scheduler seed id label output prediction",
+    "scores": "seed index id label balance_score",
+    "pacing": "scheduler epoch fraction num_samples",
+    "draws": "method scheduler seed index id num_draws",
+    "manifest": "index id label class",
+}
+"""Columns that each frame must have; further ones are ignored."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportInputs:
+    """A grid of runs on one data set.
+
+    Outputs are "fused" or a modality. Runs of one modality alone have the method "unimodal" and no fused
+    output. Counts of steps and samples are cumulative.
+
+    Raises:
+        ValueError: a frame lacks a column, or no run has metrics.
+    """
+
+    dataset: str
+    notes: tuple[str, ...]
+    """What a reader must know of the data set, a sentence each."""
+    classes: tuple[str, ...]
+    modalities: tuple[str, ...]
+    num_pairs: Mapping[str, int]
+    """Split -> number of pairs."""
+
+    metrics: pl.DataFrame
+    """On the test split, a row a run and output."""
+    history: pl.DataFrame
+    """A row a run, epoch and output."""
+    predictions: pl.DataFrame
+    """On the test split, a row a run, pair and output."""
+    scores: pl.DataFrame
+    """A row a seed and training pair."""
+    pacing: pl.DataFrame
+    """A row a scheduler and epoch, of one seed; `fraction` in [0, 1]."""
+    draws: pl.DataFrame
+    """A row a run and training pair: how often the pair was drawn in all epochs together."""
+    manifest: pl.DataFrame
+    """A row a training pair; `damaged`, where there is one, is a flag or says what was damaged."""
+
+    examples: tuple[Example, ...]
+    command: str
+    """What a reader types to repeat the grid."""
+    parameters: Mapping[str, object]
+    versions: Mapping[str, str]
+    baseline: str = "random"
+    """The scheduler that differences are to."""
+    confidence: float = 0.95
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if field.name in COLUMNS:
+                check_columns(field.name, getattr(self, field.name))
+        if self.metrics.is_empty():
+            raise ValueError("metrics has no row: a report needs at least one evaluated run")
+
+
+def check_columns(name: str, frame: pl.DataFrame) -> None:
+    """Raise ValueError where a frame lacks one of its COLUMNS."""
+    missing = [column for column in COLUMNS[name].split() if column not in frame.columns]
+    if missing:
+        raise ValueError(f"{name} lacks the columns {', '.join(missing)}; it has {', '.join(frame.columns)}")

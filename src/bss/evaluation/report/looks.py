@@ -1,0 +1,54 @@
+"""Which colour and dash a run has, the same in every chart and in the legend."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from bss.evaluation.report.canvas import SERIES, VARIABLES
+from bss.types import FUSED
+
+DASHES: tuple[tuple[float, ...], ...] = ((), (4, 1.6), (1, 1.4), (5, 1.4, 1, 1.4))
+"""Lengths of stroke and gap, in line widths, of the first, second ... method."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one run is named and drawn."""
+
+    method: str
+    scheduler: str
+    label: str
+    colour: str
+    dash: tuple[float, ...]
+
+    @property
+    def variable(self) -> str:
+        """Variable of the style sheet that holds the colour."""
+        return VARIABLES[self.colour]
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """Keywords of a matplotlib line."""
+        return {"color": self.colour, "linestyle": (0, self.dash) if self.dash else "-"}
+
+    def rows(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The rows of this run."""
+        return frame.filter(pl.col("method") == self.method, pl.col("scheduler") == self.scheduler)
+
+
+def looks(metrics: pl.DataFrame, baseline: str) -> list[Look]:
+    """The look of every fused run: a colour a scheduler, the first for the baseline, and a dash a method."""
+    runs = metrics.filter(pl.col("output") == FUSED).select("method", "scheduler").unique(maintain_order=True)
+    methods = runs["method"].unique(maintain_order=True).to_list()
+    others = [name for name in runs["scheduler"].unique(maintain_order=True) if name != baseline]
+    return [
+        Look(
+            method,
+            scheduler,
+            scheduler if len(methods) == 1 else f"{method} · {scheduler}",
+            SERIES[[baseline, *others].index(scheduler) % len(SERIES)],
+            DASHES[methods.index(method) % len(DASHES)],
+        )
+        for method, scheduler in runs.iter_rows()
+    ]

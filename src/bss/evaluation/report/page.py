@@ -1,0 +1,99 @@
+"""The page: every section drawn and worded, in one file that needs nothing beside it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import polars as pl
+import yaml
+
+from bss.evaluation.report.confusion import confusion_charts
+from bss.evaluation.report.curves import difference_chart, draw_chart, learning_charts, pacing_chart
+from bss.evaluation.report.distributions import class_chart, damage_chart
+from bss.evaluation.report.headline import cautions, facts, verdicts
+from bss.evaluation.report.inputs import ReportInputs
+from bss.evaluation.report.looks import Look, looks
+from bss.evaluation.report.table import QUALITIES, accuracy_inside, summary_table
+from bss.evaluation.report.words import interval, level, mean_sd, percent
+from bss.types import FUSED
+
+SECTIONS = (
+    ("summary", "Summary"),
+    ("results", "Results"),
+    ("learning", "Learning"),
+    ("pacing", "Pacing"),
+    ("scores", "Scores"),
+    ("draws", "Draws"),
+    ("confusion", "Confusion"),
+    ("examples", "Examples"),
+    ("repeat", "Repeat"),
+)
+
+
+def write_report(inputs: ReportInputs, out: Path) -> None:
+    """Write the page; the same inputs give the same bytes. Folders of `out` are made."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(render(inputs), encoding="utf-8", newline="\n")
+
+
+def render(inputs: ReportInputs) -> str:
+    """The page as text."""
+    folder = Path(__file__).parent
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folder), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.get_template("page.html").render(_content(inputs))
+
+
+def _content(inputs: ReportInputs) -> dict[str, Any]:
+    table = summary_table(inputs.metrics, inputs.baseline, inputs.confidence)
+    styles = looks(inputs.metrics, inputs.baseline)
+    by_score = [class_chart(inputs.scores, inputs.manifest), damage_chart(inputs.scores, inputs.manifest)]
+    return {
+        "inputs": inputs,
+        "confidence": level(inputs.confidence),
+        "sections": SECTIONS,
+        "looks": styles,
+        "facts": facts(inputs),
+        "verdicts": verdicts(table, inputs.baseline, inputs.confidence),
+        "cautions": list(cautions(table)),
+        "difference_chart": difference_chart(table, styles, inputs.baseline, inputs.confidence),
+        "table_header": _header(inputs),
+        "table_rows": [_cells(row, inputs) for row in table.iter_rows(named=True)],
+        "seeds": sorted(inputs.metrics["seed"].unique()),
+        "seed_rows": _seed_rows(inputs.metrics, styles),
+        "learning_charts": learning_charts(inputs.history, styles),
+        "pacing_chart": pacing_chart(inputs.pacing, styles),
+        "score_charts": [drawn for drawn in by_score if drawn],
+        "first_seed": inputs.scores["seed"].min(),
+        "draw_chart": draw_chart(inputs.draws, inputs.scores, styles),
+        "confusion_charts": confusion_charts(inputs.predictions, styles, inputs.classes),
+        "parameters": yaml.safe_dump(dict(inputs.parameters), sort_keys=False, allow_unicode=True),
+    }
+
+
+def _header(inputs: ReportInputs) -> list[str]:
+    inside = [f"{modality} inside" for modality in inputs.modalities]
+    difference = f"to {inputs.baseline} [interval]"
+    return ["run", "accuracy", difference, "macro F1", "mAP", "AUC", *inside, "steps", "samples"]
+
+
+def _seed_rows(metrics: pl.DataFrame, styles: list[Look]) -> list[tuple[str, list[str]]]:
+    fused = metrics.filter(pl.col("output") == FUSED)
+    rows = []
+    for look in styles:
+        accuracy = dict(look.rows(fused).select("seed", "accuracy").iter_rows())
+        rows.append((look.label, [percent(accuracy.get(seed)) for seed in sorted(metrics["seed"].unique())]))
+    return rows
+
+
+def _cells(row: Mapping[str, Any], inputs: ReportInputs) -> dict[str, Any]:
+    cells = [
+        mean_sd(row["accuracy"], row["accuracy_sd"]),
+        interval(row["difference"], row["low"], row["high"]),
+        *(percent(row[name]) for name in QUALITIES[1:]),
+        *(percent(row.get(accuracy_inside(modality))) for modality in inputs.modalities),
+        *(f"{row[name]:,}" for name in ("num_steps", "num_samples")),
+    ]
+    return {"name": row["run"], "alone": row["output"] != FUSED, "cells": cells}

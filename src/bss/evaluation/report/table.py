@@ -1,0 +1,122 @@
+"""The grid as one table: a row a method and scheduler, and a row a modality alone."""
+
+from collections.abc import Iterator
+
+import polars as pl
+
+from bss.evaluation.report.words import interval, mean_sd, percent
+from bss.evaluation.statistics import paired_difference, summary
+from bss.types import FUSED
+
+QUALITIES = ("accuracy", "macro_f1", "mean_average_precision", "auc")
+BUDGET = ("num_steps", "num_samples")
+RUN = ("method", "scheduler")
+HEADER = ("run", "accuracy %", "difference [interval]", "macro F1", "steps")
+WIDTH = 80
+
+Row = dict[str, object]
+
+
+def summary_table(metrics: pl.DataFrame, baseline: str = "random", confidence: float = 0.95) -> pl.DataFrame:
+    """Means over seeds of every run, in the order of `metrics`; modalities alone come last.
+
+    Args:
+        metrics: a row a run and output: method, scheduler, seed, output, accuracy, macro_f1,
+            mean_average_precision, auc, num_steps, num_samples.
+        baseline: the scheduler that fused accuracies are compared with: same method, same seeds.
+        confidence: of the interval of that difference.
+
+    Returns:
+        run, method, scheduler, output ("fused" or the modality alone), num_seeds; accuracy, accuracy_sd,
+        macro_f1, mean_average_precision, auc and inside_<modality> in [0, 1]; difference, low, high of
+        accuracies; num_steps, num_samples.
+        What a run does not have is null; what it has too few seeds for is nan.
+    """
+    rows = [*_fused_rows(metrics, baseline, confidence), *_single_rows(metrics, baseline)]
+    counts = dict.fromkeys(("num_seeds", *BUDGET), pl.Int64)
+    names = dict.fromkeys(("run", *RUN, "output"), pl.String)
+    values = ["accuracy", "accuracy_sd", *QUALITIES[1:], *map(accuracy_inside, _modalities(metrics))]
+    shares = dict.fromkeys([*values, "difference", "low", "high"], pl.Float64)
+    return pl.DataFrame(rows, schema={**names, **shares, **counts})
+
+
+def accuracy_inside(modality: str) -> str:
+    """Column with the accuracy of one modality's own output inside the fused model."""
+    return f"inside_{modality}"
+
+
+def format_table(table: pl.DataFrame) -> str:
+    """The main columns of a `summary_table` as plain text of at most 80 columns, in percent."""
+    cells = _main_columns(table)
+    widths = [max(map(len, column)) for column in zip(HEADER, *cells, strict=True)]
+    widths[0] = min(widths[0], WIDTH - sum(widths[1:]) - 2 * len(widths[1:]))
+    return "\n".join(_line(line, widths) for line in (HEADER, tuple("-" * width for width in widths), *cells))
+
+
+def format_markdown(table: pl.DataFrame) -> str:
+    """The main columns of a `summary_table` as a Markdown table, in percent."""
+    rule = ("---", *["--:"] * (len(HEADER) - 1))
+    return "\n".join(f"| {' | '.join(line)} |" for line in (HEADER, rule, *_main_columns(table)))
+
+
+def _main_columns(table: pl.DataFrame) -> list[tuple[str, ...]]:
+    return [
+        (
+            row["run"],
+            mean_sd(row["accuracy"], row["accuracy_sd"]),
+            interval(row["difference"], row["low"], row["high"]),
+            percent(row["macro_f1"]),
+            f"{row['num_steps']:,}",
+        )
+        for row in table.iter_rows(named=True)
+    ]
+
+
+def _line(cells: tuple[str, ...], widths: list[int]) -> str:
+    run = cells[0] if len(cells[0]) <= widths[0] else cells[0][: widths[0] - 1] + "…"
+    rest = (cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))
+    return "  ".join([run.ljust(widths[0]), *rest])
+
+
+def _fused_rows(metrics: pl.DataFrame, baseline: str, confidence: float) -> Iterator[Row]:
+    fused = metrics.filter(pl.col("output") == FUSED)
+    for (method, scheduler), runs in fused.group_by(*RUN, maintain_order=True):
+        model = metrics.join(runs, on=[*RUN, "seed"], how="semi")
+        row = _row(f"{method} · {scheduler}", runs) | _inside_accuracies(model)
+        reference = fused.filter(pl.col("method") == method, pl.col("scheduler") == baseline)
+        yield row if scheduler == baseline else row | _difference(runs, reference, confidence)
+
+
+def _single_rows(metrics: pl.DataFrame, baseline: str) -> Iterator[Row]:
+    single = metrics.join(metrics.filter(pl.col("output") == FUSED), on=[*RUN, "seed"], how="anti")
+    for (_, scheduler, output), runs in single.group_by(*RUN, "output", maintain_order=True):
+        yield _row(f"{output} alone" + ("" if scheduler == baseline else f" · {scheduler}"), runs)
+
+
+def _row(run: str, runs: pl.DataFrame) -> Row:
+    mean, sd = summary(runs["accuracy"])
+    names = {
+        "run": run,
+        **{name: runs[name][0] for name in (*RUN, "output")},
+        "num_seeds": runs["seed"].n_unique(),
+    }
+    means = {name: runs[name].mean() for name in QUALITIES[1:]}
+    counts = {name: round(summary(runs[name])[0]) for name in BUDGET}
+    return {**names, "accuracy": mean, "accuracy_sd": sd, **means, **counts}
+
+
+def _inside_accuracies(model: pl.DataFrame) -> Row:
+    inside = model.filter(pl.col("output") != FUSED).group_by("output").agg(pl.col("accuracy").mean())
+    return {accuracy_inside(output): accuracy for output, accuracy in inside.iter_rows()}
+
+
+def _difference(runs: pl.DataFrame, reference: pl.DataFrame, confidence: float) -> Row:
+    pairs = runs.join(reference, on="seed", how="inner", suffix="_of_baseline", validate="1:1").sort("seed")
+    if pairs.is_empty():
+        return {}
+    found = paired_difference(pairs["accuracy"], pairs["accuracy_of_baseline"], confidence)
+    return {"difference": found.mean, "low": found.low, "high": found.high}
+
+
+def _modalities(metrics: pl.DataFrame) -> list[str]:
+    return [output for output in metrics["output"].unique(maintain_order=True) if output != FUSED]

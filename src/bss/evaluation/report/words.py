@@ -1,0 +1,54 @@
+"""Numbers as a reader sees them; "-" stands for what is not there."""
+
+from collections.abc import Sequence
+from math import isnan
+
+ABSENT = "-"
+
+
+def percent(share: float | None) -> str:
+    """A share in [0, 1] as percent with one decimal."""
+    return _hundredfold(share, ".1f")
+
+
+def mean_sd(mean: float, sd: float) -> str:
+    """Mean and standard deviation of shares in percent, as in `93.1 ± 0.4`; one seed has no deviation."""
+    return percent(mean) if isnan(sd) else f"{percent(mean)} ± {percent(sd)}"
+
+
+def level(confidence: float) -> str:
+    """A confidence in (0, 1), as in `95 %`."""
+    return f"{100 * confidence:g} %"
+
+
+def points(difference: float | None) -> str:
+    """A difference of shares in points of percent, with its sign."""
+    return _hundredfold(difference, "+z.1f")
+
+
+def interval(difference: float | None, low: float | None, high: float | None) -> str:
+    """A difference and its interval in points, as in `+2.4 [+0.9, +3.9]`; without an interval `+2.4 [-]`."""
+    if points(difference) == ABSENT:
+        return ABSENT
+    bounds = ABSENT if points(low) == ABSENT else f"{points(low)}, {points(high)}"
+    return f"{points(difference)} [{bounds}]"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words as in `a, b and c`."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, as in `1 time` or `1,200 times`; for nouns that take an s."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def shortened(name: str, length: int = 12) -> str:
+    """A name that fits beside an axis; both ends are kept, for names often differ in the last letters."""
+    half = length // 2
+    return name if len(name) <= length else f"{name[: half - 1]}…{name[-half:]}"
+
+
+def _hundredfold(number: float | None, pattern: str) -> str:
+    return ABSENT if number is None or isnan(number) else format(100 * number, pattern)

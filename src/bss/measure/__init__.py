@@ -1,0 +1,1 @@
+"""What a model says of each training pair, and how balanced that makes the pair."""

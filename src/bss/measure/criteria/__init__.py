@@ -1,0 +1,1 @@
+"""Balance criteria: one pure function of the evidence a file."""

@@ -1,0 +1,37 @@
+"""The contract of a balance criterion."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import update_wrapper
+from typing import TYPE_CHECKING
+
+from bss.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bss.measure.evidence import Evidence
+
+
+@dataclass
+class Criterion:
+    """A pure function of the evidence, one value a sample, and the direction in which it speaks of balance."""
+
+    function: Callable[["Evidence"], "Tensor"]
+    direction: int
+    """+1 where a larger value means more balanced, -1 where it means less."""
+
+    def __post_init__(self) -> None:
+        update_wrapper(self, self.function)
+
+    def __call__(self, evidence: "Evidence") -> "Tensor":
+        """The criterion of each sample, shape (N,)."""
+        return self.function(evidence)
+
+
+def criterion(*, direction: int) -> Callable[[Callable[["Evidence"], "Tensor"]], Criterion]:
+    """Make a criterion of a function; `direction` is +1 or -1, see `Criterion`."""
+    return lambda function: Criterion(function, direction)
+
+
+CRITERIA: Registry[Criterion] = Registry("balance criterion", "bss.measure.criteria", Criterion)

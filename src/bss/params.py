@@ -1,0 +1,184 @@
+"""The schema of params.yaml: strict, complete, every name resolved at load, nothing heavy imported.
+
+No section has a default: what params.yaml does not say is an error, so the file alone tells what was run.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import yaml
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+
+from bss.curriculum.schedulers.scheduler import SCHEDULERS, Scheduler
+from bss.data.dataset import DATASETS, Dataset
+from bss.encoders.encoder import ENCODERS, Encoder
+from bss.measure.criteria.criterion import CRITERIA
+from bss.registry import Strict, UnknownName
+from bss.training.methods.method import METHODS, Method
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+Count = Annotated[int, Field(ge=1)]
+BASELINE = "random"
+"""The scheduler that every other is compared with."""
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Optimisation(Strict):
+    """How weights are updated."""
+
+    batch_size: Count
+    optimizer: Literal["adamw", "sgd"]
+    lr: Positive
+    weight_decay: Annotated[float, Field(ge=0)]
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+
+
+class Warmup(Optimisation):
+    """Training in random order before the pairs are scored."""
+
+    epochs: Annotated[int, Field(ge=0)]
+
+
+class Score(Strict):
+    """Which criteria make the balance score."""
+
+    criteria: Annotated[list[Name], Field(min_length=1)]
+
+
+class Curriculum(Strict):
+    """The schedulers that a grid may name, and how many epochs of sequences are laid out."""
+
+    epochs: Count
+    schedulers: dict[Name, Annotated[Scheduler, BeforeValidator(SCHEDULERS.build)]]
+
+
+class Train(Optimisation):
+    """Training after the warm-up."""
+
+    epochs: Count
+    lr_schedule: Literal["constant", "cosine", "step"]
+
+
+class Runtime(Strict):
+    """Where and how the arithmetic runs."""
+
+    device: Literal["auto", "cpu", "cuda"]
+    precision: Literal["float32", "bfloat16"]
+    compile: bool
+    deterministic: bool
+    threads: Count
+    num_workers: Annotated[int, Field(ge=0)]
+
+
+class Evaluate(Strict):
+    """The one look at the test split."""
+
+    batch_size: Count
+
+
+class Report(Strict):
+    """What the page compares and shows."""
+
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+    num_examples: Annotated[int, Field(ge=0)]
+
+
+class Grid(Strict):
+    """The cells that are run: every method with every scheduler and every seed."""
+
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+    methods: Annotated[list[Name], Field(min_length=1)]
+    schedulers: Annotated[list[Name], Field(min_length=1)]
+
+
+class Flow(Strict):
+    """How much of the grid runs side by side."""
+
+    max_parallel: Count
+
+
+class Params(Strict):
+    """The whole of params.yaml."""
+
+    preprocess: Annotated[Dataset, BeforeValidator(DATASETS.build)]
+    encoders: dict[Name, Annotated[Encoder, BeforeValidator(ENCODERS.build)]]
+    warmup: Warmup
+    score: Score
+    curriculum: Curriculum
+    methods: dict[Name, Annotated[Method, BeforeValidator(METHODS.build)]]
+    train: Train
+    runtime: Runtime
+    evaluate: Evaluate
+    report: Report
+    grid: Grid
+    flow: Flow
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Self:
+        for key, names, known in (
+            ("encoders", list(self.encoders), self.preprocess.modalities),
+            ("score.criteria", self.score.criteria, CRITERIA),
+            ("grid.methods", self.grid.methods, self.methods),
+            ("grid.schedulers", self.grid.schedulers, self.curriculum.schedulers),
+            ("grid.seeds", [str(seed) for seed in self.grid.seeds], map(str, self.grid.seeds)),
+        ):
+            _check_names(key, names, list(known))
+        if BASELINE not in self.grid.schedulers:
+            raise ValueError(f"grid.schedulers: '{BASELINE}' is missing; every difference is one to it")
+        return self
+
+    @model_validator(mode="after")
+    def _sequences_are_long_enough(self) -> Self:
+        if (needed := self.warmup.epochs + self.train.epochs) > self.curriculum.epochs:
+            raise ValueError(
+                f"curriculum.epochs: {self.curriculum.epochs} epochs of sequences are laid out, but warmup.epochs "
+                f"+ train.epochs = {needed} are needed; raise curriculum.epochs"
+            )
+        return self
+
+
+def _check_names(key: str, names: list[str], known: list[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise ValueError(f"{key}: {UnknownName('name', name, known)}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"{key}: [{', '.join(names)}] lists one thing twice")
+
+
+def load(path: Path) -> Params:
+    """The checked parameters of a file.
+
+    Raises:
+        ValueError: one line a fault: the key, the value and what would be allowed.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ValueError(f"{path}: no such file; run in the folder that holds params.yaml") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    try:
+        return Params.model_validate(raw)
+    except ValidationError as error:
+        raise ValueError("\n".join(f"{path}: {fault}" for fault in _faults(error))) from None
+
+
+def _faults(error: ValidationError, above: tuple[int | str, ...] = ()) -> list[str]:
+    faults = []
+    for fault in error.errors(include_url=False):
+        location = (*above, *fault["loc"])
+        cause = fault.get("ctx", {}).get("error")
+        if isinstance(cause, ValidationError):
+            faults += _faults(cause, location)
+        elif isinstance(cause, ValueError):
+            faults.append(f"{_key(location)}{cause}")
+        elif fault["type"] == "missing":
+            faults.append(f"{_key(location)}is missing; every value stands in the file")
+        else:
+            faults.append(f"{_key(location)}{fault['input']!r}: {fault['msg']}")
+    return faults
+
+
+def _key(location: tuple[int | str, ...]) -> str:
+    return f"{'.'.join(map(str, location))}: " if location else ""

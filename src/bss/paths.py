@@ -1,0 +1,37 @@
+"""Where each artifact lies, relative to the workspace. dvc.yaml names the same places."""
+
+from pathlib import Path
+
+PACKED = Path("data/packed")
+REPORT = Path("reports/report.html")
+SUMMARY = Path("reports/summary")
+
+
+def warmup(seed: int) -> Path:
+    """Weights and evidence of the warm-up."""
+    return Path("models/warmup") / str(seed)
+
+
+def scores(seed: int) -> Path:
+    """Criteria and balance score of every training sample."""
+    return Path("data/scores") / f"{seed}.parquet"
+
+
+def curriculum(scheduler: str, seed: int) -> Path:
+    """Order, pacing curve and index sequences."""
+    return Path("data/curricula") / f"{scheduler}-{seed}"
+
+
+def run(method: str, scheduler: str, seed: int) -> Path:
+    """Weights, history and draws of one training."""
+    return Path("models/runs") / f"{method}-{scheduler}-{seed}"
+
+
+def metrics(method: str, scheduler: str, seed: int) -> Path:
+    """Metrics on the test split."""
+    return Path("reports/metrics") / f"{method}-{scheduler}-{seed}.json"
+
+
+def predictions(method: str, scheduler: str, seed: int) -> Path:
+    """Predictions and confusion matrices on the test split."""
+    return Path("reports/predictions") / f"{method}-{scheduler}-{seed}"

@@ -1,0 +1,105 @@
+"""Extension points: dropping a file into a folder registers the component it defines.
+
+A component is named by its file. `{name: root, start: 0.1}` in params.yaml becomes the class that
+`pacing/root.py` defines, with `start` checked against its typed fields. Component files import torch inside
+their methods, so that a wrong parameter file is refused before anything heavy is loaded.
+"""
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+T = TypeVar("T")
+
+
+class UnknownName(ValueError):  # noqa: N818 - it names what was wrong, as KeyError does
+    """A name that is not among the known ones; the message lists them and the nearest match."""
+
+    def __init__(self, kind: str, name: object, known: Iterable[str]) -> None:
+        known = sorted(known)
+        near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        super().__init__(f"unknown {kind} '{name}'{hint} (known: {', '.join(known)})")
+
+
+class Strict(BaseModel):
+    """Typed, frozen values: an unknown key, a wrong type or a value out of range is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keys_are_known(cls, values: object) -> object:
+        for key in values if isinstance(values, dict) else ():
+            if key not in cls.model_fields:
+                raise UnknownName("key", key, cls.model_fields)
+        return values
+
+
+class Component(Strict):
+    """The hyper-parameters of something that a name selects; what runs is built from them later."""
+
+    @property
+    def name(self) -> str:
+        """The registered name: that of the file that defines the class."""
+        return type(self).__module__.rpartition(".")[2]
+
+
+class Registry(Generic[T]):
+    """The components of type `base` that the modules of one package define, one a module.
+
+    The module of `base` and those named in `helpers` are no components; every other module holds exactly one.
+    """
+
+    def __init__(self, kind: str, package: str, base: type[T], helpers: Iterable[str] = ()) -> None:
+        self.kind, self.package, self.base = kind, package, base
+        self._helpers = {base.__module__.rpartition(".")[2], *helpers}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __getitem__(self, name: str) -> Any:
+        """The component of that name: a class where components are classes, else the object itself.
+
+        Raises:
+            UnknownName: there is no such file.
+            TypeError: the file does not define exactly one component.
+        """
+        if name not in self._names:
+            raise UnknownName(self.kind, name, self)
+        module = importlib.import_module(f"{self.package}.{name}")
+        own = (value for value in vars(module).values() if getattr(value, "__module__", None) == module.__name__)
+        found = [value for value in own if self._is_component(value)]
+        if len(found) != 1:
+            raise TypeError(f"{module.__file__} defines {len(found)} components, and should define one {self.kind}")
+        return found[0]
+
+    def build(self, spec: object) -> Any:
+        """A checked component from its name, from a mapping with `name`, or from the component itself."""
+        if isinstance(spec, self.base):
+            return spec
+        spec = {"name": spec} if isinstance(spec, str) else spec
+        if not isinstance(spec, dict) or not isinstance(spec.get("name"), str):
+            known = ", ".join(self)
+            raise ValueError(f"a {self.kind} is a name, or a mapping with the key 'name' (known: {known})")
+        return self[spec["name"]](**{key: value for key, value in spec.items() if key != "name"})
+
+    @cached_property
+    def _names(self) -> list[str]:
+        path = importlib.import_module(self.package).__path__
+        modules = (module.name for module in pkgutil.iter_modules(path) if not module.ispkg)
+        return sorted(name for name in modules if name not in self._helpers)
+
+    def _is_component(self, value: object) -> bool:
+        return issubclass(value, self.base) if isinstance(value, type) else isinstance(value, self.base)

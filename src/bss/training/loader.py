@@ -1,0 +1,43 @@
+"""Batches of packed samples in a given order."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from bss.data.packed import PackedSplit
+from bss.training.runtime import Runtime
+
+Batch = tuple[dict[str, Tensor], Tensor]
+
+
+class _Rows(Dataset[Batch]):
+    def __init__(self, split: PackedSplit) -> None:
+        self.split = split
+
+    def __getitem__(self, indices: np.ndarray) -> Batch:
+        inputs = {name: torch.from_numpy(values) for name, values in self.split.read(indices).items()}
+        return inputs, torch.from_numpy(self.split.labels[indices])
+
+
+def batches(split: PackedSplit, indices: np.ndarray, batch_size: int, runtime: Runtime) -> Iterator[Batch]:
+    """Inputs (modality -> (B, *shape), as packed) and labels (B,), on the device, in the order of the indices."""
+    loader = DataLoader(
+        _Rows(split),
+        sampler=batch_indices(indices, batch_size),
+        batch_size=None,
+        num_workers=runtime.settings.num_workers,
+        pin_memory=runtime.device.type == "cuda",
+    )
+    for inputs, labels in loader:
+        yield runtime.place(inputs, labels)
+
+
+def batch_indices(indices: np.ndarray, batch_size: int) -> list[np.ndarray]:
+    """The indices cut into batches. A last batch of one joins the one before: batch normalisation needs two."""
+    starts = list(range(0, len(indices), batch_size))
+    if len(starts) > 1 and len(indices) - starts[-1] == 1:
+        starts.pop()
+    return np.split(indices, starts[1:])

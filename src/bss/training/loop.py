@@ -1,0 +1,148 @@
+"""The training loop."""
+
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from bss.data.packed import PackedSplit
+from bss.encoders.model import MultimodalModel
+from bss.measure.evidence import Evidence, collect
+from bss.params import Optimisation, Train
+from bss.training.loader import Batch, batches
+from bss.training.methods.method import Method
+from bss.training.optimizer import build_optimizer, lr_factor
+from bss.training.runtime import Runtime
+
+if TYPE_CHECKING:
+    from bss.curriculum.sampler import CurriculumSampler
+
+Progress = Callable[[int, dict[str, float]], None]
+"""Called after each epoch with the number of epochs done and what was measured."""
+
+
+class Trainer:
+    """A model with its method and optimizer: what one epoch of steps needs."""
+
+    def __init__(self, model: MultimodalModel, method: Method, settings: Optimisation, runtime: Runtime) -> None:
+        runtime.prepare(model)
+        self.model, self.method, self.settings, self.runtime = model, method, settings, runtime
+        self.optimizer = build_optimizer(model.parameters(), settings)
+        self.num_steps = 0
+        self.num_samples = 0
+
+    def train_epoch(self, epoch_batches: Iterable[Batch], lr: float) -> dict[str, float]:
+        """One step a batch; the mean training loss of each output, as the steps met it.
+
+        Raises:
+            ValueError: a loss is NaN or infinite.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.model.train()
+        sums: dict[str, Tensor] = {}
+        num_before = self.num_samples
+        for inputs, labels in epoch_batches:
+            for output, loss in self._step(inputs, labels).items():
+                sums[output] = sums.get(output, torch.zeros_like(loss)) + loss * len(labels)
+            self.num_samples += len(labels)
+        return {output: float(total) / (self.num_samples - num_before) for output, total in sums.items()}
+
+    def _step(self, inputs: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
+        with self.runtime.autocast():
+            logits = self.model(inputs)
+        logits = {output: values.float() for output, values in logits.items()}
+        loss = self.method.loss(logits, labels)
+        self.num_steps += 1
+        if not torch.isfinite(loss):
+            raise ValueError(f"the loss is {loss.item()} at step {self.num_steps}; lower the learning rate")
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        return {output: cross_entropy(values.detach(), labels) for output, values in logits.items()}
+
+
+def split_evidence(model: MultimodalModel, split: PackedSplit, batch_size: int, runtime: Runtime) -> Evidence:
+    """What the model says of a whole split, in the order of its indices."""
+    with runtime.autocast():
+        return collect(model, batches(split, np.arange(len(split)), batch_size, runtime))
+
+
+class Selection:
+    """The best epoch on validation, kept for each part of the model that the method selects by an output."""
+
+    def __init__(self, parts: dict[str, nn.Module]) -> None:
+        self.parts = parts
+        self._best = {output: (float("-inf"), float("-inf")) for output in parts}
+        self._states: dict[str, dict[str, Tensor]] = {}
+
+    def consider(self, validation: Evidence) -> None:
+        """Keep each part whose output is more accurate than before, or as accurate with a lower loss."""
+        for output, part in self.parts.items():
+            loss, accuracy = loss_and_accuracy(validation, output)
+            if (accuracy, -loss) > self._best[output]:
+                self._best[output] = (accuracy, -loss)
+                self._states[output] = deepcopy(part.state_dict())
+
+    def restore(self) -> None:
+        """Put the kept weights back."""
+        for output, part in self.parts.items():
+            part.load_state_dict(self._states[output])
+
+
+def fit(
+    trainer: Trainer,
+    sampler: "CurriculumSampler[Evidence]",
+    train: PackedSplit,
+    validation: PackedSplit,
+    settings: Train,
+    num_epochs: int,
+    progress: Progress,
+) -> pl.DataFrame:
+    """Train with the sampler's sequences, keep the best epoch on validation, and return the history.
+
+    The history has one row an epoch and output: losses and accuracy, steps and samples so far, learning rate.
+    """
+    model, runtime, batch_size = trainer.model, trainer.runtime, settings.batch_size
+    selection = Selection(dict(trainer.method.selected(model)))
+    history: list[dict[str, object]] = []
+    for epoch in range(num_epochs):
+        if sampler.wants_evidence(epoch):
+            sampler.observe(split_evidence(model, train, batch_size, runtime))
+        lr = settings.lr * lr_factor(settings.lr_schedule, epoch / num_epochs)
+        losses = trainer.train_epoch(batches(train, sampler.indices(epoch), batch_size, runtime), lr)
+        evidence = split_evidence(model, validation, batch_size, runtime)
+        selection.consider(evidence)
+        rows = [_row(epoch, output, losses[output], evidence, trainer, lr) for output in evidence.logits]
+        history += rows
+        progress(epoch + 1, {key: float(rows[-1][key]) for key in ("train_loss", "validation_accuracy")})  # type: ignore[arg-type]
+    selection.restore()
+    return pl.DataFrame(history)
+
+
+def loss_and_accuracy(evidence: Evidence, output: str) -> tuple[float, float]:
+    """Mean cross-entropy in nats, and accuracy in [0, 1], of one output."""
+    logits = evidence.logits[output]
+    hits = logits.argmax(dim=1) == evidence.labels
+    return float(cross_entropy(logits, evidence.labels)), float(hits.double().mean())
+
+
+def _row(
+    epoch: int, output: str, train_loss: float, evidence: Evidence, trainer: Trainer, lr: float
+) -> dict[str, object]:
+    loss, accuracy = loss_and_accuracy(evidence, output)
+    return {
+        "epoch": epoch,
+        "output": output,
+        "train_loss": train_loss,
+        "validation_loss": loss,
+        "validation_accuracy": accuracy,
+        "num_steps": trainer.num_steps,
+        "num_samples": trainer.num_samples,
+        "lr": lr,
+    }

@@ -1,0 +1,1 @@
+"""Training methods, one a file: what one step does with the loss and the gradients."""

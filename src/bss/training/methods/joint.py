@@ -1,0 +1,30 @@
+"""Joint training of the fusion and of every modality."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from bss.training.methods.method import Method
+from bss.types import FUSED
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Joint(Method):
+    """Weighted sum of the cross-entropies of the fusion and of every modality.
+
+    Source: BSS (IJCAI 2025) trains so; its released code weighs 1 : 1, and 0.1 : 0.9 on CREMA-D.
+    """
+
+    fused_weight: Annotated[float, Field(ge=0)] = 1.0
+    unimodal_weight: Annotated[float, Field(ge=0)] = 1.0
+
+    def loss(self, logits: Mapping[str, "Tensor"], labels: "Tensor") -> "Tensor":
+        """Mean over the batch, summed over the outputs by weight."""
+        import torch
+        from torch.nn.functional import cross_entropy
+
+        weights = {output: self.fused_weight if output == FUSED else self.unimodal_weight for output in logits}
+        return torch.stack([weights[output] * cross_entropy(logits[output], labels) for output in logits]).sum()

@@ -1,0 +1,25 @@
+"""Optimizers, and the learning rate as a function of progress."""
+
+from collections.abc import Iterable
+from math import cos, pi
+
+import torch
+from torch import nn
+
+from bss.params import Optimisation
+
+
+def build_optimizer(parameters: Iterable[nn.Parameter], settings: Optimisation) -> torch.optim.Optimizer:
+    """The optimizer that params.yaml names."""
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(
+            parameters, lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
+        )
+    return torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
+
+
+def lr_factor(schedule: str, progress: float) -> float:
+    """Factor on the learning rate at a progress in [0, 1): constant, half a cosine, or a tenth after each third."""
+    if schedule == "cosine":
+        return 0.5 * (1 + cos(pi * progress))
+    return 0.1 ** int(3 * progress) if schedule == "step" else 1.0

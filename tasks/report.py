@@ -1,0 +1,29 @@
+"""Everything that the grid left -> one HTML page, and its table for the terminal, for git and for programs."""
+
+from pathlib import Path
+
+import yaml
+
+import tasks
+from bss import paths
+from bss.files import write_text
+
+
+def report() -> None:
+    """Write the report of the grid of params.yaml."""
+    params = tasks.params()
+
+    from bss.evaluation.report.grid import read_grid
+    from bss.evaluation.report.page import write_report
+    from bss.evaluation.report.table import format_markdown, format_table, summary_table
+
+    inputs = read_grid(params, yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8")))
+    table = summary_table(inputs.metrics, inputs.baseline, inputs.confidence)
+    write_report(inputs, paths.REPORT)
+    write_text(format_table(table) + "\n", paths.SUMMARY.with_suffix(".txt"))
+    write_text(format_markdown(table) + "\n", paths.SUMMARY.with_suffix(".md"))
+    write_text(table.write_json() + "\n", paths.SUMMARY.with_suffix(".json"))
+
+
+if __name__ == "__main__":
+    tasks.run(report)

@@ -1,0 +1,28 @@
+"""Evidence -> criteria and balance score of every training pair."""
+
+import polars as pl
+
+import tasks
+from bss import paths
+from bss.files import replaced
+from bss.types import FUSED, Split
+
+
+def score(seed: int) -> None:
+    """Score the evidence of one seed's warm-up by the criteria of params.yaml."""
+    params = tasks.params()
+
+    from bss.data.packed import open_split
+    from bss.measure.evidence import read_evidence
+    from bss.measure.score import score_table
+
+    train = open_split(paths.PACKED, Split.TRAIN)
+    outputs = [*train.meta.modalities, FUSED]
+    evidence = read_evidence(paths.warmup(seed) / "evidence.safetensors", outputs)
+    table = score_table(evidence, params.score.criteria).insert_column(0, pl.Series("id", train.ids))
+    with replaced(paths.scores(seed)) as temporary:
+        table.with_row_index("index").write_parquet(temporary)
+
+
+if __name__ == "__main__":
+    tasks.run(score)

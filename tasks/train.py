@@ -1,0 +1,52 @@
+"""Sequences -> a trained model, its history, and how often each training pair was drawn."""
+
+from functools import partial
+
+import polars as pl
+
+import tasks
+from bss import paths
+from bss.files import read_tensors, replaced, write_tensors
+from bss.types import Split
+
+
+def train(method: str, scheduler: str, seed: int) -> None:
+    """Train one cell of the grid on the training split, and keep its best epoch on the validation split."""
+    params = tasks.params()
+
+    from bss.curriculum.plan import read_sampler
+    from bss.data.packed import open_split
+    from bss.encoders.model import build_model
+    from bss.measure.score import balance_score
+    from bss.training.loop import Trainer, fit
+    from bss.training.runtime import Runtime
+
+    component = params.methods[method]
+    splits = [open_split(paths.PACKED, split) for split in (Split.TRAIN, Split.VALIDATION)]
+    model = build_model(splits[0].meta, params.encoders, seed)
+    if component.from_warmup:
+        model.load_state_dict(read_tensors(paths.warmup(seed) / "model.safetensors"))
+    sampler = read_sampler(
+        paths.curriculum(scheduler, seed),
+        params.curriculum.schedulers[scheduler],
+        seed,
+        lambda evidence: balance_score(evidence, params.score.criteria).numpy(),
+    )
+    num_epochs = params.train.epochs + (0 if component.from_warmup else params.warmup.epochs)
+    trainer = Trainer(model, component, params.train, Runtime(params.runtime))
+    history = fit(trainer, sampler, *splits, params.train, num_epochs, partial(_progress, num_epochs))
+
+    folder = paths.run(method, scheduler, seed)
+    write_tensors(model.state_dict(), folder / "model.safetensors")
+    draws = pl.DataFrame({"id": splits[0].ids, "num_draws": sampler.num_draws}).with_row_index("index")
+    for name, table in {"history": history, "draws": draws}.items():
+        with replaced(folder / f"{name}.parquet") as temporary:
+            table.write_parquet(temporary)
+
+
+def _progress(total: int, done: int, values: dict[str, float]) -> None:
+    tasks.progress(done, total, values)
+
+
+if __name__ == "__main__":
+    tasks.run(train)

@@ -1,0 +1,186 @@
+"""Pacing, order, schedulers, sampler and plan."""
+
+from collections import Counter
+from math import exp, floor, sqrt
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from bss.curriculum.order import ranking, softmax
+from bss.curriculum.pacing.pacing import PACINGS
+from bss.curriculum.plan import order_table, read_sampler, recorded_indices, sequence_table, write_plan
+from bss.curriculum.sampler import CurriculumSampler, epoch_indices
+from bss.curriculum.schedulers.heuristic import Heuristic
+from bss.curriculum.schedulers.learned import Learned
+from bss.curriculum.schedulers.random import Random
+from bss.curriculum.schedulers.scheduler import SCHEDULERS
+from bss.seeds import generator
+
+SCORES = np.random.default_rng(0).uniform(-1, 1, 200)
+
+
+@pytest.mark.parametrize("start", [0.01, 0.1, 0.5, 1.0])
+@pytest.mark.parametrize("name", PACINGS)
+def test_a_pacing_rises_from_start_to_all(name: str, start: float) -> None:
+    pacing = PACINGS.build({"name": name, "start": start})
+    values = [pacing(step / 100) for step in range(101)]
+    assert values[0] == pytest.approx(start)
+    assert values[-1] == 1.0
+    assert all(0 < low <= high <= 1 for low, high in zip(values, values[1:], strict=False))
+
+
+def test_root_pacing_is_the_published_formula() -> None:
+    root, start, grow = PACINGS.build("root"), 0.1, 40
+    for epoch in range(41):
+        assert root(epoch / grow) == pytest.approx(min(1, sqrt((1 - start**2) / grow * epoch + start**2)))
+
+
+def test_linear_pacing() -> None:
+    assert PACINGS.build({"name": "linear", "start": 0.2})(0.25) == pytest.approx(0.4)
+
+
+def test_the_ranking_is_the_slow_one_and_stable() -> None:
+    scores = np.array([0.5, 1.0, -1.0, 1.0, 0.5])
+    assert ranking(scores).tolist() == sorted(range(5), key=lambda index: (-scores[index], index)) == [1, 3, 0, 4, 2]
+    assert ranking(scores, anti=True).tolist() == [2, 0, 4, 1, 3]
+
+
+@pytest.mark.parametrize("temperature", [0.1, 1.0, 5.0])
+def test_softmax_is_the_slow_one(temperature: float) -> None:
+    exponents = [exp(score / temperature) for score in SCORES]
+    assert np.allclose(softmax(SCORES, temperature), [value / sum(exponents) for value in exponents])
+    assert softmax(1e4 * SCORES).sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("anti", [False, True])
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_a_scheduler_is_a_pure_function_of_scores_and_epoch(name: str, anti: bool) -> None:
+    scheduler = SCHEDULERS.build({"name": name, "anti": anti})
+    before = SCORES.copy()
+    first = {epoch: epoch_indices(scheduler, SCORES, 7, epoch) for epoch in (3, 0, 41)}
+    for epoch in (0, 41, 3):
+        again = epoch_indices(scheduler, SCORES, 7, epoch)
+        assert np.array_equal(first[epoch], again)
+        assert again.dtype == np.int64
+        assert again.min() >= 0
+        assert again.max() < len(SCORES)
+        assert 0 < scheduler.fraction(epoch) <= 1
+    assert np.array_equal(before, SCORES)
+    assert not np.array_equal(first[41], epoch_indices(scheduler, SCORES, 8, 41))
+
+
+def test_random_order_shows_every_sample_once() -> None:
+    indices = epoch_indices(Random(), SCORES, 0, 0)
+    assert sorted(indices) == list(range(200))
+    assert not np.array_equal(indices, epoch_indices(Random(), SCORES, 0, 1))
+
+
+@pytest.mark.parametrize("anti", [False, True])
+@pytest.mark.parametrize("epoch", [0, 1, 5, 39, 40, 60])
+def test_heuristic_plays_the_best_ranked(epoch: int, anti: bool) -> None:
+    share = min(1, sqrt((1 - 0.01) / 40 * epoch + 0.01))
+    best = sorted(range(200), key=lambda index: SCORES[index] * (1 if anti else -1))[: floor(200 * share)]
+    indices = epoch_indices(Heuristic(anti=anti), SCORES, 0, epoch)
+    assert sorted(indices) == sorted(best)
+    full = epoch_indices(Heuristic(anti=anti, epoch_length="full"), SCORES, 0, epoch)
+    assert len(full) == 200
+    draws = Counter(full.tolist())
+    assert set(draws) == set(best)
+    assert max(draws.values()) - min(draws.values()) <= 1
+
+
+def test_heuristic_always_plays_something() -> None:
+    assert len(epoch_indices(Heuristic(), np.array([0.3, 0.1]), 0, 0)) == 1
+    assert len(epoch_indices(Heuristic(grow_epochs=0), SCORES, 0, 0)) == 200
+
+
+def test_learned_draws_by_probability() -> None:
+    scores = np.array([1.0, 0.0, -1.0])
+    many = np.repeat(scores, 20_000)
+    draws = Counter(many[epoch_indices(Learned(), many, 0, 0)])
+    weights = np.array([exp(score) for score in scores])
+    expected = 60_000 * weights / weights.sum()
+    chi_square = sum((draws[score] - count) ** 2 / count for score, count in zip(scores, expected, strict=True))
+    assert chi_square < 13.8  # the 0.1 % point with two degrees of freedom
+    reverse = Counter(many[epoch_indices(Learned(anti=True), many, 0, 0)])
+    assert reverse[-1.0] > 5 * reverse[1.0]
+
+
+def test_learned_draws_with_replacement() -> None:
+    assert len(set(epoch_indices(Learned(), SCORES, 0, 0).tolist())) < 200
+
+
+def test_learned_moves_its_average_towards_fresh_scores() -> None:
+    scheduler = Learned(beta=0.6, refresh_every=2)
+    assert [scheduler.refreshes(epoch) for epoch in range(5)] == [False, False, True, False, True]
+    assert np.allclose(scheduler.update(np.array([1.0, 0.0]), np.array([0.0, 0.5])), [0.4, 0.3])
+
+
+def test_the_sampler_averages_and_counts() -> None:
+    fresh = SCORES[::-1].copy()
+    sampler: CurriculumSampler[str] = CurriculumSampler(Learned(beta=0.5), SCORES, 3, lambda evidence: fresh)
+    first = sampler.indices(0)
+    assert sampler.wants_evidence(1)
+    sampler.observe("evidence of all samples")
+    assert np.allclose(sampler.scores, (SCORES + fresh) / 2)
+    second = sampler.indices(1)
+    assert np.array_equal(second, epoch_indices(Learned(), (SCORES + fresh) / 2, 3, 1))
+    assert np.array_equal(sampler.num_draws, np.bincount(np.concatenate([first, second]), minlength=200))
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [(np.array([]), "shape"), (np.zeros((2, 2)), "shape"), (np.array([0.0, np.nan]), "not finite, first at index 1")],
+)
+def test_bad_scores_are_refused(scores: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        CurriculumSampler(Random(), scores, 0)
+    if scores.size:
+        sampler: CurriculumSampler[None] = CurriculumSampler(Learned(), np.zeros(2), 0, lambda _: scores)
+        with pytest.raises(ValueError, match=message):
+            sampler.observe(None)
+        assert np.array_equal(sampler.scores, np.zeros(2))
+
+
+def test_fresh_scores_of_another_length_change_nothing() -> None:
+    sampler: CurriculumSampler[None] = CurriculumSampler(Learned(), SCORES, 0, lambda _: SCORES[:-1])
+    with pytest.raises(ValueError, match=r"shape \(199,\), expected \(200,\)"):
+        sampler.observe(None)
+    assert np.array_equal(sampler.scores, SCORES)
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_a_plan_replays_what_the_scheduler_would_draw(name: str, tmp_path: Path) -> None:
+    scheduler = SCHEDULERS.build(name)
+    order = order_table(scheduler, pl.Series([f"s{number}" for number in range(200)]), SCORES)
+    sequence = sequence_table(scheduler, SCORES, 5, 12)
+    write_plan(tmp_path, order, sequence)
+    sampler = read_sampler(tmp_path, scheduler, 5, lambda _: SCORES)
+    for epoch in range(12):
+        assert np.array_equal(sampler.indices(epoch), epoch_indices(scheduler, SCORES, 5, epoch))
+    assert order.sort("rank")["balance_score"].to_list() == sorted(SCORES, reverse=True)
+    assert sequence["num_samples"].to_list() == [floor(200 * scheduler.fraction(epoch)) for epoch in range(12)]
+    probability = order["probability"]
+    assert probability.is_null().all() if name != "learned" else probability.sum() == pytest.approx(1)
+
+
+def test_a_plan_rules_over_the_scheduler(tmp_path: Path) -> None:
+    order = order_table(Random(), pl.Series(["a", "b"]), np.zeros(2))
+    sequence = sequence_table(Random(), np.zeros(2), 0, 1).with_columns(indices=pl.Series([[1, 1, 0]]))
+    write_plan(tmp_path, order, sequence)
+    assert read_sampler(tmp_path, Random(), 0, lambda _: np.zeros(2)).indices(0).tolist() == [1, 1, 0]
+    with pytest.raises(ValueError, match="no sequence for epoch 1"):
+        recorded_indices(tmp_path / "sequence.parquet", 1)
+
+
+def test_generators_share_nothing() -> None:
+    draws = {
+        (seed, purpose, epoch): generator(seed, purpose, epoch).integers(2**62)
+        for seed in (0, 1)
+        for purpose in ("curriculum", "warmup")
+        for epoch in (0, 1)
+    }
+    assert len(set(draws.values())) == 8
+    assert generator(0, "warmup", 1).integers(2**62) == draws[0, "warmup", 1]

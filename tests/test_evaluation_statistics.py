@@ -1,0 +1,72 @@
+import math
+
+import numpy as np
+import pytest
+
+from bss.evaluation.statistics import paired_difference, summary
+
+
+def slow_mean_and_sd(values: list[float]) -> tuple[float, float]:
+    mean = sum(values) / len(values)
+    return mean, math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
+
+
+def test_summary_equals_the_slow_reference() -> None:
+    values = np.random.default_rng(0).normal(size=7).tolist()
+    assert summary(values) == pytest.approx(slow_mean_and_sd(values))
+
+
+def test_one_value_has_no_spread() -> None:
+    mean, sd = summary([0.7])
+    assert mean == 0.7
+    assert math.isnan(sd)
+
+
+def test_interval_equals_the_textbook_formula() -> None:
+    # 4.302653 is the 97.5 % quantile of Student's t with 2 degrees of freedom, from a printed table.
+    found = paired_difference([0.9, 0.8, 0.85], [0.7, 0.75, 0.72])
+    mean, sd = slow_mean_and_sd([0.2, 0.05, 0.13])
+    margin = 4.302653 * sd / math.sqrt(3)
+    assert (found.mean, found.low, found.high) == pytest.approx(
+        (mean, mean - margin, mean + margin), rel=1e-6
+    )
+    assert found.num_pairs == 3
+    assert not found.excludes_zero
+
+
+def test_interval_covers_the_truth_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    draws = rng.normal(1.0, 2.0, size=(2000, 4))
+    found = [paired_difference(draw, np.zeros(4), confidence=0.8) for draw in draws]
+    assert np.mean([d.low <= 1.0 <= d.high for d in found]) == pytest.approx(0.8, abs=0.03)
+
+
+def test_pairs_matter() -> None:
+    hard_and_easy = np.array([0.5, 0.7, 0.9])
+    found = paired_difference(hard_and_easy + np.array([0.010, 0.011, 0.009]), hard_and_easy)
+    assert found.excludes_zero
+    assert not paired_difference((hard_and_easy + 0.01)[::-1], hard_and_easy).excludes_zero
+
+
+def test_one_pair_has_no_interval() -> None:
+    found = paired_difference([0.9], [0.8])
+    assert found.mean == pytest.approx(0.1)
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
+    assert not found.excludes_zero
+
+
+@pytest.mark.parametrize(
+    ("values", "baseline", "confidence", "words"),
+    [
+        ([0.1, 0.2], [0.1], 0.95, "2 values against 1"),
+        ([], [], 0.95, r"shape \(0,\)"),
+        ([0.1, math.nan], [0.1, 0.2], 0.95, "value 1 is not finite"),
+        ([0.1], [0.1], 95, "confidence is 95"),
+    ],
+)
+def test_bad_input_is_named(
+    values: list[float], baseline: list[float], confidence: float, words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        paired_difference(values, baseline, confidence)

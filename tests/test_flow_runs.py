@@ -1,0 +1,268 @@
+"""Whole runs of the flow, each in a process of its own, on toy graphs of shell stages."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from flows.server import Server
+
+ROOT = Path(__file__).parents[1]
+SECONDS_TO_STOP = 15.0
+
+GRAPH = """
+stages:
+  prepare:
+    cmd: echo prepared > prepared.txt
+    outs: [prepared.txt]
+  train:
+    matrix: {method: [joint], seed: [0, 1]}
+    cmd: >-
+      echo progress 1/2 loss=0.5; echo progress 2/2 loss=0.25;
+      cp prepared.txt model-${item.method}-${item.seed}.txt
+    deps: [prepared.txt]
+    outs: ["model-${item.method}-${item.seed}.txt"]
+  report:
+    cmd: >-
+      mkdir -p reports && cat model-joint-0.txt model-joint-1.txt > reports/report.html
+      && echo 'method accuracy' > reports/summary.txt && echo '| method |' > reports/summary.md
+    deps: [model-joint-0.txt, model-joint-1.txt]
+    outs: [reports/report.html]
+"""
+
+FAILURE = """
+stages:
+  bad:
+    cmd: echo 'ValueError - boom' >&2; exit 3
+    outs: [bad.txt]
+  after:
+    cmd: cp bad.txt after.txt
+    deps: [bad.txt]
+    outs: [after.txt]
+  good:
+    cmd: sleep 1; echo good > good.txt
+    outs: [good.txt]
+"""
+
+# The grandchild tells its id.
+ENDLESS = """
+stages:
+  endless:
+    cmd: sh -c '%s sleep 600 & echo $! > pid.txt; wait; sleep 600'
+    outs: [never.txt]
+"""
+UNWILLING = 'trap "" TERM;'
+
+TIMED = """
+stages:
+  measure:
+    matrix: {cell: [0, 1, 2]}
+    cmd: date +%s.%N > measure-${item.cell}.txt; sleep 3; date +%s.%N >> measure-${item.cell}.txt
+    outs: ["measure-${item.cell}.txt"]
+  train:
+    matrix: {cell: [0, 1]}
+    cmd: >-
+      date +%s.%N > train-${item.cell}.txt; sleep 1; date +%s.%N >> train-${item.cell}.txt;
+      echo $CUDA_VISIBLE_DEVICES >> train-${item.cell}.txt
+    outs: ["train-${item.cell}.txt"]
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home folder that Prefect has never seen; one for all runs, because a new database takes seconds."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def api(home: Path) -> Iterator[str]:
+    """A Prefect server as a user may have one, so that not every run has to start its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_HOME", str(home / ".prefect"))
+        patch.setenv("DO_NOT_TRACK", "1")
+        server = Server.start()
+    try:
+        server.wait()
+        yield server.url
+    finally:
+        server.stop()
+
+
+def make_project(folder: Path, graph: str) -> Path:
+    folder.mkdir()
+    for command in (["git", "init", "--quiet"], [sys.executable, "-m", "dvc", "init", "--quiet"]):
+        subprocess.run(command, cwd=folder, check=True)
+    (folder / ".dvc/config").write_text("[core]\nanalytics = false\ncheck_update = false\n")
+    (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    (folder / "dvc.yaml").write_text(graph)
+    return folder
+
+
+@contextmanager
+def started(project: Path, *arguments: str, **environment: str) -> "Iterator[subprocess.Popen[str]]":
+    names = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "CUDA_"))}
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "src")])
+    process = subprocess.Popen(
+        [sys.executable, *(arguments or ("-m", "flows.pipeline"))],
+        cwd=project,
+        env=names | {"PYTHONPATH": paths, "CUDA_VISIBLE_DEVICES": ""} | environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+
+
+def run(project: Path, *arguments: str, **environment: str) -> tuple[int, str]:
+    with started(project, *arguments, **environment) as process:
+        output, _ = process.communicate(timeout=180)
+    return process.returncode, output
+
+
+def request(api: str, path: str, **content: Any) -> Any:
+    response = httpx.post(f"{api}/{path}", json=content)
+    response.raise_for_status()
+    return response.json()
+
+
+def task_states(api: str, flow_run: str) -> dict[str, str]:
+    tasks = request(api, "task_runs/filter", flow_runs={"id": {"any_": [flow_run]}})
+    return {task["name"]: task["state"]["name"] for task in tasks}
+
+
+def newest_run(api: str) -> dict[str, Any]:
+    return request(api, "flow_runs/filter", sort="EXPECTED_START_TIME_DESC", limit=1)[0]  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="module")
+def first_run(home: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, str]:
+    project = make_project(tmp_path_factory.mktemp("first") / "project", GRAPH)
+    return project, *run(project, HOME=str(home))
+
+
+def test_a_run_with_its_own_server_makes_everything_and_shows_the_report(
+    first_run: tuple[Path, int, str],
+) -> None:
+    project, status, output = first_run
+    assert status == 0, output
+    lines = output.splitlines()
+    assert lines[0] == "4 stages: 4 to run, 0 up to date"
+    assert {line.split()[2] for line in lines[1:5]} == {"prepare", "train@joint-0", "train@joint-1", "report"}
+    report = f"report: {project / 'reports/report.html'}"
+    assert lines[5:] == ["", "method accuracy", "", report, "Completed: 4 Completed"]
+    assert max(map(len, lines[:5])) <= 80
+
+
+def test_the_server_keeps_the_states_the_logs_and_the_artifacts(
+    first_run: tuple[Path, int, str], api: str
+) -> None:
+    runs = request(api, "flow_runs/filter", sort="START_TIME_ASC", limit=1)
+    names = ["prepare", "train@joint-0", "train@joint-1", "report"]
+    assert task_states(api, runs[0]["id"]) == dict.fromkeys(names, "Completed")
+    artifacts = request(api, "artifacts/filter", artifacts={"flow_run_id": {"any_": [runs[0]["id"]]}})
+    shown = {artifact["key"]: (artifact["data"], artifact["description"]) for artifact in artifacts}
+    assert shown["train-joint-0"] == (100.0, "loss=0.25")
+    assert shown["summary"][0] == "| method |\n"
+    logs = request(api, "logs/filter", logs={"flow_run_id": {"any_": [runs[0]["id"]]}}, limit=200)
+    assert [log["message"] for log in logs].count("progress 2/2 loss=0.25") == 2
+
+
+def test_a_second_run_finds_all_cached(first_run: tuple[Path, int, str], api: str) -> None:
+    status, output = run(first_run[0], PREFECT_API_URL=api)
+    assert status == 0, output
+    assert output.splitlines()[0] == "4 stages: 0 to run, 4 up to date"
+    assert output.splitlines()[-1] == "Completed: 4 Cached"
+    assert set(task_states(api, newest_run(api)["id"]).values()) == {"Cached"}
+
+
+def test_a_failure_stops_what_needs_it_and_nothing_else(tmp_path: Path, api: str) -> None:
+    project = make_project(tmp_path / "project", FAILURE)
+    status, output = run(project, PREFECT_API_URL=api)
+    assert status == 1, output
+    assert "    ValueError - boom\n    exited with 3\n" in output
+    assert output.splitlines()[-1] == "Failed: 1 Completed, 1 Failed, 1 NotReady"
+    assert "Traceback" not in output
+    assert (project / "good.txt").exists()
+    newest = newest_run(api)
+    assert newest["state"]["type"] == "FAILED"
+    assert task_states(api, newest["id"]) == {"bad": "Failed", "after": "NotReady", "good": "Completed"}
+
+
+def wait_for_grandchild(project: Path) -> int:
+    deadline = time.monotonic() + 60
+    while not (path := project / "pid.txt").exists() or not path.read_text().strip():
+        assert time.monotonic() < deadline, "the stage did not start"
+        time.sleep(0.1)
+    return int(path.read_text())
+
+
+def output_when_stopped(process: "subprocess.Popen[str]", grandchild: int) -> list[str]:
+    """The last words of a flow that has just been told to stop, after a check that nothing lives on."""
+    deadline = time.monotonic() + SECONDS_TO_STOP
+    while is_running(grandchild):
+        assert time.monotonic() < deadline, "the stage was not stopped"
+        time.sleep(0.1)
+    output, _ = process.communicate(timeout=30)
+    assert "Traceback" not in output
+    return output.splitlines()
+
+
+def is_running(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "trap"), [(signal.SIGINT, ""), (signal.SIGTERM, UNWILLING)], ids=["Ctrl-C", "SIGTERM"]
+)
+def test_a_signal_stops_the_stage_and_what_it_started(
+    tmp_path: Path, api: str, number: signal.Signals, trap: str
+) -> None:
+    project = make_project(tmp_path / "project", ENDLESS % trap)
+    with started(project, PREFECT_API_URL=api) as process:
+        grandchild = wait_for_grandchild(project)
+        status, output = run(project, PREFECT_API_URL=api)
+        assert (status, f"process {process.pid} is at work" in output) == (3, True), output
+        process.send_signal(number)
+        assert output_when_stopped(process, grandchild)[-1].startswith("interrupted:")
+    assert process.returncode == 130
+    assert newest_run(api)["state"]["type"] == "CRASHED"
+
+
+def test_cancelling_at_the_server_stops_the_stage(tmp_path: Path, api: str) -> None:
+    project = make_project(tmp_path / "project", ENDLESS % "")
+    with started(project, PREFECT_API_URL=api) as process:
+        grandchild = wait_for_grandchild(project)
+        request(api, f"flow_runs/{newest_run(api)['id']}/set_state", state={"type": "CANCELLING"})
+        assert output_when_stopped(process, grandchild)[-1] == "Cancelled: 1 Cancelled"
+    assert process.returncode == 1
+    assert newest_run(api)["state"]["type"] == "CANCELLED"
+
+
+def test_no_more_stages_at_a_time_than_allowed_and_one_a_gpu(tmp_path: Path, api: str) -> None:
+    project = make_project(tmp_path / "project", TIMED)
+    script = "from flows.graph import pipeline; pipeline(max_parallel=2, gpus=['7'])"
+    status, output = run(project, "-c", script, PREFECT_API_URL=api)
+    assert status == 0, output
+    cells = {path.stem: path.read_text().split() for path in project.glob("*-?.txt")}
+    spans = {name: (float(cell[0]), float(cell[1])) for name, cell in cells.items()}
+    assert largest_overlap(list(spans.values())) == 2
+    assert largest_overlap([spans["train-0"], spans["train-1"]]) == 1
+    assert [cells["train-0"][2], cells["train-1"][2]] == ["7", "7"]
+    tags = {task["name"]: task["tags"] for task in request(api, "task_runs/filter", limit=200)}
+    assert (tags["train@0"], tags["measure@0"]) == (["gpu"], [])
+
+
+def largest_overlap(spans: list[tuple[float, float]]) -> int:
+    return max(sum(start <= moment < end for start, end in spans) for moment, _ in spans)

@@ -1,0 +1,87 @@
+"""The whole pipeline on a slice of real data: what it leaves, and that only what changed is computed again."""
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tests.workspace import Workspace
+
+SCORED = {"score@0", "curriculum@random-0", "curriculum@learned-0"}
+TRAINED = {"train@joint-random-0", "train@joint-learned-0", "train-alone@0"}
+JUDGED = {"evaluate@joint-random-0", "evaluate@joint-learned-0", "evaluate-alone@0", "report"}
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    made = Workspace(tmp_path_factory.mktemp("workspace"))
+    made.shrink()
+    assert made.reproduce() == {"preprocess", "warmup@0"} | SCORED | TRAINED | JUDGED
+    return made
+
+
+def test_every_artifact_is_there(workspace: Workspace) -> None:
+    folder = workspace.folder
+    metrics = json.loads((folder / "reports/metrics/joint-learned-0.json").read_text())
+    assert set(metrics) == {"audio", "image", "fused", "num_steps", "num_samples"}
+    assert set(metrics["fused"]) == {"accuracy", "macro_f1", "mean_average_precision", "auc"}
+    assert set(json.loads((folder / "reports/metrics/unimodal-random-0.json").read_text())) == {
+        *("audio", "image", "num_steps", "num_samples")
+    }
+    scores = pl.read_parquet(folder / "data/scores/0.parquet")
+    assert len(scores) == 40
+    assert scores["balance_score"].is_between(-1, 1).all()
+    draws = pl.read_parquet(folder / "models/runs/joint-learned-0/draws.parquet")
+    assert draws["id"].equals(scores["id"])
+    assert draws["num_draws"].sum() == metrics["num_samples"] == 40
+    predictions = pl.read_parquet(folder / "reports/predictions/joint-learned-0/predictions.parquet")
+    fused = predictions.filter(pl.col("output") == "fused")
+    assert (fused["label"] == fused["prediction"]).mean() == pytest.approx(metrics["fused"]["accuracy"])
+    confusion = pl.read_parquet(folder / "reports/predictions/joint-learned-0/confusion.parquet")
+    right = confusion.filter(pl.col("output") == "fused", pl.col("label") == pl.col("prediction"))["num_samples"]
+    assert right.sum() / len(fused) == pytest.approx(metrics["fused"]["accuracy"])
+    assert "joint-learned-0" in workspace.dvc("metrics", "show")
+    assert (folder / "reports/report.html").read_text().startswith("<!")
+
+
+def test_only_what_changed_is_computed_again(workspace: Workspace) -> None:
+    assert workspace.reproduce() == set()
+
+    workspace.set(train__epochs=2)
+    assert workspace.reproduce() == TRAINED | JUDGED
+
+    measure = workspace.folder / "src/bss/measure/criteria/training_loss.py"
+    before = measure.read_text()
+    measure.write_text(before.replace(".sum(dim=0)", ".mean(dim=0)"))
+    assert workspace.reproduce() == SCORED | TRAINED | JUDGED
+    measure.write_text(before)
+    assert workspace.reproduce() == set(), "the run-cache restores what was computed before"
+
+    workspace.set(score__criteria=["prediction_similarity"])
+    assert workspace.reproduce() == SCORED | TRAINED | JUDGED
+    workspace.set(score__criteria=["prediction_similarity", "training_loss"], train__epochs=1)
+    assert workspace.reproduce() == set()
+
+    workspace.set(grid__seeds=[0, 1])
+    fresh = {name.replace("-0", "-1").replace("@0", "@1") for name in SCORED | TRAINED | JUDGED}
+    assert workspace.reproduce() == fresh | {"warmup@1"}, "one cell a scheduler, and the report"
+
+
+@pytest.mark.parametrize(
+    ("stage", "message"),
+    [
+        (["tasks.train", "joint", "random", "0"], "params.yaml: train: unknown key 'epoch'; did you mean 'epochs'?"),
+        (["flows.pipeline"], "params.yaml: train: unknown key 'epoch'; did you mean 'epochs'?"),
+    ],
+)
+def test_a_wrong_parameter_is_refused_and_nothing_is_lost(tmp_path: Path, stage: list[str], message: str) -> None:
+    scratch = Workspace(tmp_path)
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports/report.html").write_text("kept")
+    scratch.set(train__epoch=3)
+    done = scratch.run("python", "-m", *stage, check=False)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "reports/report.html").read_text() == "kept"

@@ -1,0 +1,270 @@
+"""Encoders, model, methods and the loop."""
+
+from itertools import pairwise
+from math import cos, exp, log, pi
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from bss.curriculum.sampler import CurriculumSampler
+from bss.curriculum.schedulers.learned import Learned
+from bss.curriculum.schedulers.random import Random
+from bss.curriculum.schedulers.scheduler import Scheduler
+from bss.data.packed import PackedSplit
+from bss.encoders.encoder import ENCODERS
+from bss.encoders.mlp import MLP
+from bss.encoders.model import MultimodalModel, build_model
+from bss.measure.evidence import Evidence
+from bss.measure.score import balance_score
+from bss.params import Optimisation, Runtime as RuntimeSettings, Train
+from bss.training.loader import batch_indices, batches
+from bss.training.loop import Selection, Trainer, fit, loss_and_accuracy, split_evidence
+from bss.training.methods.joint import Joint
+from bss.training.methods.method import METHODS, Method
+from bss.training.methods.unimodal import Unimodal
+from bss.training.optimizer import build_optimizer, lr_factor
+from bss.training.runtime import Runtime
+from bss.types import Split
+from tests.toy import packed_toy
+
+SETTINGS = RuntimeSettings(
+    device="cpu", precision="float32", compile=False, deterministic=True, threads=1, num_workers=0
+)
+TRAIN = Train(
+    epochs=8, batch_size=16, optimizer="adamw", lr=0.01, weight_decay=1e-4, momentum=0.9, lr_schedule="cosine"
+)
+Splits = dict[Split, PackedSplit]
+
+
+@pytest.fixture(scope="module", params=[2, 3, 6], ids=lambda number: f"{number} modalities")
+def splits(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Splits:
+    return packed_toy(tmp_path_factory.mktemp("toy"), request.param)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Splits:
+    return packed_toy(tmp_path_factory.mktemp("toy"))
+
+
+def toy_model(splits: Splits, seed: int = 0) -> MultimodalModel:
+    meta = splits[Split.TRAIN].meta
+    return build_model(meta, {name: MLP(width=16) for name in meta.modalities}, seed)
+
+
+def trained(
+    splits: Splits, method: Method, scheduler: Scheduler | None = None, settings: Train = TRAIN, workers: int = 0
+) -> tuple[MultimodalModel, pl.DataFrame, CurriculumSampler[Evidence]]:
+    runtime = Runtime(SETTINGS.model_copy(update={"num_workers": workers}))
+    model = toy_model(splits)
+    scores = np.linspace(-1, 1, len(splits[Split.TRAIN]))
+    sampler: CurriculumSampler[Evidence] = CurriculumSampler(
+        scheduler or Random(), scores, 0, lambda evidence: balance_score(evidence).numpy()
+    )
+    history = fit(
+        Trainer(model, method, settings, runtime), sampler, splits[Split.TRAIN], splits[Split.VALIDATION],
+        settings, settings.epochs, lambda done, values: None,
+    )  # fmt: skip
+    return model, history, sampler
+
+
+@pytest.mark.parametrize("shape", [(1, 65, 41), (3, 8, 8), (1, 4, 4)])
+@pytest.mark.parametrize("name", list(ENCODERS))
+def test_an_encoder_maps_a_batch_to_its_width(name: str, shape: tuple[int, ...]) -> None:
+    network = ENCODERS.build(name).build(shape).eval()
+    values = torch.randn(5, *shape)
+    features = network(values)
+    assert features.shape == (5, network.dim)
+    assert features.dtype == torch.float32
+    assert torch.allclose(network(values[2:3]), features[2:3], atol=1e-5)
+
+
+def test_an_encoder_that_cannot_take_a_shape_names_the_modality(pair: Splits) -> None:
+    meta = pair[Split.TRAIN].meta
+    flat = meta.modalities["m1"].model_copy(update={"shape": (7,)})
+    with pytest.raises(ValueError, match=r"modality 'm1': small_cnn takes .* got \(7,\)"):
+        build_model(meta.model_copy(update={"modalities": {**meta.modalities, "m1": flat}}), {}, 0)
+
+
+def test_the_model_joins_the_branches(splits: Splits) -> None:
+    train, model = splits[Split.TRAIN], toy_model(splits).eval()
+    inputs = {name: torch.from_numpy(values) for name, values in train.read(np.arange(6)).items()}
+    logits = model(inputs)
+    assert list(logits) == [*train.meta.modalities, "fused"]
+    features = []
+    for name, meta in train.meta.modalities.items():
+        branch = model.branches[name]
+        features.append(branch.encoder((inputs[name].double().float() - meta.mean) / meta.std))
+        assert torch.allclose(logits[name], branch.head(features[-1]), atol=1e-5)
+    assert torch.allclose(logits["fused"], model.fusion(torch.cat(features, dim=1)), atol=1e-5)
+
+
+def test_initial_weights_depend_on_seed_and_modality_alone(pair: Splits) -> None:
+    state = torch.random.get_rng_state()
+    first, second, other = toy_model(pair, 0), toy_model(pair, 0), toy_model(pair, 1)
+    assert torch.equal(state, torch.random.get_rng_state())
+    for name, value in first.state_dict().items():
+        assert torch.equal(value, second.state_dict()[name])
+    assert not torch.equal(first.branches["m0"].head.weight, other.branches["m0"].head.weight)
+    assert not torch.equal(first.branches["m0"].head.weight, first.branches["m1"].head.weight)
+
+
+def slow_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> float:
+    losses = []
+    for row, label in zip(logits.tolist(), labels.tolist(), strict=True):
+        losses.append(-log(exp(row[label]) / sum(exp(value) for value in row)))
+    return sum(losses) / len(losses)
+
+
+def test_losses_equal_their_slow_references() -> None:
+    torch.manual_seed(0)
+    logits = {name: torch.randn(7, 3) for name in ("a", "v", "fused")}
+    labels = torch.randint(3, (7,))
+    slow = {name: slow_cross_entropy(values, labels) for name, values in logits.items()}
+    joint = Joint(fused_weight=0.1, unimodal_weight=0.9).loss(logits, labels)
+    assert float(joint) == pytest.approx(0.1 * slow["fused"] + 0.9 * (slow["a"] + slow["v"]), rel=1e-5)
+    assert float(Unimodal().loss(logits, labels)) == pytest.approx(slow["a"] + slow["v"], rel=1e-5)
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_a_method_learns(name: str, splits: Splits) -> None:
+    method = METHODS.build(name)
+    model, history, _ = trained(splits, method)
+    for output in method.judged(history["output"].unique()):
+        rows = history.filter(pl.col("output") == output).sort("epoch")
+        assert rows["train_loss"][-1] < 0.5 * rows["train_loss"][0]
+        assert rows["validation_accuracy"].max() > 0.8
+    evidence = split_evidence(model, splits[Split.VALIDATION], 16, Runtime(SETTINGS))
+    for output, part in method.selected(model).items():
+        best = history.filter(pl.col("output") == output)["validation_accuracy"].max()
+        assert loss_and_accuracy(evidence, output)[1] == pytest.approx(best), part
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_every_weight_is_in_the_optimizer(name: str, pair: Splits) -> None:
+    trainer = Trainer(toy_model(pair), METHODS.build(name), TRAIN, Runtime(SETTINGS))
+    held = {id(weight) for group in trainer.optimizer.param_groups for weight in group["params"]}
+    assert held == {id(weight) for weight in trainer.model.parameters() if weight.requires_grad}
+
+
+def test_a_modality_beside_others_trains_as_it_would_alone(pair: Splits) -> None:
+    together, _, _ = trained(pair, Unimodal())
+    alone = toy_model(pair)
+    runtime = Runtime(SETTINGS)
+    branch = alone.branches["m0"]
+    optimizer = build_optimizer(branch.parameters(), TRAIN)
+    sampler: CurriculumSampler[Evidence] = CurriculumSampler(Random(), np.zeros(len(pair[Split.TRAIN])), 0)
+    selection = Selection({"m0": branch})
+    for epoch in range(TRAIN.epochs):
+        for group in optimizer.param_groups:
+            group["lr"] = TRAIN.lr * lr_factor("cosine", epoch / TRAIN.epochs)
+        alone.train()
+        for inputs, labels in batches(pair[Split.TRAIN], sampler.indices(epoch), 16, runtime):
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(branch(inputs["m0"])[1], labels).backward()
+            optimizer.step()
+        selection.consider(split_evidence(alone, pair[Split.VALIDATION], 16, runtime))
+    selection.restore()
+    for name, value in branch.state_dict().items():
+        assert torch.equal(value, together.branches["m0"].state_dict()[name]), name
+
+
+def test_the_same_inputs_give_the_same_bytes(pair: Splits) -> None:
+    first, history, _ = trained(pair, Joint(), Learned())
+    second, again, _ = trained(pair, Joint(), Learned(), workers=2)
+    assert history.equals(again)
+    for name, value in first.state_dict().items():
+        assert torch.equal(value, second.state_dict()[name])
+
+
+def test_the_history_counts_steps_and_samples(pair: Splits) -> None:
+    _, history, sampler = trained(pair, Joint())
+    fused = history.filter(pl.col("output") == "fused")
+    assert fused["epoch"].to_list() == list(range(8))
+    assert fused["num_steps"].to_list() == [6 * epoch for epoch in range(1, 9)]
+    assert fused["num_samples"].to_list() == [96 * epoch for epoch in range(1, 9)]
+    assert sampler.num_draws.tolist() == [8] * 96
+
+
+def test_learned_training_measures_again(pair: Splits) -> None:
+    _, _, sampler = trained(pair, Joint(), Learned(beta=1.0, refresh_every=3))
+    assert not np.allclose(sampler.scores, np.linspace(-1, 1, 96))
+    _, _, still = trained(pair, Joint(), Learned(refresh_every=50))
+    assert np.allclose(still.scores, np.linspace(-1, 1, 96))
+
+
+def test_the_best_epoch_is_chosen_on_validation() -> None:
+    layer = torch.nn.Linear(1, 1)
+    selection = Selection({"fused": layer})
+    right, wrong = torch.tensor([[2.0, 0.0]] * 4), torch.tensor([[0.0, 2.0]] * 4)
+    half = torch.cat([right[:2], wrong[:2]])
+    for number, logits in enumerate([half, right, 2 * right, right, half]):
+        torch.nn.init.constant_(layer.weight, number)
+        selection.consider(Evidence({"a": logits, "b": logits, "fused": logits}, torch.zeros(4, dtype=torch.int64)))
+    selection.restore()
+    assert layer.weight.item() == 2  # as accurate as epochs 1 and 3, with the lower loss
+
+
+@pytest.mark.parametrize(("length", "sizes"), [(7, [3, 4]), (6, [3, 3]), (8, [3, 3, 2]), (1, [1]), (2, [2]), (4, [4])])
+def test_batches_keep_the_order_and_leave_no_single_sample(length: int, sizes: list[int]) -> None:
+    indices = np.arange(length)[::-1].copy()
+    parts = batch_indices(indices, 3)
+    assert [len(part) for part in parts] == sizes
+    assert np.array_equal(np.concatenate(parts), indices)
+
+
+def test_a_loss_that_is_not_finite_stops_the_training(pair: Splits) -> None:
+    settings = TRAIN.model_copy(update={"lr": 1e30, "optimizer": "sgd"})
+    with pytest.raises(ValueError, match=r"the loss is (nan|inf) at step \d+|not finite"):
+        trained(pair, Joint(), settings=settings)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_the_optimizer_is_the_named_one(optimizer: str) -> None:
+    settings = Optimisation(batch_size=1, optimizer=optimizer, lr=0.5, weight_decay=0.25, momentum=0.75)  # type: ignore[arg-type]
+    built = build_optimizer([torch.nn.Parameter(torch.ones(1))], settings)
+    assert type(built).__name__.lower() == optimizer
+    assert built.defaults["lr"] == 0.5
+    assert built.defaults["weight_decay"] == 0.25
+    assert built.defaults.get("momentum", 0.75) == 0.75
+
+
+def test_schedules_of_the_learning_rate() -> None:
+    assert lr_factor("constant", 0.9) == 1
+    assert lr_factor("cosine", 0.25) == pytest.approx(0.5 * (1 + cos(pi / 4)))
+    assert [lr_factor("step", progress) for progress in (0, 0.3, 0.4, 0.7)] == pytest.approx([1, 1, 0.1, 0.01])
+    for schedule in ("constant", "cosine", "step"):
+        values = [lr_factor(schedule, step / 50) for step in range(50)]
+        assert values[0] == 1
+        assert all(low <= high for high, low in pairwise(values))
+
+
+def test_bfloat16_trains_too(pair: Splits) -> None:
+    runtime = Runtime(SETTINGS.model_copy(update={"precision": "bfloat16"}))
+    trainer = Trainer(toy_model(pair), Joint(), TRAIN, runtime)
+    losses = [
+        trainer.train_epoch(batches(pair[Split.TRAIN], np.arange(96), 16, runtime), 0.01)["fused"] for _ in range(6)
+    ]
+    assert losses[-1] < 0.5 * losses[0]
+    assert all(value.dtype == torch.float32 for value in trainer.model.parameters())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the error is that of a machine without CUDA")
+def test_cuda_is_refused_where_there_is_none() -> None:
+    with pytest.raises(ValueError, match=r"runtime\.device: 'cuda', but torch finds no CUDA device"):
+        Runtime(SETTINGS.model_copy(update={"device": "cuda"}))
+    assert Runtime(SETTINGS.model_copy(update={"device": "auto"})).device.type == "cpu"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_training_on_cuda_repeats(pair: Splits) -> None:
+    runtime = Runtime(SETTINGS.model_copy(update={"device": "cuda"}))
+    results = []
+    for _ in range(2):
+        trainer = Trainer(toy_model(pair), Joint(), TRAIN, runtime)
+        losses = trainer.train_epoch(batches(pair[Split.TRAIN], np.arange(96), 16, runtime), 0.01)
+        results.append((losses, trainer.model.fusion.weight.cpu()))
+    assert results[0][0] == results[1][0]
+    assert torch.equal(results[0][1], results[1][1])

@@ -1,0 +1,88 @@
+"""A scratch workspace: the project as a fresh clone would be, on a slice of the embedded data."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+PARTS = ["src", "tasks", "flows", "dvc.yaml", ".dvcignore", ".gitignore", "params.yaml", "data/sample"]
+TINY = '''"""A slice of the embedded digits: 12 pairs a class, so that the whole pipeline takes seconds."""
+
+from pathlib import Path
+
+import polars as pl
+
+from bss.data.digits import Digits
+
+
+class Tiny(Digits):
+    """The first pairs of each class and split."""
+
+    def items(self, root: Path) -> pl.DataFrame:
+        """As `Digits`, shortened."""
+        return super().items(root).group_by("split", "label", maintain_order=True).head(4)
+'''
+
+
+class Workspace:
+    """A folder with the project in it, a git repository and an empty DVC cache."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for part in PARTS:
+            target = folder / part
+            target.parent.mkdir(parents=True, exist_ok=True)
+            copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+            copy(ROOT / part, target)
+        (folder / "src/bss/data/tiny.py").write_text(TINY)
+        self.run("git", "init", "-q")
+        self.dvc("init", "-q")
+        self.dvc("config", "core.analytics", "false")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The running interpreter first, and the library of this folder before the installed one."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        return os.environ | {"PATH": path, "PYTHONPATH": str(self.folder / "src"), "DO_NOT_TRACK": "1"}
+
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=500
+        )
+        assert not check or done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def dvc(self, *arguments: str) -> str:
+        done = self.run(sys.executable, "-m", "dvc", *arguments)
+        return done.stdout + done.stderr
+
+    def reproduce(self) -> set[str]:
+        """The names of the stages that `dvc repro` ran."""
+        return set(re.findall(r"^Running stage '(.+)':", self.dvc("repro"), flags=re.MULTILINE))
+
+    def set(self, **values: Any) -> None:
+        """Change params.yaml: `train__epochs=3` sets train.epochs."""
+        path = self.folder / "params.yaml"
+        raw = yaml.safe_load(path.read_text())
+        for key, value in values.items():
+            *above, last = key.split("__")
+            section = raw
+            for name in above:
+                section = section[name]
+            section[last] = value
+        path.write_text(yaml.safe_dump(raw, sort_keys=False))
+
+    def shrink(self) -> None:
+        """The smallest grid that has every stage in it."""
+        fast = {"name": "mlp", "width": 8, "num_layers": 1}
+        self.set(
+            preprocess__name="tiny", encoders={"audio": fast, "image": fast},
+            warmup__epochs=1, train__epochs=1, curriculum__epochs=4,
+            grid__schedulers=["random", "learned"], grid__seeds=[0],
+        )  # fmt: skip
