@@ -16,7 +16,7 @@ class Terminal:
         self._num_stale = sum(stage.stale for stage in planned)
         self._num_ended = 0
         num_current = len(planned) - self._num_stale
-        print(f"{len(planned)} stages: {self._num_stale} to run, {num_current} up to date", flush=True)
+        print(f"stages: {self._num_stale} to run, {num_current} up to date", flush=True)
 
     def show(self, stage: str, state: State[Any]) -> None:
         """Tell how a stage ended; one that was up to date is not worth a line."""

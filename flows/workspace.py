@@ -40,7 +40,7 @@ def occupied() -> Iterator[None]:
 
 
 def _busy(pid: int | str) -> Busy:
-    return Busy(f"process {pid} is at work in {Path.cwd()}; wait for it, or stop it with: kill {pid}")
+    return Busy(f"process {pid} is at work in {Path.cwd()}; wait for it or stop it")
 
 
 def _running_dvc() -> int | None:
@@ -49,9 +49,8 @@ def _running_dvc() -> int | None:
         entries = json.loads((TEMPORARY / "rwlock").read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
         return None
-    return next(
-        (entry["pid"] for entry in entries.get("write", {}).values() if _is_alive(entry["pid"])), None
-    )
+    pids = {entry["pid"] for entry in entries.get("write", {}).values()}
+    return next(filter(_is_alive, pids), None)
 
 
 def _is_alive(pid: int) -> bool:
@@ -59,6 +58,6 @@ def _is_alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:
-        return True
+    except PermissionError:  # of another user
+        pass
     return True

@@ -3,28 +3,34 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import typer
+from tasks.forkserver import delegate
 
-from bss.params import Params, load
+if TYPE_CHECKING:
+    from bss.params import Params
 
 
-def params() -> Params:
+def params() -> "Params":
     """The parameters of this workspace."""
+    from bss.params import load
+
     return load(Path("params.yaml"))
 
 
 def run(stage: Callable[..., None]) -> None:
     """Run a stage from the command line: its arguments are the options, a user's error is one line and exit 2."""
+    status = delegate()
+    if status is not None:
+        sys.exit(status)
+
+    import typer
+
     try:
         typer.run(stage)
     except (ValueError, FileNotFoundError) as error:
-        sys.exit(_failed(error))
-
-
-def _failed(error: Exception) -> int:
-    print(f"error: {error}", file=sys.stderr)
-    return 2
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 def progress(done: int, total: int, values: dict[str, float]) -> None:

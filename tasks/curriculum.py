@@ -1,16 +1,19 @@
 """Scores -> the order, the pacing curve and the index sequences of one scheduler."""
 
-import polars as pl
-
 import tasks
 from bss import paths
-from bss.curriculum.plan import order_table, sequence_table, write_plan
 
 
 def curriculum(scheduler: str, seed: int) -> None:
     """Lay out `curriculum.epochs` epochs of the scheduler that params.yaml defines under that name."""
     settings = tasks.params().curriculum
-    component = settings.schedulers[scheduler]
+
+    import polars as pl
+
+    from bss.curriculum.plan import order_table, sequence_table, write_plan
+    from bss.registry import lookup
+
+    component = lookup("scheduler", scheduler, settings.schedulers)
     scores = pl.read_parquet(paths.scores(seed), columns=["id", "balance_score"])
     values = scores["balance_score"].to_numpy()
     order = order_table(component, scores["id"], values)

@@ -1,7 +1,5 @@
 """A trained model and the test split, opened here alone -> metrics, predictions and confusion matrices."""
 
-import polars as pl
-
 import tasks
 from bss import paths
 from bss.files import read_tensors, replaced, write_json
@@ -12,16 +10,20 @@ def evaluate(method: str, scheduler: str, seed: int) -> None:
     """Judge one cell of the grid."""
     params = tasks.params()
 
+    import polars as pl
+
     from bss.data.packed import open_split
     from bss.encoders.model import build_model
     from bss.evaluation.judgement import judge
+    from bss.registry import lookup
     from bss.training.runtime import Runtime
 
     cell = (method, scheduler, seed)
     test = open_split(paths.PACKED, Split.TEST)
     model = build_model(test.meta, params.encoders, seed)
     model.load_state_dict(read_tensors(paths.run(*cell) / "model.safetensors"))
-    judgement = judge(model, test, params.methods[method], params.evaluate.batch_size, Runtime(params.runtime))
+    component = lookup("training method", method, params.methods)
+    judgement = judge(model, test, component, params.evaluate.batch_size, Runtime(params.runtime))
     totals = pl.read_parquet(paths.run(*cell) / "history.parquet", columns=["num_steps", "num_samples"]).max()
     write_json({**judgement.metrics, **totals.row(0, named=True)}, paths.metrics(*cell))
     for name, table in {"predictions": judgement.predictions, "confusion": judgement.confusion}.items():

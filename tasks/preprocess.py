@@ -2,12 +2,15 @@
 
 import tasks
 from bss import paths
-from bss.data.pack import pack
 
 
 def preprocess() -> None:
     """Decode, transform and pack the data set that params.yaml names."""
-    pack(tasks.params().preprocess, paths.PACKED)
+    params = tasks.params()
+
+    from bss.data.pack import pack
+
+    pack(params.preprocess, paths.PACKED)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import yaml
-
 import tasks
 from bss import paths
 from bss.files import write_text
@@ -12,6 +10,8 @@ from bss.files import write_text
 def report() -> None:
     """Write the report of the grid of params.yaml."""
     params = tasks.params()
+
+    import yaml
 
     from bss.evaluation.report.grid import read_grid
     from bss.evaluation.report.page import write_report

@@ -1,7 +1,5 @@
 """Evidence -> criteria and balance score of every training pair."""
 
-import polars as pl
-
 import tasks
 from bss import paths
 from bss.files import replaced
@@ -11,6 +9,8 @@ from bss.types import FUSED, Split
 def score(seed: int) -> None:
     """Score the evidence of one seed's warm-up by the criteria of params.yaml."""
     params = tasks.params()
+
+    import polars as pl
 
     from bss.data.packed import open_split
     from bss.measure.evidence import read_evidence

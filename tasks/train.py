@@ -2,8 +2,6 @@
 
 from functools import partial
 
-import polars as pl
-
 import tasks
 from bss import paths
 from bss.files import read_tensors, replaced, write_tensors
@@ -14,21 +12,24 @@ def train(method: str, scheduler: str, seed: int) -> None:
     """Train one cell of the grid on the training split, and keep its best epoch on the validation split."""
     params = tasks.params()
 
+    import polars as pl
+
     from bss.curriculum.plan import read_sampler
     from bss.data.packed import open_split
     from bss.encoders.model import build_model
     from bss.measure.score import balance_score
+    from bss.registry import lookup
     from bss.training.loop import Trainer, fit
     from bss.training.runtime import Runtime
 
-    component = params.methods[method]
+    component = lookup("training method", method, params.methods)
     splits = [open_split(paths.PACKED, split) for split in (Split.TRAIN, Split.VALIDATION)]
     model = build_model(splits[0].meta, params.encoders, seed)
     if component.from_warmup:
         model.load_state_dict(read_tensors(paths.warmup(seed) / "model.safetensors"))
     sampler = read_sampler(
         paths.curriculum(scheduler, seed),
-        params.curriculum.schedulers[scheduler],
+        lookup("scheduler", scheduler, params.curriculum.schedulers),
         seed,
         lambda evidence: balance_score(evidence, params.score.criteria).numpy(),
     )

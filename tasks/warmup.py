@@ -3,7 +3,6 @@
 import tasks
 from bss import paths
 from bss.files import write_tensors
-from bss.seeds import generator
 from bss.types import Split
 
 
@@ -15,6 +14,7 @@ def warmup(seed: int) -> None:
     from bss.data.packed import open_split
     from bss.encoders.model import build_model
     from bss.measure.evidence import write_evidence
+    from bss.seeds import generator
     from bss.training.loader import batches
     from bss.training.loop import Trainer, split_evidence
     from bss.training.methods.joint import Joint

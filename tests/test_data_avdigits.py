@@ -55,9 +55,11 @@ def test_the_official_test_split_is_the_first_five_takes_of_everyone(folder: Pat
 
 
 def test_the_pairing_follows_the_published_rule(folder: Path) -> None:
-    images = np.frombuffer(gzip.open(folder / IMAGES.path).read()[16:], np.uint8).reshape(10000, 28, 28)
-    labels = list(gzip.open(folder / LABELS.path).read()[8:])
-    expected = {}
+    images = np.frombuffer(gzip.decompress((folder / IMAGES.path).read_bytes())[16:], np.uint8).reshape(
+        10000, 28, 28
+    )
+    labels = list(gzip.decompress((folder / LABELS.path).read_bytes())[8:])
+    expected: dict[str, np.ndarray] = {}
     for digit in range(10):
         names = sorted(path.name for path in folder.glob(f"recordings/{digit}_*.wav"))
         order = np.random.RandomState(digit).permutation(

@@ -66,6 +66,15 @@ def test_the_default_damages_two_fifths_of_the_training_pairs() -> None:
     assert 190 < heard.sum() < 240  # a permuted recording may be one of the right class
 
 
+def test_damage_loses_no_image_and_hears_no_recording_twice() -> None:
+    plain, damaged = pairs(), pairs(damage=0.4)
+    changed = (plain["image"].to_numpy() != damaged["image"].to_numpy()).any(axis=(1, 2))
+    assert 200 < changed.sum() <= 240
+    assert set(damaged.filter(pl.Series(changed))["damaged"]) == {"image"}
+    assert sorted(map(bytes, plain["image"].to_numpy())) == sorted(map(bytes, damaged["image"].to_numpy()))
+    assert damaged["audio"].n_unique() == 1797
+
+
 def test_the_committed_sample_is_small_and_complete() -> None:
     files = [path for path in FOLDER.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= 4_000_000

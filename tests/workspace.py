@@ -33,8 +33,8 @@ class Tiny(Digits):
 class Workspace:
     """A folder with the project in it, a git repository and an empty DVC cache."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, forkserver: str | None = None) -> None:
+        self.folder, self.forkserver = folder, forkserver
         for part in PARTS:
             target = folder / part
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,8 @@ class Workspace:
     def environment(self) -> dict[str, str]:
         """The running interpreter first, and the library of this folder before the installed one."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        return os.environ | {"PATH": path, "PYTHONPATH": str(self.folder / "src"), "DO_NOT_TRACK": "1"}
+        own = {"PATH": path, "PYTHONPATH": str(self.folder / "src"), "DO_NOT_TRACK": "1"}
+        return os.environ | own | ({"BSS_FORKSERVER": self.forkserver} if self.forkserver else {})
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Says every digit in every voice and take, in noise: recordings/<voice>_<digit>_<take>.opus.
 #
-# Run once with espeak-ng 1.51, sox 14.4 and opus-tools 0.2 (Debian 12); what it wrote is committed, so that nobody
-# needs them. Nothing is drawn at random: a take's number says its speed, pitch, intonation and noise, and the noise
-# is always the next piece of one long recording.
+# Run once with espeak-ng 1.51, sox 14.4 and opus-tools 0.2 (Debian 12); what it wrote is committed, so that
+# nobody needs them. Nothing is drawn at random: a take's number says its speed, pitch, intonation and noise, and
+# the noise is always the next piece of one long recording.
 set -euo pipefail
 
 folder=${1:-"$(dirname "$0")/recordings"}
@@ -28,7 +28,8 @@ count=0
 
 say() { # say <voice> <digit> <take>
   espeak-ng -v "$1" -s "${speeds[$3]}" -p "${pitches[$3]}" --stdout "${words[$2]}${endings[$(($3 % 4))]}" |
-    sox -V1 -D -t wav - -r 16000 -b 16 "$work/voice.wav" silence 1 0.01 1% reverse silence 1 0.01 1% reverse norm -3
+    sox -V1 -D -t wav - -r 16000 -b 16 "$work/voice.wav" \
+      silence 1 0.01 1% reverse silence 1 0.01 1% reverse norm -3
   sox -D "$work/noise.wav" "$work/piece.wav" \
     trim "$((count * 7 % (noise_seconds - 1))).$((count % 10))" "$(soxi -D "$work/voice.wav")"
   sox -D -m -v 1 "$work/voice.wav" -v "${volumes[$3]}" "$work/piece.wav" "$work/mix.wav"

@@ -8,7 +8,7 @@ their methods, so that a wrong parameter file is refused before anything heavy i
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, Generic, TypeVar
 
@@ -25,6 +25,17 @@ class UnknownName(ValueError):  # noqa: N818 - it names what was wrong, as KeyEr
         near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
         hint = f"; did you mean '{near[0]}'?" if near else ""
         super().__init__(f"unknown {kind} '{name}'{hint} (known: {', '.join(known)})")
+
+
+def lookup(kind: str, name: str, known: Mapping[str, T]) -> T:
+    """The value of a name.
+
+    Raises:
+        UnknownName: there is none.
+    """
+    if name not in known:
+        raise UnknownName(kind, name, known)
+    return known[name]
 
 
 class Strict(BaseModel):

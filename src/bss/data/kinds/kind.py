@@ -38,6 +38,7 @@ class Kind(Strict, ABC):
         """The array of one raw value, of `shape` and `dtype`.
 
         Raises:
+            FileNotFoundError: the value is the path of no file.
             ValueError: the value cannot be read; the message names it and says why.
         """
 
