@@ -16,7 +16,7 @@ from flows.workspace import Busy, occupied
 
 
 def main(
-    stages: Annotated[list[str] | None, typer.Argument(help="Stages and what they need [all]")] = None,
+    stages: Annotated[list[str] | None, typer.Argument(help="Run only these and what they need.")] = None,
     verbose: Annotated[bool, typer.Option(help="Show the whole output of the stages.")] = False,
 ) -> None:
     """Bring the stages of this workspace up to date, side by side where the graph allows it."""

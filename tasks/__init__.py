@@ -33,6 +33,6 @@ def run(stage: Callable[..., None]) -> None:
         sys.exit(2)
 
 
-def progress(done: int, total: int, values: dict[str, float]) -> None:
+def progress(total: int, done: int, values: dict[str, float]) -> None:
     """Print a line that a person and the flow can read."""
     print(f"progress {done}/{total}", *(f"{name}={value:.4f}" for name, value in values.items()), flush=True)

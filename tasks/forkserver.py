@@ -105,4 +105,3 @@ def _run(order: dict[str, Any]) -> int:
 def _end_with_client(connection: socket.socket) -> None:
     connection.recv(1)
     os._exit(1)
-

@@ -23,8 +23,9 @@ def train(method: str, scheduler: str, seed: int) -> None:
     from bss.training.runtime import Runtime
 
     component = lookup("training method", method, params.methods)
-    splits = [open_split(paths.PACKED, split) for split in (Split.TRAIN, Split.VALIDATION)]
-    model = build_model(splits[0].meta, params.encoders, seed)
+    packed = open_split(paths.PACKED, Split.TRAIN)
+    validation = open_split(paths.PACKED, Split.VALIDATION)
+    model = build_model(packed.meta, params.encoders, seed)
     if component.from_warmup:
         model.load_state_dict(read_tensors(paths.warmup(seed) / "model.safetensors"))
     sampler = read_sampler(
@@ -35,18 +36,14 @@ def train(method: str, scheduler: str, seed: int) -> None:
     )
     num_epochs = params.train.epochs + (0 if component.from_warmup else params.warmup.epochs)
     trainer = Trainer(model, component, params.train, Runtime(params.runtime))
-    history = fit(trainer, sampler, *splits, params.train, num_epochs, partial(_progress, num_epochs))
+    history = fit(trainer, sampler, packed, validation, params.train, num_epochs, partial(tasks.progress, num_epochs))
 
     folder = paths.run(method, scheduler, seed)
     write_tensors(model.state_dict(), folder / "model.safetensors")
-    draws = pl.DataFrame({"id": splits[0].ids, "num_draws": sampler.num_draws}).with_row_index("index")
+    draws = pl.DataFrame({"id": packed.ids, "num_draws": sampler.num_draws}).with_row_index("index")
     for name, table in {"history": history, "draws": draws}.items():
         with replaced(folder / f"{name}.parquet") as temporary:
             table.write_parquet(temporary)
-
-
-def _progress(total: int, done: int, values: dict[str, float]) -> None:
-    tasks.progress(done, total, values)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def warmup(seed: int) -> None:
     for epoch in range(settings.epochs):
         order = generator(seed, "warmup", epoch).permutation(len(train))
         losses = trainer.train_epoch(batches(train, order, settings.batch_size, runtime), settings.lr)
-        tasks.progress(epoch + 1, settings.epochs, {f"loss_{output}": loss for output, loss in losses.items()})
+        tasks.progress(settings.epochs, epoch + 1, {f"loss_{output}": loss for output, loss in losses.items()})
     evidence = split_evidence(trainer.model, train, settings.batch_size, runtime)
     write_tensors(trainer.model.state_dict(), paths.warmup(seed) / "model.safetensors")
     write_evidence(evidence, paths.warmup(seed) / "evidence.safetensors")

@@ -1,6 +1,7 @@
 """Pacing, order, schedulers, sampler and plan."""
 
 from collections import Counter
+from itertools import pairwise
 from math import exp, floor, sqrt
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def test_a_pacing_rises_from_start_to_all(name: str, start: float) -> None:
     values = [pacing(step / 100) for step in range(101)]
     assert values[0] == pytest.approx(start)
     assert values[-1] == 1.0
-    assert all(0 < low <= high <= 1 for low, high in zip(values, values[1:], strict=False))
+    assert all(0 < low <= high <= 1 for low, high in pairwise(values))
 
 
 def test_root_pacing_is_the_published_formula() -> None:
@@ -132,7 +133,11 @@ def test_the_sampler_averages_and_counts() -> None:
 
 @pytest.mark.parametrize(
     ("scores", "message"),
-    [(np.array([]), "shape"), (np.zeros((2, 2)), "shape"), (np.array([0.0, np.nan]), "not finite, first at index 1")],
+    [
+        (np.array([]), "shape"),
+        (np.zeros((2, 2)), "shape"),
+        (np.array([0.0, np.nan]), "not finite, first at index 1"),
+    ],
 )
 def test_bad_scores_are_refused(scores: np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -55,16 +55,12 @@ def test_the_official_test_split_is_the_first_five_takes_of_everyone(folder: Pat
 
 
 def test_the_pairing_follows_the_published_rule(folder: Path) -> None:
-    images = np.frombuffer(gzip.decompress((folder / IMAGES.path).read_bytes())[16:], np.uint8).reshape(
-        10000, 28, 28
-    )
+    images = np.frombuffer(gzip.decompress((folder / IMAGES.path).read_bytes())[16:], np.uint8).reshape(10000, 28, 28)
     labels = list(gzip.decompress((folder / LABELS.path).read_bytes())[8:])
     expected: dict[str, np.ndarray] = {}
     for digit in range(10):
         names = sorted(path.name for path in folder.glob(f"recordings/{digit}_*.wav"))
-        order = np.random.RandomState(digit).permutation(
-            [row for row in range(10000) if labels[row] == digit]
-        )
+        order = np.random.RandomState(digit).permutation([row for row in range(10000) if labels[row] == digit])
         expected |= {f"recordings/{name}": images[order[place]] for place, name in enumerate(names)}
     items = pairs(folder)
     assert len(expected) == len(items)
@@ -84,9 +80,7 @@ def test_the_files_here_are_the_published_ones(folder: Path) -> None:
     assert AVDigits().locate() == folder
 
 
-def test_a_missing_recording_and_a_changed_file_are_named(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_missing_recording_and_a_changed_file_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("BSS_DATA", str(tmp_path))
     recordings = tmp_path / "avdigits" / RECORDINGS.path
     recordings.mkdir(parents=True)

@@ -63,9 +63,7 @@ def test_a_projection_keeps_the_rank_it_is_given() -> None:
 
 def test_a_projection_is_fitted_on_train_alone() -> None:
     whole, train = images(), pl.col("split") == "train"
-    inverted = np.where(
-        np.arange(60)[:, None, None] < 40, whole["image"].to_numpy(), 255 - whole["image"].to_numpy()
-    )
+    inverted = np.where(np.arange(60)[:, None, None] < 40, whole["image"].to_numpy(), 255 - whole["image"].to_numpy())
     other = whole.with_columns(pl.Series("image", inverted.astype(np.uint8)))
     assert project(whole, "image", 3).filter(train).equals(project(other, "image", 3).filter(train))
     assert not project(whole, "image", 3).equals(project(other, "image", 3))

@@ -48,9 +48,7 @@ def test_both_halves_of_an_undamaged_pair_say_its_label() -> None:
         bytes((image * (255 / 16)).round().astype(np.uint8)): label
         for image, label in zip(images, labels, strict=True)
     }
-    assert [label_of[bytes(image)] for image in items["image"].to_numpy()] == [
-        int(label) for label in items["label"]
-    ]
+    assert [label_of[bytes(image)] for image in items["image"].to_numpy()] == [int(label) for label in items["label"]]
 
 
 def test_the_seed_decides_the_pairing() -> None:
@@ -82,9 +80,7 @@ def test_the_committed_sample_is_small_and_complete() -> None:
     assert {path.suffix for path in files} == {".opus", ".md", ".sh"}
 
 
-def test_outside_a_checkout_the_missing_file_is_named(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_outside_a_checkout_the_missing_file_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"en-us-m1_0_0\.opus is missing: run from the root"):
         Digits().locate()

@@ -114,9 +114,7 @@ def archive(upstream: Path, address: str) -> Source:
         ("evil.wav", "../../recordings/evil.wav"),
     ]
     lines = "".join(f"{hashlib.sha256(text.encode()).hexdigest()}  {name}\n" for name, text in members)
-    return Source(
-        f"{address}/a.zip", "recordings", hashlib.sha256(lines.encode()).hexdigest(), "*/recordings/*.wav"
-    )
+    return Source(f"{address}/a.zip", "recordings", hashlib.sha256(lines.encode()).hexdigest(), "*/recordings/*.wav")
 
 
 def test_members_of_an_archive_stay_in_their_folder(address: str, upstream: Path, tmp_path: Path) -> None:
@@ -127,9 +125,7 @@ def test_members_of_an_archive_stay_in_their_folder(address: str, upstream: Path
     assert not list((tmp_path / "deep").glob("**/evil.wav"))[1:]
 
 
-def test_a_changed_member_is_noticed_and_a_stray_file_is_not(
-    address: str, upstream: Path, tmp_path: Path
-) -> None:
+def test_a_changed_member_is_noticed_and_a_stray_file_is_not(address: str, upstream: Path, tmp_path: Path) -> None:
     source = archive(upstream, address)
     obtain((source,), tmp_path)
     (tmp_path / "recordings" / ".gitignore").write_text("*")

@@ -133,9 +133,7 @@ def test_an_image_is_resized_and_turned_grey() -> None:
 
 
 def test_a_torn_image_is_named(tmp_path: Path) -> None:
-    PIL.Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64)).astype(np.uint8)).save(
-        tmp_path / "a.png"
-    )
+    PIL.Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64)).astype(np.uint8)).save(tmp_path / "a.png")
     (tmp_path / "torn.png").write_bytes((tmp_path / "a.png").read_bytes()[:1000])
     with pytest.raises(ValueError, match=r"torn\.png is no readable image"):
         Image(size=8).read(tmp_path / "torn.png")

@@ -170,9 +170,7 @@ def test_a_missing_modality_is_refused(sounds: Sounds) -> None:
 
 def test_values_that_are_not_finite_are_named(sounds: Sounds, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "9.wav", np.full(800, np.nan), 8000, subtype="FLOAT")
-    with pytest.raises(
-        ValueError, match=r"sound of pair 'pair 9': .*9\.wav gives values that are not finite"
-    ):
+    with pytest.raises(ValueError, match=r"sound of pair 'pair 9': .*9\.wav gives values that are not finite"):
         pack(sounds, tmp_path / "packed")
 
 

@@ -27,9 +27,7 @@ def test_interval_equals_the_textbook_formula() -> None:
     found = paired_difference([0.9, 0.8, 0.85], [0.7, 0.75, 0.72])
     mean, sd = slow_mean_and_sd([0.2, 0.05, 0.13])
     margin = 4.302653 * sd / math.sqrt(3)
-    assert (found.mean, found.low, found.high) == pytest.approx(
-        (mean, mean - margin, mean + margin), rel=1e-6
-    )
+    assert (found.mean, found.low, found.high) == pytest.approx((mean, mean - margin, mean + margin), rel=1e-6)
     assert found.num_pairs == 3
     assert not found.excludes_zero
 
@@ -65,8 +63,6 @@ def test_one_pair_has_no_interval() -> None:
         ([0.1], [0.1], 95, "confidence is 95"),
     ],
 )
-def test_bad_input_is_named(
-    values: list[float], baseline: list[float], confidence: float, words: str
-) -> None:
+def test_bad_input_is_named(values: list[float], baseline: list[float], confidence: float, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         paired_difference(values, baseline, confidence)

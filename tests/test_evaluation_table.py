@@ -7,9 +7,7 @@ from bss.evaluation.report.headline import cautions, verdicts
 from bss.evaluation.report.table import format_table, summary_table
 
 
-def metrics(
-    fused: Mapping[str, Sequence[float]], method: str = "joint", alone: Sequence[float] = ()
-) -> pl.DataFrame:
+def metrics(fused: Mapping[str, Sequence[float]], method: str = "joint", alone: Sequence[float] = ()) -> pl.DataFrame:
     """A run a scheduler and seed; audio inside each model has half the fused accuracy."""
     rows = [
         (method, scheduler, seed, output, share * accuracy, 62 if scheduler == "heuristic" else 100)
@@ -18,9 +16,7 @@ def metrics(
         for output, share in {"audio": 0.5, "fused": 1.0}.items()
     ]
     rows += [("unimodal", "random", seed, "audio", accuracy, 100) for seed, accuracy in enumerate(alone)]
-    frame = pl.DataFrame(
-        rows, ["method", "scheduler", "seed", "output", "accuracy", "num_steps"], orient="row"
-    )
+    frame = pl.DataFrame(rows, ["method", "scheduler", "seed", "output", "accuracy", "num_steps"], orient="row")
     qualities = {name: pl.col("accuracy") for name in ("macro_f1", "mean_average_precision", "auc")}
     return frame.with_columns(**qualities, num_samples=32 * pl.col("num_steps"))
 
@@ -80,9 +76,7 @@ def test_only_shared_seeds_are_paired() -> None:
         ({"random": (0.8,)}, "joint: random reaches a test accuracy of 80.0 %", "No other scheduler was run"),
     ],
 )
-def test_headline_says_what_the_seeds_show(
-    fused: Mapping[str, Sequence[float]], finding: str, remark: str
-) -> None:
+def test_headline_says_what_the_seeds_show(fused: Mapping[str, Sequence[float]], finding: str, remark: str) -> None:
     (verdict,) = verdicts(summary_table(metrics(fused)), "random", 0.95)
     assert finding in verdict.finding
     assert remark in " ".join(verdict.remarks)

@@ -47,9 +47,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def dvc(*arguments: str) -> None:
-    subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments], check=True, env=os.environ | {"DVC_NO_ANALYTICS": "1"}
-    )
+    subprocess.run([sys.executable, "-m", "dvc", *arguments], check=True, env=os.environ | {"DVC_NO_ANALYTICS": "1"})
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
@@ -137,9 +135,7 @@ def test_a_progress_line_is_read() -> None:
     assert Progress.parse("progress 12/12") == Progress(12, 12, "")
 
 
-@pytest.mark.parametrize(
-    "line", ["progress", "progress 3", "progress 3/0", "in progress 3/4", "progress 3/4 fine"]
-)
+@pytest.mark.parametrize("line", ["progress", "progress 3", "progress 3/0", "in progress 3/4", "progress 3/4 fine"])
 def test_other_lines_are_no_progress(line: str) -> None:
     assert Progress.parse(line) is None
 
@@ -157,15 +153,11 @@ def test_lines_of_dvc_are_told_from_lines_of_the_stage() -> None:
     assert shortcut("Stage 'train@0' didn't change, skipping") == "Unchanged"
     assert shortcut("Running stage 'train@0':") is None
     assert reason("> python -m tasks.train") is None
-    assert (
-        reason("ERROR: failed to reproduce 'a': failed to run: python x, exited with -9") == "exited with -9"
-    )
+    assert reason("ERROR: failed to reproduce 'a': failed to run: python x, exited with -9") == "exited with -9"
     assert reason("ValueError: boom") == "ValueError: boom"
 
 
-def test_gpus_are_those_of_the_machine_that_the_user_allows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_gpus_are_those_of_the_machine_that_the_user_allows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert visible_gpus(tmp_path) == []
     for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm"):

@@ -78,7 +78,11 @@ def test_one_criterion_lies_on_its_own_side_of_zero() -> None:
 
 def test_a_balanced_pair_scores_above_an_imbalanced_one() -> None:
     sure, wrong = [9.0, 0.0, 0.0], [0.0, 9.0, 0.0]
-    logits = {"a": torch.tensor([sure, sure]), "v": torch.tensor([sure, wrong]), "fused": torch.tensor([sure, sure])}
+    logits = {
+        "a": torch.tensor([sure, sure]),
+        "v": torch.tensor([sure, wrong]),
+        "fused": torch.tensor([sure, sure]),
+    }
     score = balance_score(Evidence(logits, torch.tensor([0, 0])))
     assert score.tolist() == [1.0, -1.0]
 
@@ -118,7 +122,11 @@ LABELS = torch.tensor([0, 1, 0])
     [
         ({"a": A, "fused": A}, LABELS, "at least two modalities"),
         ({"a": A, "b": B, "c": A}, LABELS, "logits of 'fused'"),
-        ({"a": A, "b": B[:2], "fused": A}, LABELS, r"logits of 'b' have the shape \(2, 2\), expected \(3, 2\)"),
+        (
+            {"a": A, "b": B[:2], "fused": A},
+            LABELS,
+            r"logits of 'b' have the shape \(2, 2\), expected \(3, 2\)",
+        ),
         ({"a": A, "b": B, "fused": A}, LABELS[:2], r"have the shape \(3, 2\), expected \(2, 2\)"),
         ({"a": A, "b": A.index_fill(0, torch.tensor([1]), float("nan")), "fused": A}, LABELS, "'b' .* row 1"),
         ({"a": A, "b": A - float("inf"), "fused": A}, LABELS, "'b' are not finite"),

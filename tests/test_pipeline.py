@@ -83,7 +83,10 @@ def test_only_what_changed_is_computed_again(workspace: Workspace) -> None:
 @pytest.mark.parametrize(
     ("stage", "message"),
     [
-        (["tasks.train", "joint", "random", "0"], "params.yaml: train: unknown key 'epoch'; did you mean 'epochs'?"),
+        (
+            ["tasks.train", "joint", "random", "0"],
+            "params.yaml: train: unknown key 'epoch'; did you mean 'epochs'?",
+        ),
         (["flows.pipeline"], "params.yaml: train: unknown key 'epoch'; did you mean 'epochs'?"),
     ],
 )

@@ -66,9 +66,7 @@ def train_pairs(rng: np.random.Generator, kinds: Mapping[str, Media], classes: S
     return (
         pairs.with_columns(label=pl.col("index") % len(classes), id=pl.format("pair-{}", "index"))
         .join(names, on="label", maintain_order="left")
-        .with_columns(
-            (file + "." + kind.media_type.partition("/")[2]).alias(name) for name, kind in kinds.items()
-        )
+        .with_columns((file + "." + kind.media_type.partition("/")[2]).alias(name) for name, kind in kinds.items())
     )
 
 
@@ -165,17 +163,13 @@ class Page(HTMLParser):
         self.words: list[str] = []
         self.rows: dict[str, list[str]] = {}
         for part in text.split("<tr")[1:]:
-            name, *cells = [
-                cell.split("</t")[0].split(">")[-1] for cell in part.split("</tr")[0].split("<t")[1:]
-            ]
+            name, *cells = [cell.split("</t")[0].split(">")[-1] for cell in part.split("</tr")[0].split("<t")[1:]]
             self.rows.setdefault(name, cells)
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
-        self.addresses += [
-            value or "" for name, value in attrs if name in ("src", "href", "xlink:href", "srcset")
-        ]
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href", "srcset")]
 
     def handle_data(self, data: str) -> None:
         self.words.append(data.strip())
@@ -226,9 +220,7 @@ def test_every_section_is_there_and_linked(inputs: ReportInputs, tmp_path: Path)
 def test_table_equals_an_independent_computation(inputs: ReportInputs, tmp_path: Path) -> None:
     page, _ = opened(inputs, tmp_path)
     rows = [row for row in inputs.metrics.to_dicts() if row["method"] == "joint" and row["output"] == "fused"]
-    learned, random = (
-        [row["accuracy"] for row in rows if row["scheduler"] == s] for s in ("learned", "random")
-    )
+    learned, random = ([row["accuracy"] for row in rows if row["scheduler"] == s] for s in ("learned", "random"))
     gaps = [100 * (a - b) for a, b in zip(learned, random, strict=True)]
     mean, gap = 100 * sum(learned) / 3, sum(gaps) / 3
     sd = math.sqrt(sum((100 * value - mean) ** 2 for value in learned) / 2)

@@ -2,7 +2,6 @@
 
 from itertools import pairwise
 from math import cos, exp, log, pi
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -19,7 +18,8 @@ from bss.encoders.mlp import MLP
 from bss.encoders.model import MultimodalModel, build_model
 from bss.measure.evidence import Evidence
 from bss.measure.score import balance_score
-from bss.params import Optimisation, Runtime as RuntimeSettings, Train
+from bss.params import Optimisation, Train
+from bss.params import Runtime as RuntimeSettings
 from bss.training.loader import batch_indices, batches
 from bss.training.loop import Selection, Trainer, fit, loss_and_accuracy, split_evidence
 from bss.training.methods.joint import Joint
@@ -55,7 +55,11 @@ def toy_model(splits: Splits, seed: int = 0) -> MultimodalModel:
 
 
 def trained(
-    splits: Splits, method: Method, scheduler: Scheduler | None = None, settings: Train = TRAIN, workers: int = 0
+    splits: Splits,
+    method: Method,
+    scheduler: Scheduler | None = None,
+    settings: Train = TRAIN,
+    workers: int = 0,
 ) -> tuple[MultimodalModel, pl.DataFrame, CurriculumSampler[Evidence]]:
     runtime = Runtime(SETTINGS.model_copy(update={"num_workers": workers}))
     model = toy_model(splits)
@@ -207,7 +211,9 @@ def test_the_best_epoch_is_chosen_on_validation() -> None:
     assert layer.weight.item() == 2  # as accurate as epochs 1 and 3, with the lower loss
 
 
-@pytest.mark.parametrize(("length", "sizes"), [(7, [3, 4]), (6, [3, 3]), (8, [3, 3, 2]), (1, [1]), (2, [2]), (4, [4])])
+@pytest.mark.parametrize(
+    ("length", "sizes"), [(7, [3, 4]), (6, [3, 3]), (8, [3, 3, 2]), (1, [1]), (2, [2]), (4, [4])]
+)
 def test_batches_keep_the_order_and_leave_no_single_sample(length: int, sizes: list[int]) -> None:
     indices = np.arange(length)[::-1].copy()
     parts = batch_indices(indices, 3)

@@ -54,7 +54,7 @@ class Workspace:
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=500
+            command, check=False, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=500
         )
         assert not check or done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
         return done

@@ -82,4 +82,4 @@ def recorded_indices(path: Path, epoch: int) -> np.ndarray:
     rows = pl.scan_parquet(path).filter(pl.col("epoch") == epoch).select("indices").collect()
     if not len(rows) or rows["indices"][0] is None:
         raise ValueError(f"{path}: no sequence for epoch {epoch}")
-    return rows["indices"][0].to_numpy().astype(np.int64)
+    return np.asarray(rows["indices"][0], dtype=np.int64)

@@ -85,9 +85,7 @@ class AVDigits(Dataset):
         if recordings.is_dir() and (
             missing := [name for name in recording_names() if not (recordings / name).is_file()]
         ):
-            raise FileNotFoundError(
-                f"{recordings / missing[0]} is missing: remove {recordings} and run again"
-            )
+            raise FileNotFoundError(f"{recordings / missing[0]} is missing: remove {recordings} and run again")
         return obtain((RECORDINGS, IMAGES, LABELS), folder)
 
     def items(self, root: Path) -> "pl.DataFrame":

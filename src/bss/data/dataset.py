@@ -46,6 +46,4 @@ class Dataset(Component):
         """
 
 
-DATASETS: Registry[Dataset] = Registry(
-    "data set", "bss.data", Dataset, helpers=("pack", "packed", "damage", "fetch")
-)
+DATASETS: Registry[Dataset] = Registry("data set", "bss.data", Dataset, helpers=("pack", "packed", "damage", "fetch"))

@@ -46,7 +46,8 @@ class Digits(Dataset):
     """
 
     notes: ClassVar[tuple[str, ...]] = (
-        "The speech is synthetic (eSpeak NG); the handwriting is real.",
+        "The speech is synthetic (eSpeak NG, in noise).",
+        "The handwriting is real, reduced to its first principal components so that it is not the whole answer.",
         "A spoken and a written digit of a pair share their class and nothing else.",
     )
     damage: float = Field(default=0.4, ge=0, le=1)
@@ -76,9 +77,7 @@ class Digits(Dataset):
             name for voices in VOICES.values() for label in self.classes for name in recordings(voices, label)
         ]
         if missing := [name for name in expected if not (FOLDER / name).is_file()]:
-            raise FileNotFoundError(
-                f"{FOLDER / missing[0]} is missing: run from the root of a whole checkout"
-            )
+            raise FileNotFoundError(f"{FOLDER / missing[0]} is missing: run from the root of a whole checkout")
         return FOLDER
 
     def items(self, root: Path) -> "pl.DataFrame":

@@ -63,9 +63,7 @@ def fetch(source: Source, folder: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=".fetch-", dir=folder))
     except OSError as error:
-        raise FileNotFoundError(
-            f"{target} is missing and cannot be written ({error}): set BSS_DATA"
-        ) from error
+        raise FileNotFoundError(f"{target} is missing and cannot be written ({error}): set BSS_DATA") from error
     try:
         part = draft / source.path
         _download(source, part)

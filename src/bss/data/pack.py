@@ -38,9 +38,7 @@ def pack(dataset: Dataset, out: Path) -> None:
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as name:
         draft = Path(name)
         _write_splits(dataset, items, root, draft)
-        (draft / META).write_text(
-            _describe(dataset, items, draft / Split.TRAIN).model_dump_json(indent=2) + "\n"
-        )
+        (draft / META).write_text(_describe(dataset, items, draft / Split.TRAIN).model_dump_json(indent=2) + "\n")
         _move(draft, out)
 
 
@@ -93,9 +91,7 @@ def _write_splits(dataset: Dataset, items: "pl.DataFrame", root: Path, draft: Pa
             folder = draft / split
             folder.mkdir()
             facts = {
-                name: _write(
-                    folder / f"{name}.npy", kind, list(rows["id"]), raw_values(rows[name], root), bar
-                )
+                name: _write(folder / f"{name}.npy", kind, list(rows["id"]), raw_values(rows[name], root), bar)
                 for name, kind in dataset.modalities.items()
             }
             _manifest(rows, dataset, facts).write_parquet(folder / MANIFEST)
@@ -152,9 +148,7 @@ def _describe(dataset: Dataset, items: "pl.DataFrame", train: Path) -> Meta:
     for name, kind in dataset.modalities.items():
         mean, std = moments(np.load(train / f"{name}.npy", mmap_mode="r"))
         kind_name = type(kind).__name__.lower()
-        modalities[name] = ModalityMeta(
-            kind=kind_name, shape=kind.shape, mean=mean, std=std, encoder=kind.encoder
-        )
+        modalities[name] = ModalityMeta(kind=kind_name, shape=kind.shape, mean=mean, std=std, encoder=kind.encoder)
     return Meta(
         dataset=dataset.name,
         classes=dataset.classes,

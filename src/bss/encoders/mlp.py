@@ -1,5 +1,6 @@
 """A multilayer perceptron for feature vectors, or for anything small once flattened."""
 
+from itertools import pairwise
 from math import prod
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,7 +24,7 @@ class MLP(Encoder):
 
         widths = [prod(shape), *[self.width] * self.num_layers]
         layers: list[nn.Module] = [nn.Flatten()]
-        for inner, outer in zip(widths, widths[1:], strict=False):
+        for inner, outer in pairwise(widths):
             layers += [nn.Linear(inner, outer), nn.ReLU()]
         network = nn.Sequential(*layers)
         network.dim = self.width  # type: ignore[assignment]

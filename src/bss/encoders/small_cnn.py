@@ -1,5 +1,6 @@
 """A small convolutional network for spectrograms and images, fast on a CPU."""
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
@@ -27,8 +28,12 @@ class SmallCNN(Encoder):
             raise ValueError(f"small_cnn takes samples of the shape (channels, height, width), got {shape}")
         widths = [shape[0], *(self.width * 2**block for block in range(self.num_blocks))]
         layers: list[nn.Module] = []
-        for inner, outer in zip(widths, widths[1:], strict=False):
-            layers += [nn.Conv2d(inner, outer, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(outer), nn.ReLU()]
+        for inner, outer in pairwise(widths):
+            layers += [
+                nn.Conv2d(inner, outer, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(outer),
+                nn.ReLU(),
+            ]
         network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(self.pool), nn.Flatten())
-        network.dim = widths[-1] * self.pool**2  # type: ignore[assignment]
+        network.dim = widths[-1] * self.pool**2
         return network

@@ -27,9 +27,7 @@ class Judgement:
     """One row a cell: output, label, prediction, num_samples."""
 
 
-def judge(
-    model: MultimodalModel, split: PackedSplit, method: Method, batch_size: int, runtime: Runtime
-) -> Judgement:
+def judge(model: MultimodalModel, split: PackedSplit, method: Method, batch_size: int, runtime: Runtime) -> Judgement:
     """Metrics, predictions and confusion matrices of a model on a split."""
     runtime.prepare(model)
     evidence = split_evidence(model, split, batch_size, runtime)

@@ -26,7 +26,9 @@ class Evidence:
 
     def __post_init__(self) -> None:
         if FUSED not in self.logits or len(self.logits) < 3:
-            raise ValueError(f"logits of '{FUSED}' and of at least two modalities are needed; got {list(self.logits)}")
+            raise ValueError(
+                f"logits of '{FUSED}' and of at least two modalities are needed; got {list(self.logits)}"
+            )
         shape = (len(self.labels), self.logits[FUSED].shape[-1])
         for output, logits in self.logits.items():
             if tuple(logits.shape) != shape:

@@ -6,7 +6,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from bss.measure.criteria.criterion import CRITERIA
+from bss.measure.criteria.criterion import CRITERIA, Criterion
 from bss.measure.evidence import Evidence
 
 PUBLISHED = ("prediction_similarity", "training_loss")
@@ -37,7 +37,7 @@ def score_table(evidence: Evidence, criteria: Sequence[str] = PUBLISHED) -> pl.D
 
 def normalised(evidence: Evidence, name: str) -> Tensor:
     """One criterion min-max normalised over all samples, in [0, 1] or, where larger is less balanced, [-1, 0]."""
-    criterion = CRITERIA[name]
+    criterion: Criterion = CRITERIA[name]
     return criterion.direction * minmax(criterion(evidence))
 
 

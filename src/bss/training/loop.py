@@ -106,7 +106,8 @@ def fit(
 ) -> pl.DataFrame:
     """Train with the sampler's sequences, keep the best epoch on validation, and return the history.
 
-    The history has one row an epoch and output: losses and accuracy, steps and samples so far, learning rate.
+    The history has one row an epoch and output that the method trains: losses and accuracy, steps and samples so
+    far, learning rate.
     """
     model, runtime, batch_size = trainer.model, trainer.runtime, settings.batch_size
     selection = Selection(dict(trainer.method.selected(model)))
@@ -118,7 +119,8 @@ def fit(
         losses = trainer.train_epoch(batches(train, sampler.indices(epoch), batch_size, runtime), lr)
         evidence = split_evidence(model, validation, batch_size, runtime)
         selection.consider(evidence)
-        rows = [_row(epoch, output, losses[output], evidence, trainer, lr) for output in evidence.logits]
+        judged = trainer.method.judged(evidence.logits)
+        rows = [_row(epoch, output, losses[output], evidence, trainer, lr) for output in judged]
         history += rows
         progress(epoch + 1, {key: float(rows[-1][key]) for key in ("train_loss", "validation_accuracy")})  # type: ignore[arg-type]
     selection.restore()

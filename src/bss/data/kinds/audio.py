@@ -92,14 +92,16 @@ class Audio(Kind):
             return samples[: self.num_samples]
         if self.length == "crop":
             lasts = len(samples) / self.sample_rate
-            raise ValueError(
-                f"{value} lasts {lasts:.3f} s, 'crop' needs {self.seconds} s: take 'pad' or 'tile'"
-            )
+            raise ValueError(f"{value} lasts {lasts:.3f} s, 'crop' needs {self.seconds} s: take 'pad' or 'tile'")
         return np.pad(samples, (0, missing), mode="wrap" if self.length == "tile" else "constant")
 
 
 SPEECH = Audio(sample_rate=8000, seconds=0.64, n_fft=128, hop_length=128, length="pad", floor=0.1, level=0.2)
-"""One spoken word, small enough for a CPU: (1, 65, 41)."""
+"""One spoken word, small enough for a CPU: (1, 65, 41).
+
+Floor and level are the best of five floors by two levels for a logistic regression on the four speakers of
+avdigits that are not in its test split, each held out once: 53 % against 43 % with the published floor.
+"""
 
 
 def decode(path: Any) -> tuple[np.ndarray, int]:

@@ -29,9 +29,7 @@ def confusion_charts(predictions: pl.DataFrame, looks: Sequence[Look], classes: 
 
 def _chart(look: Look, matrix: NDArray[np.int64], classes: Sequence[str]) -> Chart:
     with canvas(height=4.1) as (figure, axes):
-        axes.imshow(
-            _shaded(matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)), interpolation="nearest"
-        )
+        axes.imshow(_shaded(matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)), interpolation="nearest")
         if len(classes) <= MAX_NAMED:
             _name_classes(axes, classes)
             _write_numbers(axes, matrix)
@@ -61,13 +59,10 @@ def _write_numbers(axes: Axes, matrix: NDArray[np.int64]) -> None:
 def _confusions(matrix: NDArray[np.int64], classes: Sequence[str], num: int = 3) -> str:
     wrong = matrix - np.diag(np.diag(matrix))
     places = np.argsort(-wrong, axis=None, kind="stable")[:num]
-    cells = [
-        (*np.unravel_index(place, wrong.shape), wrong.flat[place]) for place in places if wrong.flat[place]
-    ]
+    cells = [(*np.unravel_index(place, wrong.shape), wrong.flat[place]) for place in places if wrong.flat[place]]
     if not cells:
         return "No test pair is taken for another class."
     named = [
-        f"{classes[true]} for {classes[taken]} ({counted(int(number), 'time')})"
-        for true, taken, number in cells
+        f"{classes[true]} for {classes[taken]} ({counted(int(number), 'time')})" for true, taken, number in cells
     ]
     return f"Most often taken: {listed(named)}."

@@ -15,9 +15,7 @@ NUM_GROUPS = 10
 """Groups of training pairs by balance score, of the same size."""
 
 
-def difference_chart(
-    table: pl.DataFrame, looks: Sequence[Look], baseline: str, confidence: float
-) -> Chart | None:
+def difference_chart(table: pl.DataFrame, looks: Sequence[Look], baseline: str, confidence: float) -> Chart | None:
     """Paired difference of every run to the baseline with its interval; None without any difference."""
     known = [(look, row) for look in looks for row in look.rows(table).drop_nulls("difference").to_dicts()]
     if not known:
@@ -110,9 +108,7 @@ def draw_chart(draws: pl.DataFrame, scores: pl.DataFrame, looks: Sequence[Look])
         axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
         _label(axes, "tenth of the pairs by balance score (1: least balanced)", "draws of a pair")
         axes.set_xticks(range(1, NUM_GROUPS + 1))
-        caption = (
-            "Mean number of draws in the whole training, over pairs and seeds, by score before training."
-        )
+        caption = "Mean number of draws in the whole training, over pairs and seeds, by score before training."
         return finish(figure, "Draws by balance score", caption)
 
 

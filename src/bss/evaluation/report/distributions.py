@@ -23,9 +23,7 @@ def class_chart(scores: pl.DataFrame, manifest: pl.DataFrame) -> Chart:
     shown = spreads if spreads.height <= MAX_CLASSES else pl.concat([spreads.head(half), spreads.tail(half)])
     caption = "Dot: median. Thick bar: middle half. Thin line: middle 90 %."
     if spreads.height > shown.height:
-        caption += (
-            f" The {half} classes at each end; {spreads.height - shown.height} between them are left out."
-        )
+        caption += f" The {half} classes at each end; {spreads.height - shown.height} between them are left out."
     return _class_chart(shown, caption)
 
 

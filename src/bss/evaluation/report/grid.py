@@ -38,15 +38,13 @@ def read_grid(params: Params, parameters: Mapping[str, object]) -> ReportInputs:
     """
     meta, data = Meta.read(paths.PACKED), params.preprocess
     manifest = pl.read_parquet(paths.PACKED / Split.TRAIN / MANIFEST)
-    scores = pl.concat(
-        [_labelled(pl.read_parquet(paths.scores(seed)), seed=seed) for seed in params.grid.seeds]
-    )
+    scores = pl.concat([_labelled(pl.read_parquet(paths.scores(seed)), seed=seed) for seed in params.grid.seeds])
     return ReportInputs(
         dataset=meta.dataset,
         notes=data.notes,
         classes=meta.classes,
         modalities=tuple(meta.modalities),
-        num_pairs=meta.num_pairs,
+        num_pairs={split.value: number for split, number in meta.num_pairs.items()},
         metrics=pl.concat([_metrics(cell) for cell in cells(params)]),
         history=_tables(params, paths.run, "history"),
         predictions=_tables(params, paths.predictions, "predictions"),
@@ -73,9 +71,7 @@ def _metrics(cell: Cell) -> pl.DataFrame:
 
 def _tables(params: Params, folder: Callable[[str, str, int], Path], name: str) -> pl.DataFrame:
     """The tables of one name of all cells, one below the other."""
-    return pl.concat(
-        [_of_cell(pl.read_parquet(folder(*cell) / f"{name}.parquet"), cell) for cell in cells(params)]
-    )
+    return pl.concat([_of_cell(pl.read_parquet(folder(*cell) / f"{name}.parquet"), cell) for cell in cells(params)])
 
 
 def _pacing(scheduler: str, params: Params) -> pl.DataFrame:

@@ -25,6 +25,8 @@ class Verdict:
 def facts(inputs: ReportInputs) -> list[tuple[str, str]]:
     """What was run, as name and value."""
     runs = inputs.metrics.select("method", "scheduler", "seed").unique()
+    fused = inputs.history.filter(pl.col("output") == FUSED)
+    epochs = inputs.history if fused.is_empty() else fused
     return [
         ("data set", inputs.dataset),
         (
@@ -34,7 +36,7 @@ def facts(inputs: ReportInputs) -> list[tuple[str, str]]:
         ("modalities", ", ".join(inputs.modalities)),
         ("classes", f"{len(inputs.classes)}"),
         ("seeds", f"{runs['seed'].n_unique()}"),
-        ("epochs", f"{inputs.history['epoch'].n_unique()}"),
+        ("epochs", f"{epochs['epoch'].n_unique()}"),
         ("runs", f"{runs.height}"),
     ]
 

@@ -8,8 +8,7 @@ import polars as pl
 from bss.evaluation.report.examples import Example
 
 COLUMNS = {
-    "metrics": "method scheduler seed output accuracy macro_f1 mean_average_precision auc "
-    "num_steps num_samples",
+    "metrics": "method scheduler seed output accuracy macro_f1 mean_average_precision auc num_steps num_samples",
     "history": "method scheduler seed epoch output validation_accuracy",
     "predictions": "method scheduler seed id label output prediction",
     "scores": "seed index id label balance_score",
