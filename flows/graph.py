@@ -23,6 +23,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from bss.params import load
 from bss.paths import REPORT, SUMMARY
 from flows.children import Children
+from flows.forkserver import forkserver
 from flows.gpus import visible_gpus
 from flows.plan import Planned, plan
 from flows.stages import Machine, run_stage, uses_gpu
@@ -50,9 +51,10 @@ def pipeline(
     params = load(Path("params.yaml"))
     if gpus is None:
         gpus = [] if params.runtime.device == "cpu" else visible_gpus()
-    machine = Machine(gpus)
     with occupied():
-        states = run(plan(targets or []), machine, max_parallel or params.flow.max_parallel)
+        planned = plan(targets or [])
+        with forkserver(sum(stage.stale for stage in planned)) as environment:
+            states = run(planned, Machine(gpus, environment), max_parallel or params.flow.max_parallel)
         if (verdict := judge(states)).is_completed() and "report" in states:
             show_report()
         return verdict

@@ -54,9 +54,7 @@ class Server:
             httpx.get(f"{self.url}/health", timeout=START_SECONDS).raise_for_status()
         except httpx.HTTPError as error:
             self.log.seek(0)
-            raise RuntimeError(
-                f"the Prefect server did not start: {error}\n{self.log.read()[-2000:]}"
-            ) from error
+            raise RuntimeError(f"the Prefect server did not start: {error}\n{self.log.read()[-2000:]}") from error
 
     def stop(self) -> None:
         """End the server, by force after some seconds."""

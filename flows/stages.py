@@ -6,7 +6,7 @@ import re
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,10 +28,11 @@ NUM_ERROR_LINES = 12
 
 
 class Machine:
-    """What the stages of one run share: the children that live, and the GPUs that are free."""
+    """What the stages of one run share: the children that live, the GPUs that are free, an environment."""
 
-    def __init__(self, gpus: list[str]) -> None:
+    def __init__(self, gpus: list[str], environment: Mapping[str, str]) -> None:
         self.children = Children()
+        self._environment = environment
         self.has_gpus = bool(gpus)
         self._free: queue.Queue[str] = queue.Queue()
         for gpu in gpus:
@@ -41,7 +42,8 @@ class Machine:
     def environment(self, stage: str) -> Iterator[dict[str, str]]:
         """The environment of a stage's process; a stage that computes waits for a GPU of its own."""
         folders = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-        environment = os.environ | {"PATH": folders, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
+        own = {"PATH": folders, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
+        environment = {**os.environ, **self._environment, **own}
         if not (self.has_gpus and uses_gpu(stage)):
             yield environment
             return
@@ -54,7 +56,7 @@ class Machine:
 
 def uses_gpu(stage: str) -> bool:
     """Whether a stage computes on the GPU where there is one."""
-    return stage.partition("@")[0] in GPU_STAGES
+    return stage.partition("@")[0].removesuffix("-alone") in GPU_STAGES
 
 
 @task(persist_result=False, cache_policy=NO_CACHE, retries=0)
