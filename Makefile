@@ -10,7 +10,7 @@ run: .venv/ready  ## the main job: the whole pipeline through the Prefect flow
 	python -m flows.pipeline
 
 test: .venv/ready lint  ## format, lint, types and the test suite
-	python -m pytest -n 2 --dist worksteal
+	python -m pytest -n 2 --dist loadgroup
 
 lint: .venv/ready
 	ruff format --check .
@@ -26,7 +26,7 @@ lock:  ## write requirements.lock anew, from the ranges in pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(sys.version_info < (3, 11) and f"bss needs Python 3.11 or newer, and $(PYTHON) is {v}; try: make PYTHON=python3.12 ...")'
 	@echo "setting up .venv (once; a few gigabytes with torch) ..."
 	@$(PYTHON) -m venv --clear .venv
-	@{ $(BIN)/python -m pip --disable-pip-version-check install -q $$(grep -o "^uv==[^ ]*" requirements.lock) && $(BIN)/uv pip sync -q --python $(BIN)/python requirements.lock; } \
+	@{ $(BIN)/python -m pip --disable-pip-version-check install -q $$(grep -o "^uv==[^ ]*" requirements.lock) && $(BIN)/uv pip sync -q --compile-bytecode --python $(BIN)/python requirements.lock; } \
 	  || $(BIN)/python -m pip --disable-pip-version-check install -q -r requirements.lock
 	@$(BIN)/python -m pip --disable-pip-version-check install -q --no-deps --no-build-isolation -e .
 	@touch $@

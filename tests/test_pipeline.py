@@ -8,6 +8,7 @@ import pytest
 
 from tests.workspace import Workspace
 
+pytestmark = pytest.mark.xdist_group("pipeline")  # one workspace for all
 SCORED = {"score@0", "curriculum@random-0", "curriculum@learned-0"}
 TRAINED = {"train@joint-random-0", "train@joint-learned-0", "train-alone@0"}
 JUDGED = {"evaluate@joint-random-0", "evaluate@joint-learned-0", "evaluate-alone@0", "report"}
