@@ -1,6 +1,7 @@
 """The pairing and the splits of avdigits are the published ones."""
 
 import gzip
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -80,15 +81,17 @@ def test_the_files_here_are_the_published_ones(folder: Path) -> None:
     assert AVDigits().locate() == folder
 
 
-def test_a_missing_recording_and_a_changed_file_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_and_a_changed_recording_are_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("BSS_DATA", str(tmp_path))
-    recordings = tmp_path / "avdigits" / RECORDINGS.path
-    recordings.mkdir(parents=True)
-    names = recording_names()
-    for name in names[:7] + names[8:]:
-        (recordings / name).write_bytes(b"other")
-    with pytest.raises(FileNotFoundError, match=names[7]):
+    shutil.copytree(folder, tmp_path / "avdigits")
+    recording = tmp_path / "avdigits" / RECORDINGS.path / recording_names()[7]
+    recording.chmod(0o644)
+    recording.write_bytes(recording.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=f"{recording.name} is not as published"):
         AVDigits().locate()
-    (recordings / names[7]).write_bytes(b"other")
-    with pytest.raises(ValueError, match=r"recordings has sha256 .* published is 1801eae0"):
+    recording.parent.chmod(0o755)
+    recording.unlink()
+    with pytest.raises(ValueError, match=f"{recording.name} is missing"):
         AVDigits().locate()

@@ -4,10 +4,12 @@ import hashlib
 import threading
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 
@@ -94,7 +96,9 @@ def test_a_file_changed_on_disk_is_named_with_both_checksums(address: str, tmp_p
     obtain((source,), tmp_path)
     (tmp_path / "digits.gz").write_bytes(b"other")
     other = hashlib.sha256(b"other").hexdigest()
-    with pytest.raises(ValueError, match=rf"digits\.gz has sha256 {other}, published is {source.sha256}"):
+    with pytest.raises(
+        ValueError, match=rf"digits\.gz is not as published: .* has sha256 {other}, published is {source.sha256}"
+    ):
         obtain((source,), tmp_path)
 
 
@@ -133,6 +137,19 @@ def test_a_changed_member_is_noticed_and_a_stray_file_is_not(address: str, upstr
     (tmp_path / "recordings" / "b.wav").write_text("other")
     with pytest.raises(ValueError, match="recordings has sha256"):
         verify(source, tmp_path)
+
+
+@pytest.mark.parametrize("change", ["changed", "missing", "added"])
+def test_the_file_that_differs_is_named(address: str, upstream: Path, tmp_path: Path, change: str) -> None:
+    source = archive(upstream, address)
+    obtain((source,), tmp_path)
+    files = sorted((tmp_path / "recordings").iterdir())
+    listing = tmp_path / "listing"
+    listing.write_text("".join(f"{crc32(file.read_bytes()):08x}  {file.name}\n" for file in files))
+    culprit = tmp_path / "recordings" / ("c.wav" if change == "added" else "b.wav")
+    culprit.unlink() if change == "missing" else culprit.write_text("other")
+    with pytest.raises(ValueError, match=rf"{culprit} is {'missing' if change == 'missing' else 'not as published'}"):
+        verify(replace(source, listing=listing), tmp_path)
 
 
 def test_a_damaged_archive_is_named(address: str, upstream: Path, tmp_path: Path) -> None:

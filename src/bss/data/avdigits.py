@@ -32,6 +32,7 @@ RECORDINGS = Source(
     path="recordings",
     sha256="1801eae019c063377d98f831d3f93574f259475df7332bb0e3d1b080fb5e6959",
     members="*/recordings/*.wav",
+    listing=Path(__file__).with_suffix(".crc32"),
 )
 IMAGES = Source(
     address=f"{MNIST}/t10k-images-idx3-ubyte.gz",
@@ -80,13 +81,7 @@ class AVDigits(Dataset):
 
     def locate(self) -> Path:
         """The folder of the published files; 30 MB are fetched where it is missing."""
-        folder = raw_folder(self.name)
-        recordings = folder / RECORDINGS.path
-        if recordings.is_dir() and (
-            missing := [name for name in recording_names() if not (recordings / name).is_file()]
-        ):
-            raise FileNotFoundError(f"{recordings / missing[0]} is missing: remove {recordings} and run again")
-        return obtain((RECORDINGS, IMAGES, LABELS), folder)
+        return obtain((RECORDINGS, IMAGES, LABELS), raw_folder(self.name))
 
     def items(self, root: Path) -> "pl.DataFrame":
         """The pairs, in the order of the recordings' names, with the columns `damaged` and `speaker`."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from typing import IO
+from zlib import crc32
 
 BLOCK = 1 << 16
 
@@ -28,6 +29,8 @@ class Source:
     """Of the file; of a folder, of the lines "sha256  name" of those files, as `sha256sum *` prints them."""
     members: str | None = None
     """Pattern of the archive's members, for example `*/recordings/*.wav`; their base names end in `path`."""
+    listing: Path | None = None
+    """Of a folder, lines "crc32  name": too weak to trust, enough to say which of many files differs."""
 
 
 def raw_folder(name: str) -> Path:
@@ -85,15 +88,34 @@ def verify(source: Source, folder: Path) -> None:
     """
     path = folder / source.path
     if (found := checksum(source, path)) != source.sha256:
-        raise ValueError(f"{path} has sha256 {found}, published is {source.sha256}: remove it and run again")
+        culprit = _first_difference(source, path)
+        state = "is not as published" if culprit.exists() else "is missing"
+        raise ValueError(
+            f"{culprit} {state}: {path} has sha256 {found}, published is {source.sha256}; "
+            f"put {culprit.name} right, or remove {path} to have it fetched again"
+        )
+
+
+def _first_difference(source: Source, path: Path) -> Path:
+    """The first file of a listed folder that is missing, added or changed; else the path itself."""
+    if source.listing is None:
+        return path
+    published = {name: crc for crc, name in map(str.split, source.listing.read_text(encoding="utf-8").splitlines())}
+    present = {file.name: f"{crc32(file.read_bytes()):08x}" for file in _members(source, path)}
+    differing = {name for name, _ in published.items() ^ present.items()}
+    return path / min(differing) if differing else path
 
 
 def checksum(source: Source, path: Path) -> str:
     """The sha256 of the file or folder at `path`, as `source` declares it."""
     if source.members is None:
         return _digest(path)
-    files = sorted(path.glob(PurePosixPath(source.members).name))
-    return hashlib.sha256("".join(f"{_digest(file)}  {file.name}\n" for file in files).encode()).hexdigest()
+    lines = "".join(f"{_digest(file)}  {file.name}\n" for file in _members(source, path))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _members(source: Source, folder: Path) -> list[Path]:
+    return sorted(folder.glob(PurePosixPath(source.members or "*").name))
 
 
 def _digest(path: Path) -> str:
