@@ -5,7 +5,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import torch
 
+from bss.data.packed import Meta
+from bss.encoders.mlp import MLP
+from bss.encoders.model import build_model
+from bss.files import read_tensors
 from tests.workspace import Workspace
 
 pytestmark = pytest.mark.xdist_group("pipeline")  # one workspace for all
@@ -54,6 +59,19 @@ def test_a_stage_by_itself_leaves_the_bytes_of_a_forked_one(workspace: Workspace
     by_itself.folder, by_itself.forkserver = workspace.folder, None
     by_itself.run("python", "-m", "tasks.train", "joint", "learned", "0")
     assert {path.name: path.read_bytes() for path in runs.iterdir()} == before
+
+
+def test_without_a_warm_up_an_untrained_network_is_scored(workspace: Workspace) -> None:
+    workspace.set(warmup__epochs=0)
+    workspace.run("python", "-m", "tasks.warmup", "7")
+    workspace.run("python", "-m", "tasks.score", "7")
+    workspace.set(warmup__epochs=1)
+    weights = read_tensors(workspace.folder / "models/warmup/7/model.safetensors")
+    encoder = MLP(width=8, num_layers=1)
+    meta = Meta.read(workspace.folder / "data/packed")
+    initial = build_model(meta, {"audio": encoder, "image": encoder}, seed=7).state_dict()
+    assert all(torch.equal(weights[name], value) for name, value in initial.items())
+    assert pl.read_parquet(workspace.folder / "data/scores/7.parquet")["balance_score"].n_unique() > 30
 
 
 def test_only_what_changed_is_computed_again(workspace: Workspace) -> None:
