@@ -71,7 +71,9 @@ def test_without_a_warm_up_an_untrained_network_is_scored(workspace: Workspace) 
     meta = Meta.read(workspace.folder / "data/packed")
     initial = build_model(meta, {"audio": encoder, "image": encoder}, seed=7).state_dict()
     assert all(torch.equal(weights[name], value) for name, value in initial.items())
-    assert pl.read_parquet(workspace.folder / "data/scores/7.parquet")["balance_score"].n_unique() > 30
+    scores = workspace.folder / "data/scores/7.parquet"
+    assert pl.read_parquet(scores)["balance_score"].n_unique() > 30
+    scores.unlink()
 
 
 def test_only_what_changed_is_computed_again(workspace: Workspace) -> None:
