@@ -6,7 +6,7 @@ from typing import Self
 
 _NOISE = re.compile(
     r"\s*$|To track the changes with git|\s*git add |To enable auto staging|\s*dvc config core\.autostage"
-    r"|Use `dvc push`|Updating lock file|Generating lock file"
+    r"|Use `dvc push`|Updating lock file|Generating lock file|WARNING: Process .* in RWLock-file .* had been killed"
 )
 _FAILED = re.compile(r"ERROR: failed to reproduce .*, (?P<exit>exited with -?\d+)$")
 _PROGRESS = re.compile(r"progress (?P<done>\d+)/(?P<total>[1-9]\d*)(?P<figures>( [^\s=]+=\S+)*)\s*$")

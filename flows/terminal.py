@@ -19,12 +19,12 @@ class Terminal:
         print(f"stages: {self._num_stale} to run, {num_current} up to date", flush=True)
 
     def show(self, stage: str, state: State[Any]) -> None:
-        """Tell how a stage ended; one that was up to date is not worth a line."""
-        if state.name == "Cached":
+        """Tell how a stage ended; one that was not run is only counted at the end."""
+        if state.name in {"Cached", "NotReady"}:
             return
         self._num_ended += 1
         count = f"{self._num_ended:>{len(str(self._num_stale))}}/{self._num_stale}"
-        note = {"NotReady": "upstream failed", "Failed": ""}.get(state.name or "", state.message or "")
+        note = "" if state.is_failed() else state.message or ""
         print(f"{count} {state.name:<9} {stage:<46} {note:>15}".rstrip(), flush=True)
         if state.is_failed():
             print(textwrap.indent(state.message or "", "    "), flush=True)

@@ -126,9 +126,15 @@ def request(api: str, path: str, **content: Any) -> Any:
     return response.json()
 
 
-def task_states(api: str, flow_run: str) -> dict[str, str]:
-    tasks = request(api, "task_runs/filter", flow_runs={"id": {"any_": [flow_run]}})
-    return {task["name"]: task["state"]["name"] for task in tasks}
+def task_states(api: str, flow_run: str, num_tasks: int) -> dict[str, str]:
+    """The server writes task runs a second or more after they ended."""
+    deadline = time.monotonic() + 15
+    while True:
+        tasks = request(api, "task_runs/filter", flow_runs={"id": {"any_": [flow_run]}})
+        ended = [task for task in tasks if task["end_time"]]
+        if len(ended) == num_tasks or time.monotonic() > deadline:
+            return {task["name"]: task["state"]["name"] for task in tasks}
+        time.sleep(0.5)
 
 
 def newest_run(api: str) -> Any:
@@ -157,7 +163,7 @@ def test_a_run_with_its_own_server_makes_everything_and_shows_the_report(
 def test_the_server_keeps_the_states_the_logs_and_the_artifacts(first_run: tuple[Path, int, str], api: str) -> None:
     report = {"name": {"any_": ["report"]}, "state": {"name": {"any_": ["Completed"]}}}
     (task,) = request(api, "task_runs/filter", task_runs=report)
-    assert list(task_states(api, task["flow_run_id"]).values()) == ["Completed"] * 4
+    assert list(task_states(api, task["flow_run_id"], 4).values()) == ["Completed"] * 4
     of_run = {"flow_run_id": {"any_": [task["flow_run_id"]]}}
     artifacts = request(api, "artifacts/filter", artifacts=of_run)
     shown = {artifact["key"]: (artifact["data"], artifact["description"]) for artifact in artifacts}
@@ -172,7 +178,7 @@ def test_a_second_run_finds_all_cached(first_run: tuple[Path, int, str], api: st
     assert status == 0, output
     assert output.splitlines()[0] == "stages: 0 to run, 4 up to date"
     assert output.splitlines()[-1] == "Completed: 4 Cached"
-    assert set(task_states(api, newest_run(api)["id"]).values()) == {"Cached"}
+    assert set(task_states(api, newest_run(api)["id"], 4).values()) == {"Cached"}
 
 
 def test_a_failure_stops_what_needs_it_and_nothing_else(tmp_path: Path, api: str) -> None:
@@ -183,7 +189,7 @@ def test_a_failure_stops_what_needs_it_and_nothing_else(tmp_path: Path, api: str
     assert output.splitlines()[-1] == "Failed: 1 Completed, 1 Failed, 1 NotReady"
     assert "Traceback" not in output and (project / "good.txt").exists()
     assert (newest := newest_run(api))["state"]["type"] == "FAILED"
-    assert task_states(api, newest["id"]) == {"bad": "Failed", "after": "NotReady", "good": "Completed"}
+    assert task_states(api, newest["id"], 3) == {"bad": "Failed", "after": "NotReady", "good": "Completed"}
 
 
 def wait_for_grandchild(project: Path) -> int:

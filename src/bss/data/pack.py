@@ -85,7 +85,9 @@ def moments(array: np.ndarray) -> tuple[float, float]:
 def _write_splits(dataset: Dataset, items: "pl.DataFrame", root: Path, draft: Path) -> None:
     from tqdm import tqdm
 
-    with tqdm(total=len(items) * len(dataset.modalities), desc=f"pack {dataset.name}", unit="value") as bar:
+    with tqdm(
+        total=len(items) * len(dataset.modalities), desc=f"pack {dataset.name}", unit="value", disable=None
+    ) as bar:
         for split in Split:
             rows = items.filter(items["split"] == split)
             folder = draft / split

@@ -116,8 +116,8 @@ def decode(path: Any) -> tuple[np.ndarray, int]:
     with open(path, "rb") as file:  # noqa: PTH123 - a plain open names the missing file; libsndfile does not
         try:
             samples, rate = soundfile.read(file, dtype="float32", always_2d=True)
-        except soundfile.SoundFileError as error:
-            raise ValueError(f"{path} is no readable sound file: {error}") from error
+        except soundfile.LibsndfileError as error:
+            raise ValueError(f"{path} is no readable sound file: {error.error_string}") from error
     if len(samples) == 0:
         raise ValueError(f"{path} holds no sample")
     return samples.mean(axis=1), rate
