@@ -131,9 +131,10 @@ def task_states(api: str, flow_run: str, num_tasks: int) -> dict[str, str]:
     deadline = time.monotonic() + 15
     while True:
         tasks = request(api, "task_runs/filter", flow_runs={"id": {"any_": [flow_run]}})
-        ended = [task for task in tasks if task["end_time"]]
-        if len(ended) == num_tasks or time.monotonic() > deadline:
-            return {task["name"]: task["state"]["name"] for task in tasks}
+        states = {task["name"]: task["state"]["name"] for task in tasks}
+        if len(states) == num_tasks and not {"Pending", "Running"} & set(states.values()):
+            return states
+        assert time.monotonic() < deadline, states
         time.sleep(0.5)
 
 
