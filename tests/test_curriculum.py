@@ -2,7 +2,7 @@
 
 from collections import Counter
 from itertools import pairwise
-from math import exp, floor, sqrt
+from math import exp, floor, log, sqrt
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,10 @@ SCORES = np.random.default_rng(0).uniform(-1, 1, 200)
 @pytest.mark.parametrize("start", [0.01, 0.1, 0.5, 1.0])
 @pytest.mark.parametrize("name", PACINGS)
 def test_a_pacing_rises_from_start_to_all(name: str, start: float) -> None:
+    if name == "constant" and start < 1:
+        with pytest.raises(ValueError, match="greater than or equal to 1"):
+            PACINGS.build({"name": name, "start": start})
+        return
     pacing = PACINGS.build({"name": name, "start": start})
     values = [pacing(step / 100) for step in range(101)]
     assert values[0] == pytest.approx(start)
@@ -38,8 +42,19 @@ def test_root_pacing_is_the_published_formula() -> None:
         assert root(epoch / grow) == pytest.approx(min(1, sqrt((1 - start**2) / grow * epoch + start**2)))
 
 
-def test_linear_pacing() -> None:
-    assert PACINGS.build({"name": "linear", "start": 0.2})(0.25) == pytest.approx(0.4)
+@pytest.mark.parametrize("progress", [0, 0.1, 0.25, 0.4, 0.5, 0.99, 1])
+def test_the_other_pacings_are_their_formulas(progress: float) -> None:
+    rest = 0.8
+    expected = {
+        "linear": 0.2 + rest * progress,
+        "geometric": exp(log(0.2) + progress * (log(1) - log(0.2))),
+        "exponential": 0.2 + rest * (exp(10 * progress) - 1) / (exp(10) - 1),
+        "step": 1.0 if progress == 1 else 0.2,
+        "baby_step": 0.2 + rest * floor(progress * 5) / 5,
+    }
+    for name, fraction in expected.items():
+        assert PACINGS.build({"name": name, "start": 0.2})(progress) == pytest.approx(fraction), name
+    assert {*expected, "root", "constant"} == set(PACINGS), "each pacing has a reference here"
 
 
 def test_the_ranking_is_the_slow_one_and_stable() -> None:

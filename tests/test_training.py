@@ -95,12 +95,14 @@ def test_an_encoder_that_cannot_take_a_shape_names_the_modality(pair: Splits) ->
 def test_the_model_joins_the_branches(splits: Splits) -> None:
     train, model = splits[Split.TRAIN], toy_model(splits).eval()
     inputs = {name: torch.from_numpy(values) for name, values in train.read(np.arange(6)).items()}
-    logits = model(inputs)
+    logits, found = model(inputs)
+    assert list(found) == list(train.meta.modalities)
     assert list(logits) == [*train.meta.modalities, "fused"]
     features = []
     for name, meta in train.meta.modalities.items():
         branch = model.branches[name]
         features.append(branch.encoder((inputs[name].double().float() - meta.mean) / meta.std))
+        assert torch.allclose(found[name], features[-1], atol=1e-5)
         assert torch.allclose(logits[name], branch.head(features[-1]), atol=1e-5)
     assert torch.allclose(logits["fused"], model.fusion(torch.cat(features, dim=1)), atol=1e-5)
 

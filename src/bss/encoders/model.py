@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,15 @@ from bss import seeds
 from bss.data.packed import Meta, ModalityMeta
 from bss.encoders.encoder import ENCODERS, Encoder
 from bss.types import FUSED
+
+
+class Outputs(NamedTuple):
+    """What a model says of a batch."""
+
+    logits: dict[str, Tensor]
+    """Output (a modality or "fused") -> (B, C)."""
+    features: dict[str, Tensor]
+    """Modality -> (B, dim)."""
 
 
 class Branch(nn.Module):
@@ -39,12 +49,13 @@ class MultimodalModel(nn.Module):
         self.branches = nn.ModuleDict(branches)
         self.fusion = nn.Linear(sum(branch.head.in_features for branch in branches.values()), num_classes)
 
-    def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Modality -> (B, *shape) to output -> logits (B, C), one output a modality and "fused"."""
+    def forward(self, inputs: Mapping[str, Tensor]) -> Outputs:
+        """Modality -> packed values (B, *shape), to the logits and features of all branches and of the fusion."""
         outputs = {name: branch(inputs[name]) for name, branch in self.branches.items()}
-        logits = {name: unimodal for name, (_, unimodal) in outputs.items()}
-        logits[FUSED] = self.fusion(torch.cat([features for features, _ in outputs.values()], dim=1))
-        return logits
+        features = {name: found for name, (found, _) in outputs.items()}
+        logits = {name: found for name, (_, found) in outputs.items()}
+        logits[FUSED] = self.fusion(torch.cat(list(features.values()), dim=1))
+        return Outputs(logits, features)
 
 
 def build_model(meta: Meta, encoders: Mapping[str, Encoder], seed: int) -> MultimodalModel:

@@ -3,12 +3,16 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from bss.files import read_tensors, write_tensors
 from bss.types import FUSED
+
+if TYPE_CHECKING:
+    from bss.encoders.model import Outputs
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,10 @@ class Evidence:
     """Output name (a modality or "fused") -> (N, C), float."""
     labels: Tensor
     """(N,), int64, in [0, C)."""
+    features: Mapping[str, Tensor] | None = None
+    """Modality -> (N, dim), what the encoders gave; needed by the criteria that say so."""
+    gradients: Tensor | None = None
+    """(N,), norms of each sample's gradient, where they were measured."""
 
     def __post_init__(self) -> None:
         if FUSED not in self.logits or len(self.logits) < 3:
@@ -36,6 +44,8 @@ class Evidence:
             if not bool(logits.isfinite().all()):
                 row = int((~logits.isfinite()).any(dim=1).nonzero()[0])
                 raise ValueError(f"logits of '{output}' are not finite, first in row {row}: {logits[row].tolist()}")
+        for name, values in {**(self.features or {}), "gradients": self.gradients}.items():
+            _check_rows(name, values, shape[0])
         if len(self.labels) and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < shape[1]:
             raise ValueError(
                 f"labels lie in [{int(self.labels.min())}, {int(self.labels.max())}], expected [0, {shape[1] - 1}]"
@@ -46,30 +56,72 @@ class Evidence:
         """The output names without the fusion."""
         return [output for output in self.logits if output != FUSED]
 
+    def needed_features(self, criterion: str) -> Mapping[str, Tensor]:
+        """The features of every modality.
+
+        Raises:
+            ValueError: there are none; the message names the criterion that asks.
+        """
+        if self.features is None or not set(self.modalities) <= set(self.features):
+            raise ValueError(
+                f"{criterion} needs the features of {self.modalities}, and the evidence has "
+                f"{sorted(self.features or [])}"
+            )
+        return self.features
+
+
+def _check_rows(name: str, values: Tensor | None, num_samples: int) -> None:
+    if values is None:
+        return
+    if len(values) != num_samples:
+        raise ValueError(f"'{name}' has {len(values)} rows, expected {num_samples}")
+    if not bool(values.isfinite().all()):
+        raise ValueError(f"'{name}' is not finite")
+
 
 def collect(model: nn.Module, batches: Iterable[tuple[Mapping[str, Tensor], Tensor]]) -> Evidence:
     """Evidence of all samples of the batches, in their order, float32, on the CPU.
 
     The model is in eval mode without gradients meanwhile, so that no statistic of it moves, and in its former
     mode afterwards.
+
+    Args:
+        model: inputs -> logits and features, as `bss.encoders.model.Outputs`.
+        batches: inputs and labels, on the model's device.
     """
     was_training = model.training
     model.eval()
-    rows: dict[str, list[Tensor]] = {}
+    logits, features = _Rows(), _Rows()
     labels = []
     with torch.inference_mode():
         for inputs, batch_labels in batches:
-            for output, logits in model(inputs).items():
-                rows.setdefault(output, []).append(logits.float().cpu())
+            outputs: Outputs = model(inputs)
+            logits.add(outputs.logits)
+            features.add(outputs.features)
             labels.append(batch_labels.cpu())
     model.train(was_training)
-    return Evidence({output: torch.cat(parts) for output, parts in rows.items()}, torch.cat(labels))
+    return Evidence(logits.joined(), torch.cat(labels), features.joined())
+
+
+class _Rows:
+    """Named tensors that grow by a batch at a time."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, list[Tensor]] = {}
+
+    def add(self, batch: Mapping[str, Tensor]) -> None:
+        for name, values in batch.items():
+            self._parts.setdefault(name, []).append(values.float().cpu())
+
+    def joined(self) -> dict[str, Tensor]:
+        return {name: torch.cat(parts) for name, parts in self._parts.items()}
 
 
 def write_evidence(evidence: Evidence, path: Path) -> None:
-    """Write evidence as safetensors: `labels`, and `logits.NAME` for each output."""
+    """Write evidence as safetensors: `labels`, `logits.NAME` of each output, `features.NAME` of each modality."""
     logits = {f"logits.{output}": values for output, values in evidence.logits.items()}
-    write_tensors({**logits, "labels": evidence.labels}, path)
+    features = {f"features.{modality}": values for modality, values in (evidence.features or {}).items()}
+    write_tensors({**logits, **features, "labels": evidence.labels}, path)
 
 
 def read_evidence(path: Path, outputs: Iterable[str]) -> Evidence:
@@ -79,7 +131,13 @@ def read_evidence(path: Path, outputs: Iterable[str]) -> Evidence:
         ValueError: the file is missing, damaged, or holds other outputs.
     """
     tensors = read_tensors(path)
-    expected = {"labels", *(f"logits.{output}" for output in outputs)}
-    if set(tensors) != expected:
-        raise ValueError(f"{path} holds {sorted(tensors)}, expected {sorted(expected)}")
-    return Evidence({output: tensors[f"logits.{output}"] for output in outputs}, tensors["labels"])
+    found = {kind: _named(kind, tensors) for kind in ("logits", "features")}
+    if set(found["logits"]) != set(outputs) or "labels" not in tensors:
+        raise ValueError(f"{path} holds {sorted(tensors)}, expected labels and logits of {list(outputs)}")
+    logits = {output: found["logits"][output] for output in outputs}
+    return Evidence(logits, tensors["labels"], found["features"] or None)
+
+
+def _named(kind: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    prefix = f"{kind}."
+    return {name.removeprefix(prefix): values for name, values in tensors.items() if name.startswith(prefix)}

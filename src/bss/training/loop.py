@@ -55,8 +55,8 @@ class Trainer:
 
     def _step(self, inputs: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
         with self.runtime.autocast():
-            logits = self.model(inputs)
-        logits = {output: values.float() for output, values in logits.items()}
+            outputs = self.model(inputs)
+        logits = {output: values.float() for output, values in outputs.logits.items()}
         loss = self.method.loss(logits, labels)
         self.num_steps += 1
         if not torch.isfinite(loss):
