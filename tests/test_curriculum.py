@@ -1,7 +1,7 @@
 """Pacing, order, schedulers, sampler and plan."""
 
 from collections import Counter
-from itertools import pairwise
+from itertools import pairwise, permutations
 from math import exp, floor, log, sqrt
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from bss.curriculum.order import ranking, softmax
+from bss.curriculum.order import multinomial, ranking, softmax, systematic, weighted_permutation
 from bss.curriculum.pacing.pacing import PACINGS
 from bss.curriculum.plan import order_table, read_sampler, recorded_indices, sequence_table, write_plan
 from bss.curriculum.sampler import CurriculumSampler, epoch_indices
@@ -17,6 +17,7 @@ from bss.curriculum.schedulers.heuristic import Heuristic
 from bss.curriculum.schedulers.learned import Learned
 from bss.curriculum.schedulers.random import Random
 from bss.curriculum.schedulers.scheduler import SCHEDULERS
+from bss.curriculum.schedulers.self_paced import SelfPaced
 from bss.seeds import generator
 
 SCORES = np.random.default_rng(0).uniform(-1, 1, 200)
@@ -118,10 +119,73 @@ def test_learned_draws_by_probability() -> None:
     draws = Counter(many[epoch_indices(Learned(), many, 0, 0)])
     weights = np.array([exp(score) for score in scores])
     expected = 60_000 * weights / weights.sum()
-    chi_square = sum((draws[score] - count) ** 2 / count for score, count in zip(scores, expected, strict=True))
-    assert chi_square < 13.8  # the 0.1 % point with two degrees of freedom
+    assert chi_square([draws[score] for score in scores], list(expected)) < 13.8  # 2 degrees
     reverse = Counter(many[epoch_indices(Learned(anti=True), many, 0, 0)])
     assert reverse[-1.0] > 5 * reverse[1.0]
+
+
+def chi_square(counts: list[int], expected: list[float]) -> float:
+    return sum((count - mean) ** 2 / mean for count, mean in zip(counts, expected, strict=True))
+
+
+def test_multinomial_draws_are_independent_draws() -> None:
+    probabilities = np.array([0.5, 0.2, 0.2, 0.1])
+    draws = multinomial(probabilities, 40_000, np.random.default_rng(1))
+    assert chi_square(np.bincount(draws).tolist(), list(40_000 * probabilities)) < 16.3  # 0.1 % point, 3 degrees
+    pairs = draws[::2] * 4 + draws[1::2]
+    expected = list(20_000 * np.outer(probabilities, probabilities).ravel())
+    assert chi_square(np.bincount(pairs, minlength=16).tolist(), expected) < 37.7  # 15 degrees
+    totals = [
+        np.bincount(multinomial(probabilities, 100, np.random.default_rng(seed)), minlength=4)[0]
+        for seed in range(400)
+    ]
+    assert np.var(totals) == pytest.approx(100 * 0.5 * 0.5, rel=0.3), "the spread of independent draws"
+
+
+def test_systematic_draws_have_the_expected_counts() -> None:
+    probabilities = softmax(SCORES)
+    counts = [np.bincount(systematic(probabilities, 1000, np.random.default_rng(seed)), minlength=200)
+              for seed in range(300)]  # fmt: skip
+    expected = 1000 * probabilities
+    for drawn in counts:
+        assert drawn.sum() == 1000
+        assert ((drawn == np.floor(expected)) | (drawn == np.ceil(expected))).all()
+    assert np.allclose(np.mean(counts, axis=0), expected, atol=0.15)
+    assert len({systematic(probabilities, 1000, np.random.default_rng(seed))[0] for seed in range(20)}) > 10, (
+        "shuffled"
+    )
+
+
+def test_a_weighted_permutation_draws_without_replacement() -> None:
+    weights = np.array([3.0, 2.0, 1.0])
+    drawn = Counter(tuple(weighted_permutation(weights, np.random.default_rng(seed))) for seed in range(12_000))
+    orders = list(permutations(range(3)))
+    expected = [12_000 * weights[a] / 6 * weights[b] / (6 - weights[a]) for a, b, _ in orders]
+    assert chi_square([drawn[order] for order in orders], expected) < 20.5  # 5 degrees
+
+
+def test_the_released_variant_is_a_weighted_permutation_of_fresh_scores() -> None:
+    released = Learned(variant="released")
+    fresh = SCORES[::-1]
+    assert released.update(SCORES, fresh) is fresh
+    assert sorted(epoch_indices(released, SCORES, 0, 3)) == list(range(200))
+    weights = [1 + score + 0.01 for score in SCORES]
+    assert np.allclose(released.probabilities(SCORES), [weight / sum(weights) for weight in weights])
+    weights = [1 - score + 0.01 for score in SCORES]
+    anti = Learned(variant="released", anti=True)
+    assert np.allclose(anti.probabilities(SCORES), [weight / sum(weights) for weight in weights])
+    with pytest.raises(ValueError, match=r"released weights need scores in \[-1, 1\]"):
+        released.probabilities(2 * SCORES)
+
+
+@pytest.mark.parametrize("anti", [False, True])
+@pytest.mark.parametrize("epoch", [0, 5, 20, 40])
+def test_self_paced_plays_what_lies_below_the_threshold(epoch: int, anti: bool) -> None:
+    losses = SCORES if anti else -SCORES  # a score of the training loss alone
+    threshold = 0.2 + 0.8 * epoch / 40
+    easy = [i for i, loss in enumerate(losses) if (loss - min(losses)) / (max(losses) - min(losses)) <= threshold]
+    assert sorted(epoch_indices(SelfPaced(anti=anti), SCORES, 0, epoch)) == easy
+    assert len(easy) == 200 or epoch < 40
 
 
 def test_learned_draws_with_replacement() -> None:
@@ -182,8 +246,8 @@ def test_a_plan_replays_what_the_scheduler_would_draw(name: str, tmp_path: Path)
         assert np.array_equal(sampler.indices(epoch), epoch_indices(scheduler, SCORES, 5, epoch))
     assert order.sort("rank")["balance_score"].to_list() == sorted(SCORES, reverse=True)
     assert sequence["num_samples"].to_list() == [floor(200 * scheduler.fraction(epoch)) for epoch in range(12)]
-    probability = order["probability"]
-    assert probability.is_null().all() if name != "learned" else probability.sum() == pytest.approx(1)
+    probability, is_fixed = order["probability"], scheduler.probabilities(SCORES) is None
+    assert probability.is_null().all() if is_fixed else probability.sum() == pytest.approx(1)
 
 
 def test_a_plan_rules_over_the_scheduler(tmp_path: Path) -> None:

@@ -1,39 +1,60 @@
 """Scores that grow with the model, and samples drawn by them."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
 
-from bss.curriculum.order import softmax
+from bss.curriculum.order import multinomial, softmax, systematic, weighted_permutation
 from bss.curriculum.schedulers.scheduler import Scheduler
+
+DRAWS = {"multinomial": multinomial, "systematic": systematic}
 
 
 class Learned(Scheduler):
-    """Drawn with replacement, p = softmax(score / temperature), scores a moving average of fresh ones.
+    """Samples drawn by their scores, which are measured again while the model grows.
 
-    Source: BSS (IJCAI 2025), BSS-L. The released code has no moving average and no replacement.
+    Source: BSS (IJCAI 2025), BSS-L. `published`: a moving average of the scores, p = softmax(score / temperature),
+    with replacement. `released` is what the authors' code does: the fresh scores alone, weights 1.01 + score, without
+    replacement, so that every sample comes once an epoch and only the order changes.
     """
 
+    variant: Literal["published", "released"] = "published"
     beta: Annotated[float, Field(ge=0, le=1)] = 0.6
-    """Weight of the fresh score: (1 - beta) old + beta fresh."""
+    """Weight of the fresh score: (1 - beta) old + beta fresh. `released` takes 1."""
     refresh_every: Annotated[int, Field(ge=1)] = 1
     """Epochs between two measurements (E)."""
     temperature: Annotated[float, Field(gt=0)] = 1.0
-    """With scores in [-1, 1] and temperature 1 no sample is more than e^2 = 7.4 times as likely as another."""
+    """With scores in [-1, 1] and temperature 1 no sample is more than e^2 = 7.4 times as likely as another.
+    Of `published` only, as `draw`."""
+    draw: Literal["multinomial", "systematic"] = "multinomial"
+    """Independent draws, or evenly spaced ones with the least variance."""
 
     def probabilities(self, scores: np.ndarray) -> np.ndarray:
-        """Softmax of the scores, of the negated ones where `anti`."""
-        return softmax(-scores if self.anti else scores, self.temperature)
+        """Softmax of the scores, or `released` weights divided by their sum; of the negated scores where `anti`.
+
+        Raises:
+            ValueError: `released`, and a score lies outside [-1, 1], where the weights were made for.
+        """
+        signed = -scores if self.anti else scores
+        if self.variant == "published":
+            return softmax(signed, self.temperature)
+        if abs(signed).max() > 1 + 1e-9:
+            raise ValueError(f"the released weights need scores in [-1, 1]; they lie in {scores.min(), scores.max()}")
+        weights = 1.01 + signed
+        return np.asarray(weights / weights.sum())
 
     def indices(self, scores: np.ndarray, epoch: int, generator: np.random.Generator) -> np.ndarray:
-        """N independent draws."""
-        return generator.choice(len(scores), size=len(scores), p=self.probabilities(scores))
+        """N draws."""
+        probabilities = self.probabilities(scores)
+        if self.variant == "released":
+            return weighted_permutation(probabilities, generator)
+        return DRAWS[self.draw](probabilities, len(scores), generator)
 
     def refreshes(self, epoch: int) -> bool:
         """Every `refresh_every` epochs; the scores before the first epoch are those of the warm-up."""
         return epoch > 0 and epoch % self.refresh_every == 0
 
     def update(self, scores: np.ndarray, fresh: np.ndarray) -> np.ndarray:
-        """The moving average."""
-        return (1 - self.beta) * scores + self.beta * fresh
+        """The moving average, or the fresh scores themselves."""
+        return fresh if self.variant == "released" else (1 - self.beta) * scores + self.beta * fresh

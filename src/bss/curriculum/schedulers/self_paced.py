@@ -1,0 +1,47 @@
+"""What the model finds easy now, and more of it as the bar rises."""
+
+from typing import Annotated
+
+import numpy as np
+from pydantic import BeforeValidator, Field
+
+from bss.curriculum.pacing.linear import Linear
+from bss.curriculum.pacing.pacing import PACINGS, Pacing
+from bss.curriculum.schedulers.scheduler import Scheduler
+
+
+class SelfPaced(Scheduler):
+    """Fresh scores every epoch; in play is what lies within a threshold of the best score.
+
+    With `score.criteria: [training_loss]` that is the loss threshold of self-paced learning (Kumar, Packer, Koller,
+    NeurIPS 2010): 1 - score, scaled to [0, 1], at most the pacing. Unlike `heuristic` it limits the value, not the
+    rank, so the number in play follows the model.
+    """
+
+    pacing: Annotated[Pacing, BeforeValidator(PACINGS.build)] = Linear(start=0.2)
+    """Progress -> threshold in (0, 1]; 1 plays everything."""
+    grow_epochs: Annotated[int, Field(ge=1)] = 40
+    refresh_every: Annotated[int, Field(ge=1)] = 1
+
+    def probabilities(self, scores: np.ndarray) -> np.ndarray:
+        """Equal for the samples in play at the start, 0 for the others."""
+        chosen = self._in_play(scores, 0)
+        return np.asarray(chosen / chosen.sum())
+
+    def indices(self, scores: np.ndarray, epoch: int, generator: np.random.Generator) -> np.ndarray:
+        """The samples in play, shuffled."""
+        return generator.permutation(np.flatnonzero(self._in_play(scores, epoch)))
+
+    def refreshes(self, epoch: int) -> bool:
+        """Every `refresh_every` epochs."""
+        return epoch > 0 and epoch % self.refresh_every == 0
+
+    def update(self, scores: np.ndarray, fresh: np.ndarray) -> np.ndarray:
+        """The fresh scores."""
+        return fresh
+
+    def _in_play(self, scores: np.ndarray, epoch: int) -> np.ndarray:
+        signed = -scores if self.anti else scores
+        span = signed.max() - signed.min()
+        threshold = self.pacing(min(1.0, epoch / self.grow_epochs))
+        return np.asarray(signed.max() - signed <= threshold * span)
