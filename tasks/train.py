@@ -14,10 +14,10 @@ def train(method: str, scheduler: str, seed: int) -> None:
 
     import polars as pl
 
-    from bss.curriculum.plan import read_sampler
+    from bss.curriculum.plan import read_plan
+    from bss.curriculum.sampler import CurriculumSampler
     from bss.data.packed import open_split
     from bss.encoders.model import build_model
-    from bss.measure.score import balance_score
     from bss.registry import lookup
     from bss.training.loop import Trainer, fit
     from bss.training.runtime import Runtime
@@ -28,11 +28,14 @@ def train(method: str, scheduler: str, seed: int) -> None:
     model = build_model(packed.meta, params.encoders, seed)
     if component.from_warmup:
         model.load_state_dict(read_tensors(paths.warmup(seed) / "model.safetensors"))
-    sampler = read_sampler(
-        paths.curriculum(scheduler, seed),
+    scores, recorded = read_plan(paths.curriculum(scheduler, seed))
+    sampler = CurriculumSampler(
+        len(packed),
         lookup("scheduler", scheduler, params.curriculum.schedulers),
         seed,
-        lambda evidence: balance_score(evidence, params.score.criteria).numpy(),
+        scores=scores,
+        criteria=params.score.criteria,
+        recorded=recorded,
     )
     num_epochs = params.train.epochs + (0 if component.from_warmup else params.warmup.epochs)
     trainer = Trainer(model, component, params.train, Runtime(params.runtime))

@@ -11,12 +11,12 @@ import pytest
 
 from bss.curriculum.order import multinomial, ranking, softmax, systematic, weighted_permutation
 from bss.curriculum.pacing.pacing import PACINGS
-from bss.curriculum.plan import order_table, read_sampler, recorded_indices, sequence_table, write_plan
-from bss.curriculum.sampler import CurriculumSampler, epoch_indices
+from bss.curriculum.plan import order_table, read_plan, recorded_indices, sequence_table, write_plan
+from bss.curriculum.sampler import CurriculumSampler
 from bss.curriculum.schedulers.heuristic import Heuristic
 from bss.curriculum.schedulers.learned import Learned
 from bss.curriculum.schedulers.random import Random
-from bss.curriculum.schedulers.scheduler import SCHEDULERS
+from bss.curriculum.schedulers.scheduler import SCHEDULERS, epoch_indices
 from bss.curriculum.schedulers.self_paced import SelfPaced
 from bss.seeds import generator
 
@@ -198,52 +198,18 @@ def test_learned_moves_its_average_towards_fresh_scores() -> None:
     assert np.allclose(scheduler.update(np.array([1.0, 0.0]), np.array([0.0, 0.5])), [0.4, 0.3])
 
 
-def test_the_sampler_averages_and_counts() -> None:
-    fresh = SCORES[::-1].copy()
-    sampler: CurriculumSampler[str] = CurriculumSampler(Learned(beta=0.5), SCORES, 3, lambda evidence: fresh)
-    first = sampler.indices(0)
-    assert sampler.wants_evidence(1)
-    sampler.observe("evidence of all samples")
-    assert np.allclose(sampler.scores, (SCORES + fresh) / 2)
-    second = sampler.indices(1)
-    assert np.array_equal(second, epoch_indices(Learned(), (SCORES + fresh) / 2, 3, 1))
-    assert np.array_equal(sampler.num_draws, np.bincount(np.concatenate([first, second]), minlength=200))
-
-
-@pytest.mark.parametrize(
-    ("scores", "message"),
-    [
-        (np.array([]), "shape"),
-        (np.zeros((2, 2)), "shape"),
-        (np.array([0.0, np.nan]), "not finite, first at index 1"),
-    ],
-)
-def test_bad_scores_are_refused(scores: np.ndarray, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        CurriculumSampler(Random(), scores, 0)
-    if scores.size:
-        sampler: CurriculumSampler[None] = CurriculumSampler(Learned(), np.zeros(2), 0, lambda _: scores)
-        with pytest.raises(ValueError, match=message):
-            sampler.observe(None)
-        assert np.array_equal(sampler.scores, np.zeros(2))
-
-
-def test_fresh_scores_of_another_length_change_nothing() -> None:
-    sampler: CurriculumSampler[None] = CurriculumSampler(Learned(), SCORES, 0, lambda _: SCORES[:-1])
-    with pytest.raises(ValueError, match=r"shape \(199,\), expected \(200,\)"):
-        sampler.observe(None)
-    assert np.array_equal(sampler.scores, SCORES)
-
-
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_a_plan_replays_what_the_scheduler_would_draw(name: str, tmp_path: Path) -> None:
     scheduler = SCHEDULERS.build(name)
     order = order_table(scheduler, pl.Series([f"s{number}" for number in range(200)]), SCORES)
     sequence = sequence_table(scheduler, SCORES, 5, 12)
     write_plan(tmp_path, order, sequence)
-    sampler = read_sampler(tmp_path, scheduler, 5, lambda _: SCORES)
-    for epoch in range(12):
-        assert np.array_equal(sampler.indices(epoch), epoch_indices(scheduler, SCORES, 5, epoch))
+    scores, recorded = read_plan(tmp_path)
+    assert np.array_equal(scores, SCORES)
+    assert (recorded is None) is (scheduler.probabilities(SCORES) is not None)
+    for epoch in range(12 if recorded else 0):
+        assert recorded is not None
+        assert np.array_equal(recorded(epoch), epoch_indices(scheduler, SCORES, 5, epoch))
     assert order.sort("rank")["balance_score"].to_list() == sorted(SCORES, reverse=True)
     assert sequence["num_samples"].to_list() == [floor(200 * scheduler.fraction(epoch)) for epoch in range(12)]
     probability, is_fixed = order["probability"], scheduler.probabilities(SCORES) is None
@@ -254,7 +220,8 @@ def test_a_plan_rules_over_the_scheduler(tmp_path: Path) -> None:
     order = order_table(Random(), pl.Series(["a", "b"]), np.zeros(2))
     sequence = sequence_table(Random(), np.zeros(2), 0, 1).with_columns(indices=pl.Series([[1, 1, 0]]))
     write_plan(tmp_path, order, sequence)
-    assert read_sampler(tmp_path, Random(), 0, lambda _: np.zeros(2)).indices(0).tolist() == [1, 1, 0]
+    _, recorded = read_plan(tmp_path)
+    assert CurriculumSampler(2, Random(), recorded=recorded).sequence().tolist() == [1, 1, 0]
     with pytest.raises(ValueError, match="no sequence for epoch 1"):
         recorded_indices(tmp_path / "sequence.parquet", 1)
 

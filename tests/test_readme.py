@@ -2,6 +2,8 @@
 
 import importlib.util
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import torch
@@ -12,10 +14,28 @@ from bss.measure.evidence import Evidence
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+SNIPPETS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+AROUND = """
+import sys
+import torch
+
+num_epochs = 8
+inputs = torch.randn(96, 4)
+labels = (inputs.sum(dim=1) > 0).long()
+dataset = [(index, inputs[index], labels[index]) for index in range(96)]
+layers = torch.nn.ModuleDict({name: torch.nn.Linear(4, 2) for name in ("audio", "image", "fused")})
+model = lambda inputs: {name: layer(inputs) for name, layer in layers.items()}
+optimizer = torch.optim.SGD(layers.parameters(), lr=0.5)
+"""
+AFTER = """
+accuracy = (model(inputs)["fused"].argmax(dim=1) == labels).float().mean().item()
+heavy = {"prefect", "dvc", "yaml", "sklearn", "scipy", "safetensors", "typer", "matplotlib"} & set(sys.modules)
+print(accuracy > 0.9, sampler.epoch, sampler.num_draws.sum(), sampler.scores.std() > 0.1, heavy)
+"""
 
 
 def test_the_criterion_of_the_readme_works(tmp_path: Path) -> None:
-    [text] = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    [text] = [text for text in SNIPPETS if "@criterion" in text]
     path = tmp_path / "confidence.py"
     path.write_text(text)
     spec = importlib.util.spec_from_file_location("confidence", path)
@@ -27,6 +47,13 @@ def test_the_criterion_of_the_readme_works(tmp_path: Path) -> None:
     logits = torch.tensor([[0.0, 0.0], [9.0, -9.0]])
     evidence = Evidence({"a": logits, "b": logits, "fused": logits}, torch.tensor([0, 1]))
     assert torch.allclose(module.confidence(evidence), torch.tensor([0.5, 1.0]), atol=1e-4)
+
+
+def test_the_training_loop_of_the_readme_works_and_needs_the_core_alone() -> None:
+    [text] = [text for text in SNIPPETS if "CurriculumSampler" in text]
+    program = AROUND + text + AFTER
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["True", "8", str(96 * 8), "True", "set()"], done.stderr
 
 
 def test_every_stage_and_folder_it_names_exists() -> None:

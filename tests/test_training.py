@@ -17,7 +17,6 @@ from bss.encoders.encoder import ENCODERS
 from bss.encoders.mlp import MLP
 from bss.encoders.model import MultimodalModel, build_model
 from bss.measure.evidence import Evidence
-from bss.measure.score import balance_score
 from bss.params import Optimisation, Train
 from bss.params import Runtime as RuntimeSettings
 from bss.training.loader import batch_indices, batches
@@ -60,13 +59,11 @@ def trained(
     scheduler: Scheduler | None = None,
     settings: Train = TRAIN,
     workers: int = 0,
-) -> tuple[MultimodalModel, pl.DataFrame, CurriculumSampler[Evidence]]:
+) -> tuple[MultimodalModel, pl.DataFrame, CurriculumSampler]:
     runtime = Runtime(SETTINGS.model_copy(update={"num_workers": workers}))
     model = toy_model(splits)
     scores = np.linspace(-1, 1, len(splits[Split.TRAIN]))
-    sampler: CurriculumSampler[Evidence] = CurriculumSampler(
-        scheduler or Random(), scores, 0, lambda evidence: balance_score(evidence).numpy()
-    )
+    sampler = CurriculumSampler(len(scores), scheduler or Random(), scores=scores)
     history = fit(
         Trainer(model, method, settings, runtime), sampler, splits[Split.TRAIN], splits[Split.VALIDATION],
         settings, settings.epochs, lambda done, values: None,
@@ -161,16 +158,17 @@ def test_a_modality_beside_others_trains_as_it_would_alone(pair: Splits) -> None
     runtime = Runtime(SETTINGS)
     branch = alone.branches["m0"]
     optimizer = build_optimizer(branch.parameters(), TRAIN)
-    sampler: CurriculumSampler[Evidence] = CurriculumSampler(Random(), np.zeros(len(pair[Split.TRAIN])), 0)
+    sampler = CurriculumSampler(len(pair[Split.TRAIN]), Random())
     selection = Selection({"m0": branch})
     for epoch in range(TRAIN.epochs):
         for group in optimizer.param_groups:
             group["lr"] = TRAIN.lr * lr_factor("cosine", epoch / TRAIN.epochs)
         alone.train()
-        for inputs, labels in batches(pair[Split.TRAIN], sampler.indices(epoch), 16, runtime):
+        for inputs, labels in batches(pair[Split.TRAIN], sampler.sequence(), 16, runtime):
             optimizer.zero_grad()
             torch.nn.functional.cross_entropy(branch(inputs["m0"])[1], labels).backward()
             optimizer.step()
+        sampler.end_epoch()
         selection.consider(split_evidence(alone, pair[Split.VALIDATION], 16, runtime))
     selection.restore()
     for name, value in branch.state_dict().items():

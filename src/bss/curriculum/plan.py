@@ -3,14 +3,12 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 
 from bss.curriculum.order import ranking
-from bss.curriculum.sampler import CurriculumSampler, epoch_indices
-from bss.curriculum.schedulers.scheduler import Scheduler
+from bss.curriculum.schedulers.scheduler import Scheduler, epoch_indices
 from bss.files import replaced
 
 
@@ -63,14 +61,12 @@ def write_plan(folder: Path, order: pl.DataFrame, sequence: pl.DataFrame) -> Non
         sequence.write_parquet(temporary, compression="zstd", row_group_size=1)
 
 
-def read_sampler(
-    folder: Path, scheduler: Scheduler, seed: int, score: Callable[[Any], np.ndarray]
-) -> CurriculumSampler[Any]:
-    """The sampler that a plan starts: it replays the sequences of a fixed order, and draws the others."""
+def read_plan(folder: Path) -> tuple[np.ndarray, Callable[[int], np.ndarray] | None]:
+    """The scores to start from, (N,), and epoch -> indices, or None where they are yet to be drawn."""
     order = pl.read_parquet(folder / "order.parquet", columns=["balance_score", "probability"])
     is_fixed = bool(order["probability"].is_null().all())
     recorded = partial(recorded_indices, folder / "sequence.parquet") if is_fixed else None
-    return CurriculumSampler(scheduler, order["balance_score"].to_numpy(), seed, score, recorded)
+    return order["balance_score"].to_numpy(), recorded
 
 
 def recorded_indices(path: Path, epoch: int) -> np.ndarray:

@@ -1,74 +1,228 @@
 """The sampler: what training asks for the samples of an epoch, and hands its evidence to."""
 
-from collections.abc import Callable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor, distributed
+from torch.utils.data import Sampler
 
-from bss.curriculum.schedulers.scheduler import Scheduler
-from bss.seeds import generator
+from bss.curriculum.schedulers.scheduler import Scheduler, epoch_indices
+from bss.measure.criteria.criterion import CRITERIA
+from bss.measure.evidence import Evidence
+from bss.measure.score import PUBLISHED, combined
 
-EvidenceT = TypeVar("EvidenceT")
+VERSION = 1
 
 
-class CurriculumSampler(Generic[EvidenceT]):
-    """A scheduler with the scores so far: the indices of each epoch, and how often each sample was drawn.
+class CurriculumSampler(Sampler[int]):
+    """A scheduler at work: iterate it (or a DataLoader on it) once an epoch, then call `end_epoch`.
+
+    The sequence of an epoch is a function of (scores, scheduler, seed, epoch) alone, whatever the number of workers.
+    On several ranks each takes its share of one sequence: a global step sees the samples that one rank with as many
+    times the batch size would see.
 
     Args:
+        num_samples: N, the length of the training set.
         scheduler: what makes the sequence.
-        scores: balance score of each training sample, (N,), larger is more balanced.
-        seed: the indices of an epoch are a function of (scores, scheduler, seed, epoch) alone.
-        score: evidence of all N samples -> fresh scores (N,); needed by a scheduler that refreshes.
-        recorded: the indices of an epoch, where they were laid out beforehand.
+        seed: of the draws.
+        scores: balance scores (N,) to start from, larger is more balanced; all alike where left out.
+        criteria: what fresh scores are made of, see `balance_score`.
+        recorded: epoch -> indices, where the sequences were laid out beforehand.
+        rank: which share, in [0, num_replicas).
+        num_replicas: number of shares.
 
     Raises:
-        ValueError: no sample, or scores that are not finite.
+        ValueError: no sample, scores that are not (N,) or not finite, an unknown criterion, a rank out of range.
     """
 
     def __init__(
         self,
+        num_samples: int,
         scheduler: Scheduler,
-        scores: np.ndarray,
-        seed: int,
-        score: Callable[[EvidenceT], np.ndarray] | None = None,
+        seed: int = 0,
+        *,
+        scores: np.ndarray | Tensor | None = None,
+        criteria: Sequence[str] = PUBLISHED,
         recorded: Callable[[int], np.ndarray] | None = None,
+        rank: int = 0,
+        num_replicas: int = 1,
     ) -> None:
-        self.scheduler, self.seed = scheduler, seed
-        self.scores = _checked(scores)
-        self.num_draws = np.zeros(len(scores), dtype=np.int64)
-        self._score, self._recorded = score, recorded
+        if num_samples < 1:
+            raise ValueError(f"num_samples is {num_samples}, expected at least 1")
+        if not 0 <= rank < num_replicas:
+            raise ValueError(f"rank is {rank}, expected one in [0, {num_replicas})")
+        self.num_samples, self.scheduler, self.seed, self.criteria = num_samples, scheduler, seed, tuple(criteria)
+        for name in self.criteria:
+            CRITERIA[name]
+        self.rank, self.num_replicas = rank, num_replicas
+        self.epoch = 0
+        self.scores = np.zeros(num_samples) if scores is None else _checked(scores, num_samples)
+        self._num_draws = np.zeros(num_samples, dtype=np.int64)
+        self._recorded = recorded
+        self._position = 0
+        self._criteria = np.full((len(self.criteria), num_samples), np.nan)
+        self._is_new = np.zeros(num_samples, dtype=bool)
+        self._sequence: np.ndarray | None = None
 
-    def wants_evidence(self, epoch: int) -> bool:
-        """Whether `observe` is to be called before the indices of this epoch are asked for."""
-        return self.scheduler.refreshes(epoch)
+    @property
+    def wants_evidence(self) -> bool:
+        """Whether `end_epoch` will make new scores, and so what was observed until then counts."""
+        return self.scheduler.refreshes(self.epoch + 1)
 
-    def observe(self, evidence: EvidenceT) -> None:
-        """Take evidence of all N samples, in the order of their indices."""
-        if self._score is None:
-            raise ValueError(f"the scheduler '{self.scheduler.name}' needs fresh scores, and `score` was not given")
-        fresh = _checked(self._score(evidence))
-        if fresh.shape != self.scores.shape:
-            raise ValueError(f"fresh scores have the shape {fresh.shape}, expected {self.scores.shape}")
-        self.scores = self.scheduler.update(self.scores, fresh)
+    def sequence(self) -> np.ndarray:
+        """The indices of the current epoch in the order of training, over all ranks, int64."""
+        if self._sequence is None:
+            self._sequence = (
+                epoch_indices(self.scheduler, self.scores, self.seed, self.epoch)
+                if self._recorded is None
+                else self._recorded(self.epoch)
+            )
+        return self._sequence
 
-    def indices(self, epoch: int) -> np.ndarray:
-        """The indices of an epoch in the order of training, int64; counted as drawn."""
-        if self._recorded is not None:
-            indices = self._recorded(epoch)
-        else:
-            indices = epoch_indices(self.scheduler, self.scores, self.seed, epoch)
-        self.num_draws += np.bincount(indices, minlength=len(self.scores))
-        return indices
+    @property
+    def num_draws(self) -> np.ndarray:
+        """How often each sample was drawn, (N,), int64, over all ranks; an epoch begun counts as a whole."""
+        if self._sequence is None:
+            return self._num_draws
+        return self._num_draws + np.bincount(self._sequence, minlength=self.num_samples)
+
+    def __iter__(self) -> Iterator[int]:
+        """This rank's indices of the current epoch, from where `advance` has come to."""
+        yield from self._share()[self._position :].tolist()
+
+    def __len__(self) -> int:
+        """This rank's number of indices in the current epoch."""
+        return len(self._share())
+
+    def advance(self, num_samples: int) -> None:
+        """Count samples that this rank has trained on, so that a state saved now resumes behind them.
+
+        The consumer counts, because a DataLoader with workers has drawn further than training has come.
+
+        Raises:
+            ValueError: more than the epoch has.
+        """
+        if not 0 <= num_samples <= len(self) - self._position:
+            raise ValueError(f"{num_samples} samples after {self._position} leave the {len(self)} of this epoch")
+        self._position += num_samples
+
+    def observe(
+        self,
+        indices: Sequence[int] | np.ndarray | Tensor,
+        logits: Mapping[str, Tensor],
+        labels: Tensor,
+        features: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        """Take what the model says of some samples; the last word on a sample counts.
+
+        Args:
+            indices: (B,) of the training set.
+            logits: of every modality and "fused", (B, C) each.
+            labels: (B,), int64.
+            features: of every modality, (B, dim) each; needed by the criteria that say so.
+
+        Raises:
+            ValueError: what does not fit together, see `Evidence`, or an index out of range; nothing is taken then.
+        """
+        rows = np.asarray(indices, dtype=np.int64)
+        if rows.shape != (len(labels),) or (len(rows) and not 0 <= rows.min() <= rows.max() < self.num_samples):
+            raise ValueError(f"indices are {rows}, expected {len(labels)} in [0, {self.num_samples})")
+        with torch.no_grad():
+            evidence = Evidence({name: values.float() for name, values in logits.items()}, labels, features)
+            values = [CRITERIA[name](evidence).double().cpu().numpy() for name in self.criteria]
+        for row, value in zip(self._criteria, values, strict=True):
+            row[rows] = value
+        self._is_new[rows] = True
+
+    def end_epoch(self) -> None:
+        """Close the epoch: fresh scores from what all ranks observed, where the scheduler wants them; next epoch.
+
+        A sample that was not observed keeps its last criteria, and its score where it has none.
+
+        Raises:
+            ValueError: fresh scores are wanted, and nothing was ever observed.
+        """
+        self._num_draws = self.num_draws
+        if self.wants_evidence:
+            self._gather()
+            seen = ~np.isnan(self._criteria[0])
+            if not seen.any():
+                raise ValueError(
+                    f"the scheduler '{self.scheduler.name}' wants fresh scores after epoch {self.epoch}, "
+                    "and nothing was observed; call `observe` with the model's logits before `end_epoch`"
+                )
+            fresh = self.scores.copy()
+            fresh[seen] = combined(
+                {name: torch.from_numpy(row[seen]) for name, row in zip(self.criteria, self._criteria, strict=True)}
+            ).numpy()
+            self.scores = self.scheduler.update(self.scores, fresh)
+        self.epoch += 1
+        self._position = 0
+        self._sequence = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resumed run needs, in tensors and plain values."""
+        return {
+            "version": VERSION,
+            "plan": self._plan(),
+            "epoch": self.epoch,
+            "position": self._position,
+            "scores": torch.from_numpy(self.scores.copy()),
+            "criteria": torch.from_numpy(self._criteria.copy()),
+            "is_new": torch.from_numpy(self._is_new.copy()),
+            "num_draws": torch.from_numpy(self._num_draws.copy()),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where `state_dict` was taken.
+
+        Raises:
+            ValueError: the state is of another version or plan; nothing is changed then.
+        """
+        if state.get("version") != VERSION:
+            raise ValueError(f"the state has version {state.get('version')}, expected {VERSION}")
+        for name, value in self._plan().items():
+            if state["plan"].get(name) != value:
+                raise ValueError(
+                    f"the state is of another plan: its {name} is {state['plan'].get(name)}, not {value}"
+                )
+        self.epoch, self._position = state["epoch"], state["position"]
+        self.scores, self._criteria = state["scores"].numpy().copy(), state["criteria"].numpy().copy()
+        self._is_new, self._num_draws = state["is_new"].numpy().copy(), state["num_draws"].numpy().copy()
+        self._sequence = None
+
+    def _plan(self) -> dict[str, Any]:
+        return {
+            "num_samples": self.num_samples,
+            "scheduler": f"{self.scheduler.name} {self.scheduler}",
+            "seed": self.seed,
+            "criteria": list(self.criteria),
+            "num_replicas": self.num_replicas,
+        }
+
+    def _share(self) -> np.ndarray:
+        """This rank's part; the first samples come again where the ranks would not get equally many."""
+        sequence = self.sequence()
+        missing = -len(sequence) % self.num_replicas
+        return np.resize(sequence, len(sequence) + missing)[self.rank :: self.num_replicas]
+
+    def _gather(self) -> None:
+        """Exchange what is new with the other ranks."""
+        if self.num_replicas > 1:
+            rows = np.flatnonzero(self._is_new)
+            parts: list[Any] = [None] * self.num_replicas
+            distributed.all_gather_object(parts, (rows, self._criteria[:, rows]))
+            for others, values in parts:
+                self._criteria[:, others] = values
+        self._is_new[:] = False
 
 
-def epoch_indices(scheduler: Scheduler, scores: np.ndarray, seed: int, epoch: int) -> np.ndarray:
-    """The indices of one epoch, int64, from that epoch's own generator."""
-    return scheduler.indices(scores, epoch, generator(seed, "curriculum", epoch))
-
-
-def _checked(scores: np.ndarray) -> np.ndarray:
-    if scores.ndim != 1 or not len(scores):
-        raise ValueError(f"scores have the shape {scores.shape}, expected (N,) with N at least 1")
+def _checked(scores: np.ndarray | Tensor, num_samples: int) -> np.ndarray:
+    scores = np.array(scores, dtype=np.float64)
+    if scores.shape != (num_samples,):
+        raise ValueError(f"scores have the shape {scores.shape}, expected ({num_samples},)")
     if not np.isfinite(scores).all():
         index = int(np.flatnonzero(~np.isfinite(scores))[0])
         raise ValueError(f"scores are not finite, first at index {index}: {scores[index]}")

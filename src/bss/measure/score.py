@@ -1,12 +1,12 @@
 """The balance score: how balanced the modalities are in each training pair."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 import torch
 from torch import Tensor
 
-from bss.measure.criteria.criterion import CRITERIA, Criterion
+from bss.measure.criteria.criterion import CRITERIA
 from bss.measure.evidence import Evidence
 
 PUBLISHED = ("prediction_similarity", "training_loss")
@@ -23,22 +23,22 @@ def balance_score(evidence: Evidence, criteria: Sequence[str] = PUBLISHED) -> Te
     """
     if not criteria:
         raise ValueError(f"a balance score needs at least one criterion (known: {', '.join(CRITERIA)})")
-    return torch.stack([normalised(evidence, name) for name in criteria]).sum(dim=0)
+    return combined({name: CRITERIA[name](evidence) for name in criteria})
+
+
+def combined(values: Mapping[str, Tensor]) -> Tensor:
+    """The balance score (N,), float64, from the values of its criteria, criterion -> (N,)."""
+    return torch.stack([CRITERIA[name].direction * minmax(of_all) for name, of_all in values.items()]).sum(dim=0)
 
 
 def score_table(evidence: Evidence, criteria: Sequence[str] = PUBLISHED) -> pl.DataFrame:
-    """One row a sample: label, each criterion raw (`NAME`) and with sign (`NAME_normalised`), balance_score."""
+    """One row a sample: label, each criterion raw (`NAME`) and with its sign (`NAME_normalised`), balance_score."""
     columns = {"label": evidence.labels.numpy()}
-    for name in criteria:
-        columns[name] = CRITERIA[name](evidence).double().numpy()
-        columns[f"{name}_normalised"] = normalised(evidence, name).numpy()
-    return pl.DataFrame({**columns, "balance_score": balance_score(evidence, criteria).numpy()})
-
-
-def normalised(evidence: Evidence, name: str) -> Tensor:
-    """One criterion min-max normalised over all samples, in [0, 1] or, where larger is less balanced, [-1, 0]."""
-    criterion: Criterion = CRITERIA[name]
-    return criterion.direction * minmax(criterion(evidence))
+    values = {name: CRITERIA[name](evidence) for name in criteria}
+    for name, of_all in values.items():
+        columns[name] = of_all.double().numpy()
+        columns[f"{name}_normalised"] = combined({name: of_all}).numpy()
+    return pl.DataFrame({**columns, "balance_score": combined(values).numpy()})
 
 
 def minmax(values: Tensor) -> Tensor:

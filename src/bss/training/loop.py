@@ -97,7 +97,7 @@ class Selection:
 
 def fit(
     trainer: Trainer,
-    sampler: "CurriculumSampler[Evidence]",
+    sampler: "CurriculumSampler",
     train: PackedSplit,
     validation: PackedSplit,
     settings: Train,
@@ -113,10 +113,13 @@ def fit(
     selection = Selection(dict(trainer.method.selected(model)))
     history: list[dict[str, object]] = []
     for epoch in range(num_epochs):
-        if sampler.wants_evidence(epoch):
-            sampler.observe(split_evidence(model, train, batch_size, runtime))
+        if epoch > 0:
+            if sampler.wants_evidence:
+                found = split_evidence(model, train, batch_size, runtime)
+                sampler.observe(np.arange(len(train)), found.logits, found.labels, found.features)
+            sampler.end_epoch()
         lr = settings.lr * lr_factor(settings.lr_schedule, epoch / num_epochs)
-        losses = trainer.train_epoch(batches(train, sampler.indices(epoch), batch_size, runtime), lr)
+        losses = trainer.train_epoch(batches(train, sampler.sequence(), batch_size, runtime), lr)
         evidence = split_evidence(model, validation, batch_size, runtime)
         selection.consider(evidence)
         judged = trainer.method.judged(evidence.logits)

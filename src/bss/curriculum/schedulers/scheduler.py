@@ -5,6 +5,7 @@ from abc import abstractmethod
 import numpy as np
 
 from bss.registry import Component, Registry
+from bss.seeds import generator
 
 
 class Scheduler(Component):
@@ -42,6 +43,11 @@ class Scheduler(Component):
     def update(self, scores: np.ndarray, fresh: np.ndarray) -> np.ndarray:
         """The scores to go on with, (N,), once fresh ones have been measured."""
         return scores
+
+
+def epoch_indices(scheduler: Scheduler, scores: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+    """The indices of one epoch, int64, from that epoch's own generator."""
+    return scheduler.indices(scores, epoch, generator(seed, "curriculum", epoch))
 
 
 SCHEDULERS: Registry[Scheduler] = Registry("scheduler", "bss.curriculum.schedulers", Scheduler)
