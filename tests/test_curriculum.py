@@ -195,6 +195,10 @@ def test_learned_draws_with_replacement() -> None:
 def test_learned_moves_its_average_towards_fresh_scores() -> None:
     scheduler = Learned(beta=0.6, refresh_every=2)
     assert [scheduler.refreshes(epoch) for epoch in range(5)] == [False, False, True, False, True]
+    assert [scheduler.wants_pass(epoch) for epoch in range(5)] == [False, False, True, False, True]
+    mixed = Learned(refresh_every=2, score_update="mixed")
+    assert [mixed.refreshes(epoch) for epoch in range(4)] == [False, True, True, True]
+    assert [mixed.wants_pass(epoch) for epoch in range(4)] == [False, False, True, False]
     assert np.allclose(scheduler.update(np.array([1.0, 0.0]), np.array([0.0, 0.5])), [0.4, 0.3])
 
 

@@ -101,11 +101,11 @@ def test_a_sample_not_seen_keeps_its_last_value() -> None:
 
 def test_evidence_between_measurements_is_used_at_the_next_one() -> None:
     sampler = CurriculumSampler(N, Learned(beta=1.0, refresh_every=2), scores=SCORES)
-    assert not sampler.wants_evidence
+    assert not sampler.wants_pass
     sampler.observe(np.arange(N), logits(), LABELS)
     sampler.end_epoch()
     assert np.array_equal(sampler.scores, SCORES)
-    assert sampler.wants_evidence
+    assert sampler.wants_pass
     sampler.end_epoch()
     assert np.allclose(sampler.scores, balance_score(Evidence(logits(), LABELS)).numpy())
 

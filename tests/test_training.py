@@ -19,6 +19,7 @@ from bss.encoders.model import MultimodalModel, build_model
 from bss.measure.evidence import Evidence
 from bss.params import Optimisation, Train
 from bss.params import Runtime as RuntimeSettings
+from bss.training import loop
 from bss.training.loader import batch_indices, batches
 from bss.training.loop import Selection, Trainer, fit, loss_and_accuracy, split_evidence
 from bss.training.methods.joint import Joint
@@ -164,7 +165,7 @@ def test_a_modality_beside_others_trains_as_it_would_alone(pair: Splits) -> None
         for group in optimizer.param_groups:
             group["lr"] = TRAIN.lr * lr_factor("cosine", epoch / TRAIN.epochs)
         alone.train()
-        for inputs, labels in batches(pair[Split.TRAIN], sampler.sequence(), 16, runtime):
+        for inputs, labels, _ in batches(pair[Split.TRAIN], sampler.sequence(), 16, runtime):
             optimizer.zero_grad()
             torch.nn.functional.cross_entropy(branch(inputs["m0"])[1], labels).backward()
             optimizer.step()
@@ -197,6 +198,34 @@ def test_learned_training_measures_again(pair: Splits) -> None:
     assert not np.allclose(sampler.scores, np.linspace(-1, 1, 96))
     _, _, still = trained(pair, Joint(), Learned(refresh_every=50))
     assert np.allclose(still.scores, np.linspace(-1, 1, 96))
+
+
+def test_online_scores_come_from_the_steps_alone(pair: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
+    num_passes: list[int] = []
+    clean = loop.split_evidence
+    monkeypatch.setattr(loop, "split_evidence", lambda *given: num_passes.append(len(given[1])) or clean(*given))
+    counts = {}
+    for update in ("pass", "online", "mixed"):
+        num_passes.clear()
+        _, _, sampler = trained(pair, Joint(), Learned(beta=1.0, refresh_every=3, score_update=update))
+        counts[update] = num_passes.count(96)
+        assert not np.allclose(sampler.scores, np.linspace(-1, 1, 96))
+    assert counts == {"pass": 2, "online": 0, "mixed": 2}, "8 epochs, measured before the 4th and the 7th"
+
+
+def test_every_step_hands_over_what_it_saw(pair: Splits) -> None:
+    train, runtime = pair[Split.TRAIN], Runtime(SETTINGS)
+    trainer = Trainer(toy_model(pair), Joint(), TRAIN, runtime)
+    seen: list[tuple[Any, ...]] = []
+    order = np.random.default_rng(0).permutation(96)
+    trainer.train_epoch(batches(train, order, 16, runtime), 0.01, lambda *given: seen.append(given))
+    assert torch.cat([indices for indices, *_ in seen]).tolist() == order.tolist()
+    assert torch.cat([labels for _, _, labels, _ in seen]).tolist() == train.labels[order].tolist()
+    first = toy_model(pair)(next(iter(batches(train, order, 16, runtime))).inputs)
+    for output, logits in seen[0][1].items():
+        assert torch.equal(logits, first.logits[output].detach()), "before the step"
+        assert not logits.requires_grad
+    assert set(seen[0][3]) == {"m0", "m1"}
 
 
 def test_the_best_epoch_is_chosen_on_validation() -> None:

@@ -67,9 +67,14 @@ class CurriculumSampler(Sampler[int]):
         self._sequence: np.ndarray | None = None
 
     @property
-    def wants_evidence(self) -> bool:
-        """Whether `end_epoch` will make new scores, and so what was observed until then counts."""
-        return self.scheduler.refreshes(self.epoch + 1)
+    def wants_pass(self) -> bool:
+        """Whether all samples are to be observed in a clean pass before `end_epoch`."""
+        return self.scheduler.wants_pass(self.epoch + 1)
+
+    @property
+    def wants_batches(self) -> bool:
+        """Whether the samples are to be observed as they are trained on."""
+        return self.scheduler.wants_batches
 
     def sequence(self) -> np.ndarray:
         """The indices of the current epoch in the order of training, over all ranks, int64."""
@@ -145,7 +150,7 @@ class CurriculumSampler(Sampler[int]):
             ValueError: fresh scores are wanted, and nothing was ever observed.
         """
         self._num_draws = self.num_draws
-        if self.wants_evidence:
+        if self.scheduler.refreshes(self.epoch + 1):
             self._gather()
             seen = ~np.isnan(self._criteria[0])
             if not seen.any():

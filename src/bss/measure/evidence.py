@@ -1,9 +1,9 @@
 """What a model says of every sample, gathered in one clean pass."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -79,7 +79,7 @@ def _check_rows(name: str, values: Tensor | None, num_samples: int) -> None:
         raise ValueError(f"'{name}' is not finite")
 
 
-def collect(model: nn.Module, batches: Iterable[tuple[Mapping[str, Tensor], Tensor]]) -> Evidence:
+def collect(model: nn.Module, batches: Iterable[Sequence[Any]]) -> Evidence:
     """Evidence of all samples of the batches, in their order, float32, on the CPU.
 
     The model is in eval mode without gradients meanwhile, so that no statistic of it moves, and in its former
@@ -87,14 +87,14 @@ def collect(model: nn.Module, batches: Iterable[tuple[Mapping[str, Tensor], Tens
 
     Args:
         model: inputs -> logits and features, as `bss.encoders.model.Outputs`.
-        batches: inputs and labels, on the model's device.
+        batches: inputs, labels and anything further, on the model's device.
     """
     was_training = model.training
     model.eval()
     logits, features = _Rows(), _Rows()
     labels = []
     with torch.inference_mode():
-        for inputs, batch_labels in batches:
+        for inputs, batch_labels, *_ in batches:
             outputs: Outputs = model(inputs)
             logits.add(outputs.logits)
             features.add(outputs.features)

@@ -1,6 +1,7 @@
 """Batches of packed samples in a given order."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,7 +11,16 @@ from torch.utils.data import DataLoader, Dataset
 from bss.data.packed import PackedSplit
 from bss.training.runtime import Runtime
 
-Batch = tuple[dict[str, Tensor], Tensor]
+
+class Batch(NamedTuple):
+    """Packed samples on the device."""
+
+    inputs: dict[str, Tensor]
+    """Modality -> (B, *shape), as packed."""
+    labels: Tensor
+    """(B,), int64."""
+    indices: Tensor
+    """(B,), int64, of the split, on the CPU."""
 
 
 class _Rows(Dataset[Batch]):
@@ -19,11 +29,11 @@ class _Rows(Dataset[Batch]):
 
     def __getitem__(self, indices: np.ndarray) -> Batch:
         inputs = {name: torch.from_numpy(values) for name, values in self.split.read(indices).items()}
-        return inputs, torch.from_numpy(self.split.labels[indices])
+        return Batch(inputs, torch.from_numpy(self.split.labels[indices]), torch.from_numpy(indices))
 
 
 def batches(split: PackedSplit, indices: np.ndarray, batch_size: int, runtime: Runtime) -> Iterator[Batch]:
-    """Inputs (modality -> (B, *shape), as packed) and labels (B,), on the device, in the order of the indices."""
+    """The samples in the order of the indices, `batch_size` at a time."""
     loader = DataLoader(
         _Rows(split),
         sampler=batch_indices(indices, batch_size),
@@ -31,8 +41,8 @@ def batches(split: PackedSplit, indices: np.ndarray, batch_size: int, runtime: R
         num_workers=runtime.settings.num_workers,
         pin_memory=runtime.device.type == "cuda",
     )
-    for inputs, labels in loader:
-        yield runtime.place(inputs, labels)
+    for inputs, labels, rows in loader:
+        yield Batch(*runtime.place(inputs, labels), rows)
 
 
 def batch_indices(indices: np.ndarray, batch_size: int) -> list[np.ndarray]:

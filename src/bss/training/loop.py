@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from bss.data.packed import PackedSplit
-from bss.encoders.model import MultimodalModel
+from bss.encoders.model import MultimodalModel, Outputs
 from bss.measure.evidence import Evidence, collect
 from bss.params import Optimisation, Train
 from bss.training.loader import Batch, batches
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 Progress = Callable[[int, dict[str, float]], None]
 """Called after each epoch with the number of epochs done and what was measured."""
 
+Observe = Callable[[Tensor, dict[str, Tensor], Tensor, dict[str, Tensor]], None]
+"""Called after each step with the indices, logits, labels and features of its batch."""
+
 
 class Trainer:
     """A model with its method and optimizer: what one epoch of steps needs."""
@@ -36,8 +39,15 @@ class Trainer:
         self.num_steps = 0
         self.num_samples = 0
 
-    def train_epoch(self, epoch_batches: Iterable[Batch], lr: float) -> dict[str, float]:
+    def train_epoch(
+        self, epoch_batches: Iterable[Batch], lr: float, observe: Observe | None = None
+    ) -> dict[str, float]:
         """One step a batch; the mean training loss of each output, as the steps met it.
+
+        Args:
+            epoch_batches: of one epoch, in order.
+            lr: of all its steps.
+            observe: is given what the model said of each batch.
 
         Raises:
             ValueError: a loss is NaN or infinite.
@@ -47,24 +57,30 @@ class Trainer:
         self.model.train()
         sums: dict[str, Tensor] = {}
         num_before = self.num_samples
-        for inputs, labels in epoch_batches:
-            for output, loss in self._step(inputs, labels).items():
-                sums[output] = sums.get(output, torch.zeros_like(loss)) + loss * len(labels)
-            self.num_samples += len(labels)
+        for batch in epoch_batches:
+            outputs = self._step(batch)
+            for output, logits in outputs.logits.items():
+                loss = cross_entropy(logits, batch.labels, reduction="sum")
+                sums[output] = sums.get(output, torch.zeros_like(loss)) + loss
+            if observe:
+                observe(batch.indices, outputs.logits, batch.labels, outputs.features)
+            self.num_samples += len(batch.labels)
         return {output: float(total) / (self.num_samples - num_before) for output, total in sums.items()}
 
-    def _step(self, inputs: dict[str, Tensor], labels: Tensor) -> dict[str, Tensor]:
+    def _step(self, batch: Batch) -> Outputs:
+        """Update the weights once; what the model said before, without gradients."""
         with self.runtime.autocast():
-            outputs = self.model(inputs)
+            outputs = self.model(batch.inputs)
         logits = {output: values.float() for output, values in outputs.logits.items()}
-        loss = self.method.loss(logits, labels)
+        loss = self.method.loss(logits, batch.labels)
         self.num_steps += 1
         if not torch.isfinite(loss):
             raise ValueError(f"the loss is {loss.item()} at step {self.num_steps}; lower the learning rate")
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
-        return {output: cross_entropy(values.detach(), labels) for output, values in logits.items()}
+        features = {name: values.detach() for name, values in outputs.features.items()}
+        return Outputs({output: values.detach() for output, values in logits.items()}, features)
 
 
 def split_evidence(model: MultimodalModel, split: PackedSplit, batch_size: int, runtime: Runtime) -> Evidence:
@@ -114,12 +130,13 @@ def fit(
     history: list[dict[str, object]] = []
     for epoch in range(num_epochs):
         if epoch > 0:
-            if sampler.wants_evidence:
+            if sampler.wants_pass:
                 found = split_evidence(model, train, batch_size, runtime)
                 sampler.observe(np.arange(len(train)), found.logits, found.labels, found.features)
             sampler.end_epoch()
         lr = settings.lr * lr_factor(settings.lr_schedule, epoch / num_epochs)
-        losses = trainer.train_epoch(batches(train, sampler.sequence(), batch_size, runtime), lr)
+        observe = sampler.observe if sampler.wants_batches else None
+        losses = trainer.train_epoch(batches(train, sampler.sequence(), batch_size, runtime), lr, observe)
         evidence = split_evidence(model, validation, batch_size, runtime)
         selection.consider(evidence)
         judged = trainer.method.judged(evidence.logits)

@@ -6,12 +6,12 @@ import numpy as np
 from pydantic import Field
 
 from bss.curriculum.order import multinomial, softmax, systematic, weighted_permutation
-from bss.curriculum.schedulers.scheduler import Scheduler
+from bss.curriculum.schedulers.measuring import Measuring
 
 DRAWS = {"multinomial": multinomial, "systematic": systematic}
 
 
-class Learned(Scheduler):
+class Learned(Measuring):
     """Samples drawn by their scores, which are measured again while the model grows.
 
     Source: BSS (IJCAI 2025), BSS-L. `published`: a moving average of the scores, p = softmax(score / temperature),
@@ -22,8 +22,6 @@ class Learned(Scheduler):
     variant: Literal["published", "released"] = "published"
     beta: Annotated[float, Field(ge=0, le=1)] = 0.6
     """Weight of the fresh score: (1 - beta) old + beta fresh. `released` takes 1."""
-    refresh_every: Annotated[int, Field(ge=1)] = 1
-    """Epochs between two measurements (E)."""
     temperature: Annotated[float, Field(gt=0)] = 1.0
     """With scores in [-1, 1] and temperature 1 no sample is more than e^2 = 7.4 times as likely as another.
     Of `published` only, as `draw`."""
@@ -50,10 +48,6 @@ class Learned(Scheduler):
         if self.variant == "released":
             return weighted_permutation(probabilities, generator)
         return DRAWS[self.draw](probabilities, len(scores), generator)
-
-    def refreshes(self, epoch: int) -> bool:
-        """Every `refresh_every` epochs; the scores before the first epoch are those of the warm-up."""
-        return epoch > 0 and epoch % self.refresh_every == 0
 
     def update(self, scores: np.ndarray, fresh: np.ndarray) -> np.ndarray:
         """The moving average, or the fresh scores themselves."""

@@ -37,7 +37,16 @@ class Scheduler(Component):
         return None
 
     def refreshes(self, epoch: int) -> bool:
-        """Whether fresh scores are wanted before an epoch."""
+        """Whether fresh scores are made before an epoch, of what was observed until then."""
+        return False
+
+    def wants_pass(self, epoch: int) -> bool:
+        """Whether all samples are to be observed in a clean pass before an epoch."""
+        return False
+
+    @property
+    def wants_batches(self) -> bool:
+        """Whether the samples are to be observed as they are trained on."""
         return False
 
     def update(self, scores: np.ndarray, fresh: np.ndarray) -> np.ndarray:
@@ -50,4 +59,6 @@ def epoch_indices(scheduler: Scheduler, scores: np.ndarray, seed: int, epoch: in
     return scheduler.indices(scores, epoch, generator(seed, "curriculum", epoch))
 
 
-SCHEDULERS: Registry[Scheduler] = Registry("scheduler", "bss.curriculum.schedulers", Scheduler)
+SCHEDULERS: Registry[Scheduler] = Registry(
+    "scheduler", "bss.curriculum.schedulers", Scheduler, helpers=("measuring",)
+)

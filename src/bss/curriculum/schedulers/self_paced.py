@@ -7,10 +7,10 @@ from pydantic import BeforeValidator, Field
 
 from bss.curriculum.pacing.linear import Linear
 from bss.curriculum.pacing.pacing import PACINGS, Pacing
-from bss.curriculum.schedulers.scheduler import Scheduler
+from bss.curriculum.schedulers.measuring import Measuring
 
 
-class SelfPaced(Scheduler):
+class SelfPaced(Measuring):
     """Fresh scores every epoch; in play is what lies within a threshold of the best score.
 
     With `score.criteria: [training_loss]` that is the loss threshold of self-paced learning (Kumar, Packer, Koller,
@@ -21,7 +21,6 @@ class SelfPaced(Scheduler):
     pacing: Annotated[Pacing, BeforeValidator(PACINGS.build)] = Linear(start=0.2)
     """Progress -> threshold in (0, 1]; 1 plays everything."""
     grow_epochs: Annotated[int, Field(ge=1)] = 40
-    refresh_every: Annotated[int, Field(ge=1)] = 1
 
     def probabilities(self, scores: np.ndarray) -> np.ndarray:
         """Equal for the samples in play at the start, 0 for the others."""
@@ -31,10 +30,6 @@ class SelfPaced(Scheduler):
     def indices(self, scores: np.ndarray, epoch: int, generator: np.random.Generator) -> np.ndarray:
         """The samples in play, shuffled."""
         return generator.permutation(np.flatnonzero(self._in_play(scores, epoch)))
-
-    def refreshes(self, epoch: int) -> bool:
-        """Every `refresh_every` epochs."""
-        return epoch > 0 and epoch % self.refresh_every == 0
 
     def update(self, scores: np.ndarray, fresh: np.ndarray) -> np.ndarray:
         """The fresh scores."""
