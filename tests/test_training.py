@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 from math import cos, exp, log, pi
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -203,7 +204,12 @@ def test_learned_training_measures_again(pair: Splits) -> None:
 def test_online_scores_come_from_the_steps_alone(pair: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
     num_passes: list[int] = []
     clean = loop.split_evidence
-    monkeypatch.setattr(loop, "split_evidence", lambda *given: num_passes.append(len(given[1])) or clean(*given))
+
+    def counted(model: MultimodalModel, split: PackedSplit, *given: Any) -> Evidence:
+        num_passes.append(len(split))
+        return clean(model, split, *given)
+
+    monkeypatch.setattr(loop, "split_evidence", counted)
     counts = {}
     for update in ("pass", "online", "mixed"):
         num_passes.clear()
