@@ -19,6 +19,7 @@ def train(method: str, scheduler: str, seed: int) -> None:
     from bss.data.packed import open_split
     from bss.encoders.model import build_model
     from bss.registry import lookup
+    from bss.training.loader import batch_indices
     from bss.training.loop import Trainer, fit
     from bss.training.runtime import Runtime
 
@@ -39,6 +40,9 @@ def train(method: str, scheduler: str, seed: int) -> None:
     )
     num_epochs = params.train.epochs + (0 if component.from_warmup else params.warmup.epochs)
     trainer = Trainer(model, component, params.train, Runtime(params.runtime))
+    if component.from_warmup:
+        trainer.num_steps = params.warmup.epochs * len(batch_indices(packed.labels, params.warmup.batch_size))
+        trainer.num_samples = params.warmup.epochs * len(packed)
     history = fit(trainer, sampler, packed, validation, params.train, num_epochs, partial(tasks.progress, num_epochs))
 
     folder = paths.run(method, scheduler, seed)

@@ -108,6 +108,38 @@ def test_heuristic_plays_the_best_ranked(epoch: int, anti: bool) -> None:
     assert max(draws.values()) - min(draws.values()) <= 1
 
 
+def test_no_sample_is_lost_to_rounding() -> None:
+    for start in (0.29, 0.57, 0.58):
+        heuristic = SCHEDULERS.build({"name": "heuristic", "pacing": {"name": "linear", "start": start}})
+        assert heuristic.num_in_play(100, 0) == round(100 * start)
+
+
+def test_weights_that_are_all_zero_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"the weights of 3 samples sum to 0\.0, expected more than 0"):
+        multinomial(np.zeros(3), 5, np.random.default_rng(0))
+
+
+def test_the_last_sample_is_the_last_that_a_draw_can_meet() -> None:
+    class Edge:
+        def random(self) -> float:
+            return 1 - 2**-53
+
+        def shuffle(self, indices: np.ndarray) -> None:
+            pass
+
+    assert systematic(np.full(4, 0.25), 4, Edge()).tolist()[-1] == 3
+
+
+def test_a_plan_for_vggsound_is_small(tmp_path: Path) -> None:
+    num_samples = 168_618
+    scores = np.random.default_rng(0).normal(size=num_samples)
+    ids = pl.Series([f"clip_{number:06d}" for number in range(num_samples)])
+    sequence = sequence_table(Heuristic(), scores, 0, 120)
+    write_plan(tmp_path, order_table(Heuristic(), ids, scores), sequence)
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 60e6
+    assert np.array_equal(recorded_indices(tmp_path / "sequence.parquet", 77), sequence["indices"][77].to_numpy())
+
+
 def test_heuristic_always_plays_something() -> None:
     assert len(epoch_indices(Heuristic(), np.array([0.3, 0.1]), 0, 0)) == 1
     assert len(epoch_indices(Heuristic(grow_epochs=0), SCORES, 0, 0)) == 200

@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from bss.evaluation.metrics import classification_metrics, confusion_matrix, detection_auc
 
@@ -35,6 +36,17 @@ def slow_f1(predictions: np.ndarray, labels: np.ndarray, label: int) -> float:
     return float(2 * hits / (sum(predictions == label) + sum(labels == label)))
 
 
+def slow_one_versus_one_auc(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    areas = []
+    for first in set(labels.tolist()):
+        for second in set(labels.tolist()) - {first}:
+            rows = [row for row, label in enumerate(labels) if label in {first, second}]
+            areas.append(
+                slow_auc([probabilities[row, first] for row in rows], [labels[row] == first for row in rows])
+            )
+    return sum(areas) / len(areas)
+
+
 def slow_metrics(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     predictions = np.array([row.tolist().index(max(row)) for row in probabilities])
     present = sorted(set(labels.tolist()))
@@ -43,7 +55,7 @@ def slow_metrics(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, flo
         "accuracy": sum(predictions == labels) / len(labels),
         "macro_f1": sum(slow_f1(predictions, labels, c) for c in present) / len(present),
         "mean_average_precision": sum(slow_average_precision(*r) for r in ranked) / len(present),
-        "auc": sum(slow_auc(*r) for r in ranked) / len(present),
+        "auc": slow_one_versus_one_auc(probabilities, labels),
     }
 
 
@@ -51,6 +63,14 @@ def slow_metrics(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, flo
 def test_metrics_equal_the_slow_reference(num_classes: int) -> None:
     probabilities, labels = random_case(80, num_classes)
     assert classification_metrics(probabilities, labels) == pytest.approx(slow_metrics(probabilities, labels))
+
+
+def test_the_area_is_scikit_learns_one_versus_one() -> None:
+    probabilities, labels = random_case(200, 4)
+    few = (labels != 1) | (np.arange(200) % 5 == 0)
+    expected = roc_auc_score(labels[few], probabilities[few], multi_class="ovo")
+    assert classification_metrics(probabilities[few], labels[few])["auc"] == pytest.approx(expected)
+    assert expected != pytest.approx(roc_auc_score(labels[few], probabilities[few], multi_class="ovr"), abs=1e-4)
 
 
 def test_a_class_that_the_split_lacks_counts_neither_way() -> None:

@@ -300,11 +300,13 @@ def test_cuda_is_refused_where_there_is_none() -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
-def test_training_on_cuda_repeats(pair: Splits) -> None:
+@pytest.mark.parametrize("encoder", list(ENCODERS))
+def test_training_on_cuda_repeats(pair: Splits, encoder: str) -> None:
     runtime = Runtime(SETTINGS.model_copy(update={"device": "cuda"}))
     results = []
     for _ in range(2):
-        trainer = Trainer(toy_model(pair), Joint(), TRAIN, runtime)
+        model = build_model(pair[Split.TRAIN].meta, dict.fromkeys(["m0", "m1"], ENCODERS.build(encoder)), 0)
+        trainer = Trainer(model, Joint(), TRAIN, runtime)
         losses = trainer.train_epoch(batches(pair[Split.TRAIN], np.arange(96), 16, runtime), 0.01)
         results.append((losses, trainer.model.fusion.weight.cpu()))
     assert results[0][0] == results[1][0]

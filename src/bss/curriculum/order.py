@@ -1,4 +1,4 @@
-"""From scores to ranks, probabilities and draws, for up to 10^8 samples. The only argsort of the project is here."""
+"""From scores to ranks, probabilities and draws, for up to 10^8 samples; nothing else sorts scores."""
 
 import numpy as np
 
@@ -55,7 +55,9 @@ def weighted_permutation(weights: np.ndarray, generator: np.random.Generator) ->
 def _drawn(probabilities: np.ndarray, positions: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """The samples in whose share of [0, 1) the ascending positions fall, shuffled."""
     bounds = np.cumsum(probabilities)
+    if not bounds[-1] > 0:
+        raise ValueError(f"the weights of {len(bounds)} samples sum to {bounds[-1]}, expected more than 0")
     bounds /= bounds[-1]
-    indices = np.searchsorted(bounds, positions, side="right").astype(np.int64, copy=False)
+    indices = np.searchsorted(bounds[:-1], positions, side="right").astype(np.int64, copy=False)
     generator.shuffle(indices)
     return indices

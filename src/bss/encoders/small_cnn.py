@@ -1,6 +1,7 @@
 """A small convolutional network for spectrograms and images, fast on a CPU."""
 
 from itertools import pairwise
+from math import ceil
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
@@ -18,22 +19,28 @@ class SmallCNN(Encoder):
     """Channels of the first block."""
     num_blocks: Annotated[int, Field(ge=1)] = 3
     pool: Annotated[int, Field(ge=1)] = 2
-    """Side of the grid that the last feature map is averaged to."""
+    """The last feature map is averaged to a grid of at most this many windows a side."""
 
     def build(self, shape: tuple[int, ...]) -> "nn.Module":
         """(B, channels, H, W) -> (B, dim)."""
+        import torch
         from torch import nn
 
         if len(shape) != 3:
             raise ValueError(f"small_cnn takes samples of the shape (channels, height, width), got {shape}")
-        widths = [shape[0], *(self.width * 2**block for block in range(self.num_blocks))]
+        channels, height, width = shape
+        widths = [channels, *(self.width * 2**block for block in range(self.num_blocks))]
         layers: list[nn.Module] = []
         for inner, outer in pairwise(widths):
-            layers += [
-                nn.Conv2d(inner, outer, 3, stride=2, padding=1, bias=False),
-                nn.BatchNorm2d(outer),
-                nn.ReLU(),
-            ]
-        network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(self.pool), nn.Flatten())
-        network.dim = widths[-1] * self.pool**2
-        return network
+            layers += [nn.Conv2d(inner, outer, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(outer), nn.ReLU()]
+        # Adaptive pooling has no deterministic gradient on CUDA.
+        window = (self._window(height), self._window(width))
+        network = nn.Sequential(*layers, nn.AvgPool2d(window, ceil_mode=True), nn.Flatten())
+        with torch.no_grad():
+            network.dim = network.eval()(torch.zeros(1, *shape)).shape[1]
+        return network.train()
+
+    def _window(self, side: int) -> int:
+        """Side of the windows that a map of a side is averaged over after all blocks."""
+        last: int = ceil(side / 2**self.num_blocks)
+        return ceil(last / self.pool)

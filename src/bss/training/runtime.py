@@ -1,5 +1,6 @@
 """Where and how the arithmetic runs: device, precision, compilation, threads."""
 
+import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
@@ -22,6 +23,7 @@ class Runtime:
         torch.set_num_threads(settings.threads)
         # On the CPU a fixed number of threads repeats to the bit; asking for it there only imports the compiler.
         if self.device.type == "cuda":
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or older torch refuses matrix products
             torch.use_deterministic_algorithms(settings.deterministic)
             torch.backends.cudnn.benchmark = not settings.deterministic
 
@@ -33,8 +35,7 @@ class Runtime:
 
     def autocast(self) -> AbstractContextManager[None]:
         """The context of a forward pass."""
-        wanted = getattr(torch, self.settings.precision)
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=wanted is torch.bfloat16)
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16")
 
     def place(self, inputs: Mapping[str, Tensor], labels: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """A batch on the device."""

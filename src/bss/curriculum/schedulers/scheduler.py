@@ -30,7 +30,7 @@ class Scheduler(Component):
 
     def num_in_play(self, num_samples: int, epoch: int) -> int:
         """Number of training samples in play in an epoch: floor(N * fraction), at least 1."""
-        return max(1, int(num_samples * self.fraction(epoch)))
+        return max(1, int(num_samples * self.fraction(epoch) + 1e-9))  # 100 * 0.29 is 28.999...
 
     def probabilities(self, scores: np.ndarray) -> np.ndarray | None:
         """The probability (N,) of each sample to be drawn; None where the order is fixed by the first scores."""
