@@ -32,4 +32,4 @@ lock:  ## write requirements.lock anew, from the ranges in pyproject.toml
 	@touch $@
 
 clean:  ## every artifact and the environment; the cache of results stays
-	rm -rf .venv data/packed data/scores data/curricula models reports
+	rm -rf .venv data/packed data/scores data/curricula models reports/predictions reports/report.html reports/summary.*

@@ -51,10 +51,12 @@ def pipeline(
     params = load(Path("params.yaml"))
     if gpus is None:
         gpus = [] if params.runtime.device == "cpu" else visible_gpus()
+    if max_parallel is None:
+        max_parallel = params.flow.max_parallel
     with occupied():
         planned = plan(targets or [])
         with forkserver(sum(stage.stale for stage in planned)) as environment:
-            states = run(planned, Machine(gpus, environment), max_parallel or params.flow.max_parallel)
+            states = run(planned, Machine(gpus, environment), max_parallel)
         if (verdict := judge(states)).is_completed() and "report" in states:
             show_report()
         return verdict

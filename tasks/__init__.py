@@ -1,5 +1,6 @@
 """The stages of the pipeline, one verb a file: parameters -> one library call -> named artifacts."""
 
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,7 @@ def run(stage: Callable[..., None]) -> None:
 
     import typer
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that unfinished files are cleared away
     try:
         typer.run(stage)
     except (ValueError, FileNotFoundError) as error:

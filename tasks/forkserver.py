@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 import traceback
 import warnings
 from contextlib import suppress
@@ -22,6 +23,9 @@ from typing import Any
 ADDRESS = "BSS_FORKSERVER"
 SLOW = ("torch", "torch._dynamo", "sklearn.metrics", "scipy.stats", "pydantic", "yaml", "typer")
 """Safe to fork once imported. polars is not: its thread pool would be lost."""
+
+
+SECONDS_TO_END = 3.0
 
 
 def serve(address: str) -> None:
@@ -104,4 +108,6 @@ def _run(order: dict[str, Any]) -> int:
 
 def _end_with_client(connection: socket.socket) -> None:
     connection.recv(1)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(SECONDS_TO_END)
     os._exit(1)

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from bss.data.dataset import DATASETS
+
 ROOT = Path(__file__).parents[1]
 LIBRARY = ROOT / "src" / "bss"
 ARROW = ["data", "encoders", "measure", "curriculum", "training", "evaluation"]
@@ -55,8 +57,8 @@ def test_leaves_import_only_leaves_and_contracts() -> None:
 def test_only_evaluate_opens_the_test_split() -> None:
     openers = [path.name for path in (ROOT / "tasks").glob("*.py") if "Split.TEST" in path.read_text()]
     assert openers == ["evaluate.py"]
-    holders = [path.name for path in LIBRARY.rglob("*.py") if "Split.TEST" in path.read_text()]
-    assert set(holders) <= {"digits.py", "avdigits.py"}, "data sets define the split, nothing else names it"
+    holders = {path for path in LIBRARY.rglob("*.py") if "Split.TEST" in path.read_text()}
+    assert holders <= {LIBRARY / "data" / f"{name}.py" for name in DATASETS}, "only data sets define it"
 
 
 def test_scores_are_ranked_in_one_place() -> None:

@@ -40,7 +40,8 @@ def test_every_artifact_is_there(workspace: Workspace) -> None:
     assert scores["balance_score"].is_between(-1, 1).all()
     draws = pl.read_parquet(folder / "models/runs/joint-learned-0/draws.parquet")
     assert draws["id"].equals(scores["id"])
-    assert draws["num_draws"].sum() == metrics["num_samples"] == 40
+    assert draws["num_draws"].sum() == 40
+    assert metrics["num_samples"] == 80, "the warm-up counts"
     predictions = pl.read_parquet(folder / "reports/predictions/joint-learned-0/predictions.parquet")
     fused = predictions.filter(pl.col("output") == "fused")
     assert (fused["label"] == fused["prediction"]).mean() == pytest.approx(metrics["fused"]["accuracy"])
@@ -98,7 +99,9 @@ def test_only_what_changed_is_computed_again(workspace: Workspace) -> None:
 
     workspace.set(grid__seeds=[0, 1])
     fresh = {name.replace("-0", "-1").replace("@0", "@1") for name in SCORED | TRAINED | JUDGED}
-    assert workspace.reproduce() == fresh | {"warmup@1"}, "one cell a scheduler, and the report"
+    assert workspace.flow() == fresh | {"warmup@1"}, "one cell a scheduler, and the report"
+    assert workspace.flow() == set()
+    assert workspace.reproduce() == set(), "the flow and dvc repro run the same stages"
 
 
 @pytest.mark.parametrize(

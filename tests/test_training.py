@@ -264,7 +264,7 @@ def test_a_loss_that_is_not_finite_stops_the_training(pair: Splits) -> None:
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_the_optimizer_is_the_named_one(optimizer: str) -> None:
-    settings = Optimisation(batch_size=1, optimizer=optimizer, lr=0.5, weight_decay=0.25, momentum=0.75)
+    settings = Optimisation(batch_size=2, optimizer=optimizer, lr=0.5, weight_decay=0.25, momentum=0.75)
     built = build_optimizer([torch.nn.Parameter(torch.ones(1))], settings)
     assert type(built).__name__.lower() == optimizer
     assert built.defaults["lr"] == 0.5

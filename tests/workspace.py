@@ -50,6 +50,7 @@ class Workspace:
         """The running interpreter first, and the library of this folder before the installed one."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         own = {"PATH": path, "PYTHONPATH": str(self.folder / "src"), "DO_NOT_TRACK": "1"}
+        own["PREFECT_HOME"] = str(self.folder.parent / "prefect")
         return os.environ | own | ({"BSS_FORKSERVER": self.forkserver} if self.forkserver else {})
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -66,6 +67,12 @@ class Workspace:
     def reproduce(self) -> set[str]:
         """The names of the stages that `dvc repro` ran."""
         return set(re.findall(r"^Running stage '(.+)':", self.dvc("repro"), flags=re.MULTILINE))
+
+    def flow(self) -> set[str]:
+        """The names of the stages that the Prefect flow ran."""
+        done = self.run("python", "-m", "flows.pipeline")
+        assert re.search(r"^report: /.*/reports/report\.html$", done.stdout, flags=re.MULTILINE)
+        return set(re.findall(r"^ *\d+/\d+ Completed +(\S+)", done.stdout, flags=re.MULTILINE))
 
     def set(self, **values: Any) -> None:
         """Change params.yaml: `train__epochs=3` sets train.epochs."""

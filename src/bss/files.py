@@ -11,11 +11,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+TEMPORARY = ".~"
+"""What names of unfinished files begin with; git and DVC ignore them, because a killed process leaves them."""
+
+
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
     """A temporary name beside `path`; what was written there becomes `path` if the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f"{TEMPORARY}{path.name}.{os.getpid()}")
     try:
         yield temporary
         temporary.replace(path)

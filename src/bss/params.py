@@ -17,9 +17,15 @@ from bss.registry import Strict, UnknownName
 from bss.training.methods.method import METHODS, Method
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+MethodName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+"""Without a hyphen, so that METHOD-SCHEDULER-SEED names one cell."""
+
 Count = Annotated[int, Field(ge=1)]
 BASELINE = "random"
 """The scheduler that every other is compared with."""
+
+ALONE = "unimodal"
+"""The method that trains each modality by itself; stages of its own run it, in the baseline's order."""
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -27,7 +33,7 @@ Positive = Annotated[float, Field(gt=0)]
 class Optimisation(Strict):
     """How weights are updated."""
 
-    batch_size: Count
+    batch_size: Annotated[int, Field(ge=2)]
     optimizer: Literal["adamw", "sgd"]
     lr: Positive
     weight_decay: Annotated[float, Field(ge=0)]
@@ -87,7 +93,7 @@ class Report(Strict):
 class Grid(Strict):
     """The cells that are run: every method with every scheduler and every seed."""
 
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1)]
     methods: Annotated[list[Name], Field(min_length=1)]
     schedulers: Annotated[list[Name], Field(min_length=1)]
 
@@ -106,7 +112,7 @@ class Params(Strict):
     warmup: Warmup
     score: Score
     curriculum: Curriculum
-    methods: dict[Name, Annotated[Method, BeforeValidator(METHODS.build)]]
+    methods: dict[MethodName, Annotated[Method, BeforeValidator(METHODS.build)]]
     train: Train
     runtime: Runtime
     evaluate: Evaluate
@@ -124,8 +130,25 @@ class Params(Strict):
             ("grid.seeds", [str(seed) for seed in self.grid.seeds], map(str, self.grid.seeds)),
         ):
             _check_names(key, names, list(known))
-        if BASELINE not in self.grid.schedulers:
-            raise ValueError(f"grid.schedulers: '{BASELINE}' is missing; every difference is one to it")
+        return self
+
+    @model_validator(mode="after")
+    def _comparisons_have_their_baselines(self) -> Self:
+        for key, names, needed in (
+            ("grid.schedulers", self.grid.schedulers, BASELINE),
+            ("curriculum.schedulers", self.curriculum.schedulers, BASELINE),
+            ("methods", self.methods, ALONE),
+        ):
+            if needed not in names:
+                raise ValueError(f"{key}: '{needed}' is missing; the others are compared with it")
+        if ALONE in self.grid.methods:
+            raise ValueError(f"grid.methods: '{ALONE}' has stages of its own and runs in any case; leave it out")
+        for key, name, known in (
+            (f"curriculum.schedulers.{BASELINE}", BASELINE, self.curriculum.schedulers),
+            (f"methods.{ALONE}", ALONE, self.methods),
+        ):
+            if known[name].name != name:
+                raise ValueError(f"{key}.name: '{known[name].name}', but the others are compared with '{name}'")
         return self
 
     @model_validator(mode="after")

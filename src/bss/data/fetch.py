@@ -12,6 +12,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 from zlib import crc32
 
+from bss.files import TEMPORARY
+
 BLOCK = 1 << 16
 
 
@@ -64,7 +66,7 @@ def fetch(source: Source, folder: Path) -> None:
     target = folder / source.path
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=".fetch-", dir=folder))
+        draft = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}fetch-", dir=folder))
     except OSError as error:
         raise FileNotFoundError(f"{target} is missing and cannot be written ({error}): set BSS_DATA") from error
     try:

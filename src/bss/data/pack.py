@@ -11,6 +11,7 @@ import numpy as np
 from bss.data.dataset import Dataset
 from bss.data.kinds.kind import Kind
 from bss.data.packed import MANIFEST, META, Meta, ModalityMeta
+from bss.files import TEMPORARY
 from bss.registry import UnknownName
 from bss.types import Split
 
@@ -35,7 +36,7 @@ def pack(dataset: Dataset, out: Path) -> None:
     items = dataset.items(root)
     check(items, dataset)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as name:
+    with tempfile.TemporaryDirectory(prefix=f"{TEMPORARY}{out.name}-", dir=out.parent) as name:
         draft = Path(name)
         _write_splits(dataset, items, root, draft)
         (draft / META).write_text(_describe(dataset, items, draft / Split.TRAIN).model_dump_json(indent=2) + "\n")

@@ -93,13 +93,15 @@ def collect(model: nn.Module, batches: Iterable[Sequence[Any]]) -> Evidence:
     model.eval()
     logits, features = _Rows(), _Rows()
     labels = []
-    with torch.inference_mode():
-        for inputs, batch_labels, *_ in batches:
-            outputs: Outputs = model(inputs)
-            logits.add(outputs.logits)
-            features.add(outputs.features)
-            labels.append(batch_labels.cpu())
-    model.train(was_training)
+    try:
+        with torch.inference_mode():
+            for inputs, batch_labels, *_ in batches:
+                outputs: Outputs = model(inputs)
+                logits.add(outputs.logits)
+                features.add(outputs.features)
+                labels.append(batch_labels.cpu())
+    finally:
+        model.train(was_training)
     return Evidence(logits.joined(), torch.cat(labels), features.joined())
 
 

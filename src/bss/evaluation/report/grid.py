@@ -13,7 +13,7 @@ from bss import paths
 from bss.data.packed import MANIFEST, Meta
 from bss.evaluation.report.examples import examples
 from bss.evaluation.report.inputs import ReportInputs
-from bss.params import BASELINE, Params
+from bss.params import ALONE, BASELINE, Params
 from bss.types import Split
 
 Cell = tuple[str, str, int]
@@ -25,7 +25,7 @@ def cells(params: Params) -> list[Cell]:
     grid = params.grid
     return [
         *product(grid.methods, grid.schedulers, grid.seeds),
-        *product(["unimodal"], [BASELINE], grid.seeds),
+        *product([ALONE], [BASELINE], grid.seeds),
     ]
 
 

@@ -1,9 +1,9 @@
 """Joint training of the fusion and of every modality."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from bss.training.methods.method import Method
 from bss.types import FUSED
@@ -20,6 +20,12 @@ class Joint(Method):
 
     fused_weight: Annotated[float, Field(ge=0)] = 1.0
     unimodal_weight: Annotated[float, Field(ge=0)] = 1.0
+
+    @model_validator(mode="after")
+    def _something_is_trained(self) -> Self:
+        if self.fused_weight == self.unimodal_weight == 0:
+            raise ValueError("fused_weight and unimodal_weight are both 0, and nothing would be trained")
+        return self
 
     def loss(self, logits: Mapping[str, "Tensor"], labels: "Tensor") -> "Tensor":
         """Mean over the batch, summed over the outputs by weight."""
