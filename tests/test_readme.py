@@ -64,6 +64,10 @@ def test_every_stage_and_folder_it_names_exists() -> None:
         assert (ROOT / "src/bss" / folder).is_dir()
 
 
+def test_no_figure_was_left_open() -> None:
+    assert not re.findall(r"\{[A-Z]+\}", README)
+
+
 def test_the_values_it_tells_to_set_are_keys_of_the_parameters() -> None:
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
     for key in re.findall(r"`([a-z]+\.[a-z_]+)(?:: [^`]*)?`", README):
