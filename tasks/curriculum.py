@@ -11,11 +11,12 @@ def curriculum(scheduler: str, seed: int) -> None:
     import polars as pl
 
     from bss.curriculum.plan import order_table, sequence_table, write_plan
+    from bss.measure.score import combined
     from bss.registry import lookup
 
     component = lookup("scheduler", scheduler, settings.schedulers)
-    scores = pl.read_parquet(paths.scores(seed), columns=["id", "balance_score"])
-    values = scores["balance_score"].to_numpy()
+    scores = pl.read_parquet(paths.scores(seed), columns=["id", *component.criteria])
+    values = combined({name: scores[name].to_torch() for name in component.criteria}).numpy()
     order = order_table(component, scores["id"], values)
     sequence = sequence_table(component, values, seed, settings.epochs)
     write_plan(paths.curriculum(scheduler, seed), order, sequence)

@@ -19,7 +19,9 @@ def score(seed: int) -> None:
     train = open_split(paths.PACKED, Split.TRAIN)
     outputs = [*train.meta.modalities, FUSED]
     evidence = read_evidence(paths.warmup(seed) / "evidence.safetensors", outputs)
-    table = score_table(evidence, params.score.criteria).insert_column(0, pl.Series("id", train.ids))
+    table = score_table(evidence, params.score.criteria, params.score.others).insert_column(
+        0, pl.Series("id", train.ids)
+    )
     with replaced(paths.scores(seed)) as temporary:
         table.with_row_index("index").write_parquet(temporary)
 

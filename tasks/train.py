@@ -35,7 +35,6 @@ def train(method: str, scheduler: str, seed: int) -> None:
         lookup("scheduler", scheduler, params.curriculum.schedulers),
         seed,
         scores=scores,
-        criteria=params.score.criteria,
         recorded=recorded,
     )
     num_epochs = params.train.epochs + (0 if component.from_warmup else params.warmup.epochs)

@@ -192,6 +192,9 @@ def test_the_table_keeps_raw_and_normalised_criteria() -> None:
     total = table["prediction_similarity_normalised"] + table["training_loss_normalised"]
     assert np.allclose(total, table["balance_score"], atol=1e-12)
     assert np.allclose(table["training_loss"], CRITERIA["training_loss"](given))
+    more = score_table(given, others=["entropy"])
+    assert np.allclose(more["entropy"], CRITERIA["entropy"](given))
+    assert more["balance_score"].equals(table["balance_score"])
 
 
 def test_unknown_and_missing_criteria_are_refused() -> None:
@@ -199,6 +202,8 @@ def test_unknown_and_missing_criteria_are_refused() -> None:
         balance_score(evidence(), ["trainingloss"])
     with pytest.raises(ValueError, match="at least one criterion"):
         balance_score(evidence(), [])
+    with pytest.raises(ValueError, match=r"\[entropy, entropy\] lists one thing twice"):
+        balance_score(evidence(), ["entropy", "entropy"])
 
 
 A, B = torch.zeros(3, 2), torch.zeros(3, 2)

@@ -57,8 +57,14 @@ def test_the_committed_file_is_good() -> None:
         ("encoders", {"sound": {"name": "mlp"}}, "encoders: unknown name 'sound' (known: audio, image)"),
         ("encoders", {"audio": {"name": "mpl"}}, "encoders.audio: unknown encoder 'mpl'; did you mean 'mlp'?"),
         ("encoders", {"audio": {"name": "mlp", "width": 0}}, "encoders.audio.width: 0"),
-        ("score.criteria", ["loss"], "score.criteria: unknown name 'loss'"),
-        ("score.criteria", [], "score.criteria: []"),
+        ("score.criteria", ["loss"], "score.criteria: unknown balance criterion 'loss'"),
+        ("score.others", ["entrpy"], "score.others: unknown balance criterion 'entrpy'; did you mean 'entropy'?"),
+        (
+            "curriculum.schedulers.learned.criteria",
+            ["entropy"],
+            "curriculum.schedulers.learned.criteria: ['entropy'] are not measured; add them to score.others",
+        ),
+        ("score.criteria", [], "score.criteria: a balance score needs at least one criterion"),
         ("score.criteria", ["training_loss"] * 2, "lists one thing twice"),
         ("curriculum.schedulers.heuristic.pacing", "rot", "unknown pacing 'rot'; did you mean 'root'?"),
         ("curriculum.schedulers.learned.beta", 1.5, "curriculum.schedulers.learned.beta: 1.5"),
@@ -84,6 +90,16 @@ def test_a_fault_is_named_with_its_key_and_value(tmp_path: Path, key: str, value
         load(changed(tmp_path, key, value))
     assert message in str(error.value)
     assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_scheduler_follows_the_score_of_the_file_unless_it_names_its_own(tmp_path: Path) -> None:
+    path = changed(tmp_path, "score", {"criteria": ["training_loss"], "others": ["entropy"]})
+    raw = yaml.safe_load(path.read_text())
+    raw["curriculum"]["schedulers"]["learned"]["criteria"] = ["entropy"]
+    path.write_text(yaml.safe_dump(raw))
+    schedulers = load(path).curriculum.schedulers
+    assert schedulers["learned"].criteria == ("entropy",)
+    assert {scheduler.criteria for name, scheduler in schedulers.items() if name != "learned"} == {("training_loss",)}
 
 
 def test_every_fault_has_a_line_of_its_own(tmp_path: Path) -> None:

@@ -97,6 +97,15 @@ def test_only_what_changed_is_computed_again(workspace: Workspace) -> None:
     workspace.set(score__criteria=["prediction_similarity", "training_loss"], train__epochs=1)
     assert workspace.reproduce() == set()
 
+    workspace.set(score__others=["entropy"])
+    assert workspace.reproduce() == SCORED | {"report"}, "the sequences are what they were"
+    workspace.set(curriculum__schedulers__learned__criteria=["entropy"])
+    row = {"curriculum@learned-0", "train@joint-learned-0", "evaluate@joint-learned-0", "report"}
+    assert workspace.reproduce() == row
+    order = pl.read_parquet(workspace.folder / "data/curricula/learned-0/order.parquet")
+    entropy = pl.read_parquet(workspace.folder / "data/scores/0.parquet")["entropy_normalised"]
+    assert order["balance_score"].equals(entropy.rename("balance_score"))
+
     workspace.set(grid__seeds=[0, 1])
     fresh = {name.replace("-0", "-1").replace("@0", "@1") for name in SCORED | TRAINED | JUDGED}
     assert workspace.flow() == fresh | {"warmup@1"}, "one cell a scheduler, and the report"

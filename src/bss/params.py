@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 import yaml
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from bss.curriculum.schedulers.scheduler import SCHEDULERS, Scheduler
 from bss.data.dataset import DATASETS, Dataset
 from bss.encoders.encoder import ENCODERS, Encoder
-from bss.measure.criteria.criterion import CRITERIA
+from bss.measure.criteria.criterion import Criteria, checked
 from bss.registry import Strict, UnknownName
 from bss.training.methods.method import METHODS, Method
 
@@ -40,6 +40,10 @@ class Optimisation(Strict):
     momentum: Annotated[float, Field(ge=0, lt=1)]
 
 
+def _known_criteria(names: list[str]) -> list[str]:
+    return list(checked(tuple(names))) if names else names
+
+
 class Warmup(Optimisation):
     """Training in random order before the pairs are scored."""
 
@@ -47,9 +51,12 @@ class Warmup(Optimisation):
 
 
 class Score(Strict):
-    """Which criteria make the balance score."""
+    """What is measured of every training pair."""
 
-    criteria: Annotated[list[Name], Field(min_length=1)]
+    criteria: Criteria
+    """The balance score is their sum; a scheduler follows it unless it names criteria of its own."""
+    others: Annotated[list[Name], AfterValidator(_known_criteria)]
+    """Measured as well, for the schedulers that name them."""
 
 
 class Curriculum(Strict):
@@ -64,6 +71,8 @@ class Train(Optimisation):
 
     epochs: Count
     lr_schedule: Literal["constant", "cosine", "step"]
+    keep: Literal["best", "last"]
+    """The weights that are judged: of the best epoch on validation, or of the last."""
 
 
 class Runtime(Strict):
@@ -124,7 +133,6 @@ class Params(Strict):
     def _names_are_known(self) -> Self:
         for key, names, known in (
             ("encoders", list(self.encoders), self.preprocess.modalities),
-            ("score.criteria", self.score.criteria, CRITERIA),
             ("grid.methods", self.grid.methods, self.methods),
             ("grid.schedulers", self.grid.schedulers, self.curriculum.schedulers),
             ("grid.seeds", [str(seed) for seed in self.grid.seeds], map(str, self.grid.seeds)),
@@ -149,6 +157,19 @@ class Params(Strict):
         ):
             if known[name].name != name:
                 raise ValueError(f"{key}.name: '{known[name].name}', but the others are compared with '{name}'")
+        return self
+
+    @model_validator(mode="after")
+    def _criteria_are_measured(self) -> Self:
+        measured = (*self.score.criteria, *self.score.others)
+        for name, scheduler in self.curriculum.schedulers.items():
+            if "criteria" not in scheduler.model_fields_set:
+                own = scheduler.model_copy(update={"criteria": self.score.criteria})
+                self.curriculum.schedulers[name] = own
+            elif missing := [criterion for criterion in scheduler.criteria if criterion not in measured]:
+                raise ValueError(
+                    f"curriculum.schedulers.{name}.criteria: {missing} are not measured; add them to score.others"
+                )
         return self
 
     @model_validator(mode="after")

@@ -11,7 +11,7 @@ from torch.utils.data import Sampler
 from bss.curriculum.schedulers.scheduler import Scheduler, epoch_indices
 from bss.measure.criteria.criterion import CRITERIA
 from bss.measure.evidence import Evidence
-from bss.measure.score import PUBLISHED, combined
+from bss.measure.score import combined
 
 VERSION = 1
 
@@ -28,13 +28,12 @@ class CurriculumSampler(Sampler[int]):
         scheduler: what makes the sequence.
         seed: of the draws.
         scores: balance scores (N,) to start from, larger is more balanced; all alike where left out.
-        criteria: what fresh scores are made of, see `balance_score`.
         recorded: epoch -> indices, where the sequences were laid out beforehand.
         rank: which share, in [0, num_replicas).
         num_replicas: number of shares.
 
     Raises:
-        ValueError: no sample, scores that are not (N,) or not finite, an unknown criterion, a rank out of range.
+        ValueError: no sample, scores that are not (N,) or not finite, a rank out of range.
     """
 
     def __init__(
@@ -44,7 +43,6 @@ class CurriculumSampler(Sampler[int]):
         seed: int = 0,
         *,
         scores: np.ndarray | Tensor | None = None,
-        criteria: Sequence[str] = PUBLISHED,
         recorded: Callable[[int], np.ndarray] | None = None,
         rank: int = 0,
         num_replicas: int = 1,
@@ -53,16 +51,14 @@ class CurriculumSampler(Sampler[int]):
             raise ValueError(f"num_samples is {num_samples}, expected at least 1")
         if not 0 <= rank < num_replicas:
             raise ValueError(f"rank is {rank}, expected one in [0, {num_replicas})")
-        self.num_samples, self.scheduler, self.seed, self.criteria = num_samples, scheduler, seed, tuple(criteria)
-        for name in self.criteria:
-            CRITERIA[name]
+        self.num_samples, self.scheduler, self.seed = num_samples, scheduler, seed
         self.rank, self.num_replicas = rank, num_replicas
         self.epoch = 0
         self.scores = np.zeros(num_samples) if scores is None else _checked(scores, num_samples)
         self._num_draws = np.zeros(num_samples, dtype=np.int64)
         self._recorded = recorded
         self._position = 0
-        self._criteria = np.full((len(self.criteria), num_samples), np.nan)
+        self._criteria = np.full((len(scheduler.criteria), num_samples), np.nan)
         self._is_new = np.zeros(num_samples, dtype=bool)
         self._sequence: np.ndarray | None = None
 
@@ -136,7 +132,7 @@ class CurriculumSampler(Sampler[int]):
             raise ValueError(f"indices are {rows}, expected {len(labels)} in [0, {self.num_samples})")
         with torch.no_grad():
             evidence = Evidence({name: values.float() for name, values in logits.items()}, labels, features)
-            values = [CRITERIA[name](evidence).double().cpu().numpy() for name in self.criteria]
+            values = [CRITERIA[name](evidence).double().cpu().numpy() for name in self.scheduler.criteria]
         for row, value in zip(self._criteria, values, strict=True):
             row[rows] = value
         self._is_new[rows] = True
@@ -159,9 +155,8 @@ class CurriculumSampler(Sampler[int]):
                     "and nothing was observed; call `observe` with the model's logits before `end_epoch`"
                 )
             fresh = self.scores.copy()
-            fresh[seen] = combined(
-                {name: torch.from_numpy(row[seen]) for name, row in zip(self.criteria, self._criteria, strict=True)}
-            ).numpy()
+            known = zip(self.scheduler.criteria, self._criteria, strict=True)
+            fresh[seen] = combined({name: torch.from_numpy(row[seen]) for name, row in known}).numpy()
             self.scores = self.scheduler.update(self.scores, fresh)
         self.epoch += 1
         self._position = 0
@@ -203,7 +198,7 @@ class CurriculumSampler(Sampler[int]):
             "num_samples": self.num_samples,
             "scheduler": f"{self.scheduler.name} {self.scheduler}",
             "seed": self.seed,
-            "criteria": list(self.criteria),
+            "is_recorded": self._recorded is not None,
             "num_replicas": self.num_replicas,
         }
 

@@ -6,10 +6,8 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from bss.measure.criteria.criterion import CRITERIA
+from bss.measure.criteria.criterion import CRITERIA, PUBLISHED, checked
 from bss.measure.evidence import Evidence
-
-PUBLISHED = ("prediction_similarity", "training_loss")
 
 
 def balance_score(evidence: Evidence, criteria: Sequence[str] = PUBLISHED) -> Tensor:
@@ -19,11 +17,9 @@ def balance_score(evidence: Evidence, criteria: Sequence[str] = PUBLISHED) -> Te
     minmax(prediction similarity) - minmax(training loss), in [-1, 1]. Source: BSS (IJCAI 2025).
 
     Raises:
-        ValueError: no criterion, or an unknown one.
+        ValueError: no criterion, an unknown one, or one twice.
     """
-    if not criteria:
-        raise ValueError(f"a balance score needs at least one criterion (known: {', '.join(CRITERIA)})")
-    return combined({name: CRITERIA[name](evidence) for name in criteria})
+    return combined({name: CRITERIA[name](evidence) for name in checked(tuple(criteria))})
 
 
 def combined(values: Mapping[str, Tensor]) -> Tensor:
@@ -31,14 +27,17 @@ def combined(values: Mapping[str, Tensor]) -> Tensor:
     return torch.stack([CRITERIA[name].direction * minmax(of_all) for name, of_all in values.items()]).sum(dim=0)
 
 
-def score_table(evidence: Evidence, criteria: Sequence[str] = PUBLISHED) -> pl.DataFrame:
-    """One row a sample: label, each criterion raw (`NAME`) and with its sign (`NAME_normalised`), balance_score."""
+def score_table(evidence: Evidence, criteria: Sequence[str] = PUBLISHED, others: Sequence[str] = ()) -> pl.DataFrame:
+    """One row a sample: label, each criterion raw (`NAME`) and with its sign (`NAME_normalised`), balance_score.
+
+    The `others` are measured, but not part of the balance score.
+    """
     columns = {"label": evidence.labels.numpy()}
-    values = {name: CRITERIA[name](evidence) for name in criteria}
+    values = {name: CRITERIA[name](evidence) for name in dict.fromkeys([*criteria, *others])}
     for name, of_all in values.items():
         columns[name] = of_all.double().numpy()
         columns[f"{name}_normalised"] = combined({name: of_all}).numpy()
-    return pl.DataFrame({**columns, "balance_score": combined(values).numpy()})
+    return pl.DataFrame({**columns, "balance_score": combined({name: values[name] for name in criteria}).numpy()})
 
 
 def minmax(values: Tensor) -> Tensor:

@@ -120,7 +120,7 @@ def fit(
     num_epochs: int,
     progress: Progress,
 ) -> pl.DataFrame:
-    """Train with the sampler's sequences, keep the best epoch on validation, and return the history.
+    """Train with the sampler's sequences, keep the best epoch on validation or the last, and return the history.
 
     The history has one row an epoch and output that the method trains: losses and accuracy, steps and samples so
     far, learning rate.
@@ -138,7 +138,8 @@ def fit(
         observe = sampler.observe if sampler.wants_batches else None
         losses = trainer.train_epoch(batches(train, sampler.sequence(), batch_size, runtime), lr, observe)
         evidence = split_evidence(model, validation, batch_size, runtime)
-        selection.consider(evidence)
+        if settings.keep == "best" or epoch == num_epochs - 1:
+            selection.consider(evidence)
         judged = trainer.method.judged(evidence.logits)
         rows = [_row(epoch, output, losses[output], evidence, trainer, lr) for output in judged]
         history += rows

@@ -4,6 +4,7 @@ from abc import abstractmethod
 
 import numpy as np
 
+from bss.measure.criteria.criterion import PUBLISHED, Criteria
 from bss.registry import Component, Registry
 from bss.seeds import generator
 
@@ -13,6 +14,8 @@ class Scheduler(Component):
 
     anti: bool = False
     """Reverse the curriculum: imbalanced pairs first, or more often."""
+    criteria: Criteria = PUBLISHED
+    """What the balance score that it follows is made of; left out in params.yaml, `score.criteria`."""
 
     @abstractmethod
     def indices(self, scores: np.ndarray, epoch: int, generator: np.random.Generator) -> np.ndarray:

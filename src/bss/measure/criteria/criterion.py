@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import update_wrapper
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import AfterValidator, Field
 
 from bss.registry import Registry
 
@@ -35,3 +37,25 @@ def criterion(*, direction: int) -> Callable[[Callable[["Evidence"], "Tensor"]],
 
 
 CRITERIA: Registry[Criterion] = Registry("balance criterion", "bss.measure.criteria", Criterion)
+
+
+def checked(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names, if they are those of different criteria.
+
+    Raises:
+        ValueError: there is none, an unknown one, or one twice.
+    """
+    if not names:
+        raise ValueError(f"a balance score needs at least one criterion (known: {', '.join(CRITERIA)})")
+    for name in names:
+        CRITERIA[name]
+    if len(set(names)) < len(names):
+        raise ValueError(f"[{', '.join(names)}] lists one thing twice")
+    return names
+
+
+Criteria = Annotated[tuple[str, ...], Field(strict=False), AfterValidator(checked)]
+"""Names of different criteria, at least one."""
+
+PUBLISHED = ("prediction_similarity", "training_loss")
+"""The criteria of the published balance score."""
