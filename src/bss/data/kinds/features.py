@@ -1,0 +1,65 @@
+"""Plain numbers: measurements, votes, embeddings."""
+
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from bss.data.kinds.kind import Exhibit, Kind
+
+MAX_EXHIBIT = 24  # numbers: more of them tell a person nothing
+NO_BREAK = "\N{NO-BREAK SPACE}"  # a name stays on the line of its number
+
+
+class Features(Kind):
+    """A list or array of `size` finite numbers -> the same numbers, (size,)."""
+
+    encoder: ClassVar[str] = "mlp"
+
+    size: int = Field(ge=1)
+    names: tuple[str, ...] = ()
+    """What each number is, shown beside it; none, or one a number."""
+
+    @model_validator(mode="after")
+    def _every_number_has_a_name(self) -> "Features":
+        if self.names and len(self.names) != self.size:
+            raise ValueError(f"{self.size} numbers have {len(self.names)} names")
+        return self
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(size,)."""
+        return (self.size,)
+
+    @property
+    def dtype(self) -> type[np.generic]:
+        """Single precision, as a batch."""
+        return np.float32
+
+    def read(self, value: Any) -> np.ndarray:
+        """The numbers of the list or array `value`.
+
+        Raises:
+            ValueError: they are not numbers, not `size` of them, or one is not finite as a float32.
+        """
+        try:
+            given = np.asarray(value)
+        except ValueError as error:
+            raise ValueError(f"{self.size} numbers are needed, got lists of different lengths") from error
+        if given.shape != self.shape:
+            raise ValueError(f"{self.size} numbers are needed, got the shape {given.shape}")
+        if given.dtype.kind not in "iuf":
+            raise ValueError(f"{self.size} numbers are needed, got values of type {given.dtype}")
+        with np.errstate(over="ignore"):
+            numbers = given.astype(self.dtype)
+        if strange := np.flatnonzero(~np.isfinite(numbers)).tolist():
+            raise ValueError(f"number {strange[0]} is {given[strange[0]]}, which is not finite as a float32")
+        return np.asarray(numbers)
+
+    def exhibit(self, value: Any) -> Exhibit:
+        """The numbers as text, each after its name, cut after 24 of them."""
+        words = [f"{number:.2f}" for number in self.read(value)[:MAX_EXHIBIT]]
+        if self.names:
+            words = [f"{name}{NO_BREAK}{word}" for name, word in zip(self.names, words, strict=False)]
+        rest = [f"... ({self.size} numbers)"] if self.size > MAX_EXHIBIT else []
+        return Exhibit("text/plain", "  ".join([*words, *rest]).encode())
