@@ -21,7 +21,7 @@ from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from bss.params import load
-from bss.paths import REPORT, SUMMARY
+from bss.paths import SUMMARY
 from flows.children import Children
 from flows.forkserver import forkserver
 from flows.gpus import visible_gpus
@@ -58,7 +58,7 @@ def pipeline(
         with forkserver(sum(stage.stale for stage in planned)) as environment:
             states = run(planned, Machine(gpus, environment), max_parallel)
         if (verdict := judge(states)).is_completed() and "report" in states:
-            show_report()
+            keep_table()
         return verdict
 
 
@@ -107,14 +107,10 @@ def judge(states: dict[str, State[Any]]) -> State[None]:
     return Failed(message=message)
 
 
-def show_report() -> None:
-    """Print the table of the report and keep it with the run."""
+def keep_table() -> None:
+    """Keep the table of the report with the run."""
     if (table := SUMMARY.with_suffix(".md")).exists():
         create_markdown_artifact(table.read_text(encoding="utf-8"), key="summary")
-    if (table := SUMMARY.with_suffix(".txt")).exists():
-        print(f"\n{table.read_text(encoding='utf-8').rstrip()}\n")
-    if REPORT.exists():
-        print(f"report: {REPORT.resolve()}")
 
 
 @contextmanager

@@ -8,6 +8,8 @@ from prefect.client.schemas.objects import State
 
 from flows.plan import Planned
 
+NUM_COLUMNS = 80
+
 
 class Terminal:
     """A short account of a run, in 80 columns."""
@@ -25,6 +27,12 @@ class Terminal:
         self._num_ended += 1
         count = f"{self._num_ended:>{len(str(self._num_stale))}}/{self._num_stale}"
         note = "" if state.is_failed() else state.message or ""
-        print(f"{count} {state.name:<9} {stage:<46} {note:>15}".rstrip(), flush=True)
+        room = NUM_COLUMNS - len(f"{count} {state.name:<9}  ") - len(note) - 1
+        print(f"{count} {state.name:<9} {_cut(stage, room):<{room}} {note}".rstrip(), flush=True)
         if state.is_failed():
             print(textwrap.indent(state.message or "", "    "), flush=True)
+
+
+def _cut(name: str, length: int) -> str:
+    """A name that fits; its end stays, because there stands the seed."""
+    return name if len(name) <= length else f"{name[: length // 2]}…{name[-(length - length // 2 - 1) :]}"

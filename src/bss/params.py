@@ -3,8 +3,9 @@
 No section has a default: what params.yaml does not say is an error, so the file alone tells what was run.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
@@ -12,10 +13,11 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 from bss.curriculum.schedulers.scheduler import SCHEDULERS, Scheduler
 from bss.data.dataset import DATASETS, Dataset
 from bss.encoders.encoder import ENCODERS, Encoder
-from bss.measure.criteria.criterion import Criteria, checked
+from bss.measure.criteria.criterion import Criteria, different
 from bss.registry import Strict, UnknownName
 from bss.training.methods.method import METHODS, Method
 
+S = TypeVar("S", bound=Strict)
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 MethodName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
 """Without a hyphen, so that METHOD-SCHEDULER-SEED names one cell."""
@@ -41,7 +43,7 @@ class Optimisation(Strict):
 
 
 def _known_criteria(names: list[str]) -> list[str]:
-    return list(checked(tuple(names))) if names else names
+    return list(different(tuple(names))) if names else names
 
 
 class Warmup(Optimisation):
@@ -191,10 +193,15 @@ def _check_names(key: str, names: list[str], known: list[str]) -> None:
 
 
 def load(path: Path) -> Params:
-    """The checked parameters of a file.
+    """The checked parameters of a file; errors as of `read_mapping` and `checked`."""
+    return checked(read_mapping(path), Params, path)
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The plain values of a YAML file.
 
     Raises:
-        ValueError: one line a fault: the key, the value and what would be allowed.
+        ValueError: the file is missing, or not a mapping in YAML.
     """
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -202,10 +209,21 @@ def load(path: Path) -> Params:
         raise ValueError(f"{path}: no such file; run in the folder that holds params.yaml") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(raw, dict):
+        raise ValueError(f"{path}: {raw!r:.50}: expected keys with values")
+    return raw
+
+
+def checked(raw: Mapping[str, Any], schema: type[S], origin: Path) -> S:
+    """The values as a schema has them.
+
+    Raises:
+        ValueError: one line a fault: where it came from, the key, the value and what would be allowed.
+    """
     try:
-        return Params.model_validate(raw)
+        return schema.model_validate(raw)
     except ValidationError as error:
-        raise ValueError("\n".join(f"{path}: {fault}" for fault in _faults(error))) from None
+        raise ValueError("\n".join(f"{origin}: {fault}" for fault in _faults(error))) from None
 
 
 def _faults(error: ValidationError, above: tuple[int | str, ...] = ()) -> list[str]:

@@ -15,6 +15,7 @@ from zlib import crc32
 from bss.files import TEMPORARY
 
 BLOCK = 1 << 16
+VARIABLE, SHARED = "BSS_DATA", Path("../shared/data")
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ class Source:
 
 def raw_folder(name: str) -> Path:
     """Where the raw files of a data set lie: $BSS_DATA, ../shared/data, or else data/raw."""
-    given = os.environ.get("BSS_DATA")
-    places = [Path(place) / name for place in (given, "../shared/data") if place]
+    given = os.environ.get(VARIABLE)
+    places = [Path(place) / name for place in (given, SHARED) if place]
     return next((place for place in places if place.is_dir()), Path("data/raw") / name)
 
 

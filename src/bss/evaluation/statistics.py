@@ -6,6 +6,9 @@ from math import nan, sqrt
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+NUM_RESAMPLES = 10_000
+MIN_RESAMPLED = 5
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -33,14 +36,74 @@ def paired_difference(values: ArrayLike, baseline: ArrayLike, confidence: float 
     Raises:
         ValueError: no pairs, unequal lengths, a value that is not finite, or a confidence out of range.
     """
-    values, baseline = _checked(values), _checked(baseline)
-    if len(values) != len(baseline):
-        raise ValueError(f"{len(values)} values against {len(baseline)} of the baseline: pairs share a seed")
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence is {confidence}, and should lie between 0 and 1, for example 0.95")
-    mean, sd = summary(values - baseline)
-    margin = _quantile(confidence, len(values)) * sd / sqrt(len(values))
-    return Difference(mean, mean - margin, mean + margin, len(values))
+    differences = _differences(values, baseline)
+    _check_confidence(confidence)
+    mean, sd = summary(differences)
+    margin = _quantile(confidence, len(differences)) * sd / sqrt(len(differences))
+    return Difference(mean, mean - margin, mean + margin, len(differences))
+
+
+def bootstrap_difference(values: ArrayLike, baseline: ArrayLike, confidence: float = 0.95) -> Difference:
+    """Mean of `values - baseline` over pairs (the same seed), with the percentile interval of the paired bootstrap.
+
+    The pairs are drawn anew with replacement, always with the same generator, so that the interval repeats. It is
+    narrower than Student's, with ten pairs by about a fifth; fewer than five have none (nan).
+    Arguments and errors as for `paired_difference`.
+    """
+    from scipy.stats import bootstrap
+
+    differences = _differences(values, baseline)
+    _check_confidence(confidence)
+    mean = float(differences.mean())
+    if len(differences) < MIN_RESAMPLED:
+        return Difference(mean, nan, nan, len(differences))
+    generator = np.random.default_rng(0)
+    found = bootstrap(
+        (differences,),
+        np.mean,
+        n_resamples=NUM_RESAMPLES,
+        confidence_level=confidence,
+        method="percentile",
+        rng=generator,
+    )
+    low, high = found.confidence_interval
+    return Difference(mean, float(low), float(high), len(differences))
+
+
+def sign_flip_p(values: ArrayLike, baseline: ArrayLike) -> float:
+    """Two-sided p value of the paired permutation test: how often flipped signs give as large a mean difference.
+
+    Exact for up to 13 pairs, else of 10,000 random flips. The smallest possible value is 2 / 2^n: five pairs cannot
+    give less than 0.06. 1 for a single pair. Errors as for `paired_difference`.
+    """
+    from scipy.stats import permutation_test
+
+    differences = _differences(values, baseline)
+    if len(differences) < 2:
+        return 1.0
+    found = permutation_test(
+        (differences,),
+        np.mean,
+        permutation_type="samples",
+        n_resamples=NUM_RESAMPLES,
+        rng=np.random.default_rng(0),
+    )
+    return float(found.pvalue)
+
+
+def holm(p_values: ArrayLike) -> NDArray[np.float64]:
+    """P values (n,) corrected for making n comparisons, in the same order. Source: Holm (1979).
+
+    Raises:
+        ValueError: a value outside [0, 1].
+    """
+    p_values = np.asarray(p_values, dtype=float)
+    if not ((p_values >= 0) & (p_values <= 1)).all():
+        raise ValueError(f"p values lie in [0, 1], got {p_values.tolist()}")
+    order = np.argsort(p_values, kind="stable")
+    corrected = np.empty_like(p_values)
+    corrected[order] = np.maximum.accumulate(p_values[order] * np.arange(len(p_values), 0, -1)).clip(max=1)
+    return corrected
 
 
 def summary(values: ArrayLike) -> tuple[float, float]:
@@ -51,6 +114,18 @@ def summary(values: ArrayLike) -> tuple[float, float]:
     """
     values = _checked(values)
     return float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else nan
+
+
+def _differences(values: ArrayLike, baseline: ArrayLike) -> NDArray[np.float64]:
+    values, baseline = _checked(values), _checked(baseline)
+    if len(values) != len(baseline):
+        raise ValueError(f"{len(values)} values against {len(baseline)} of the baseline: pairs share a seed")
+    return values - baseline
+
+
+def _check_confidence(confidence: float) -> None:
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence}, and should lie between 0 and 1, for example 0.95")
 
 
 def _quantile(confidence: float, num_pairs: int) -> float:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import polars as pl
 
+from bss.evaluation.report.text import markdown, plain
 from bss.evaluation.report.words import interval, mean_sd, percent
 from bss.evaluation.statistics import paired_difference, summary
 from bss.types import FUSED
@@ -12,7 +13,6 @@ QUALITIES = ("accuracy", "macro_f1", "mean_average_precision", "auc")
 BUDGET = ("num_steps", "num_samples")
 RUN = ("method", "scheduler")
 HEADER = ("run", "accuracy %", "difference [interval]", "macro F1", "steps")
-WIDTH = 80
 
 Row = dict[str, object]
 
@@ -47,16 +47,12 @@ def accuracy_inside(modality: str) -> str:
 
 def format_table(table: pl.DataFrame) -> str:
     """The main columns of a `summary_table` as plain text of at most 80 columns, in percent."""
-    cells = _main_columns(table)
-    widths = [max(map(len, column)) for column in zip(HEADER, *cells, strict=True)]
-    widths[0] = min(widths[0], WIDTH - sum(widths[1:]) - 2 * len(widths[1:]))
-    return "\n".join(_line(line, widths) for line in (HEADER, tuple("-" * width for width in widths), *cells))
+    return plain(HEADER, _main_columns(table))
 
 
 def format_markdown(table: pl.DataFrame) -> str:
     """The main columns of a `summary_table` as a Markdown table, in percent."""
-    rule = ("---", *["--:"] * (len(HEADER) - 1))
-    return "\n".join(f"| {' | '.join(line)} |" for line in (HEADER, rule, *_main_columns(table)))
+    return markdown(HEADER, _main_columns(table))
 
 
 def _main_columns(table: pl.DataFrame) -> list[tuple[str, ...]]:
@@ -70,12 +66,6 @@ def _main_columns(table: pl.DataFrame) -> list[tuple[str, ...]]:
         )
         for row in table.iter_rows(named=True)
     ]
-
-
-def _line(cells: tuple[str, ...], widths: list[int]) -> str:
-    run = cells[0] if len(cells[0]) <= widths[0] else cells[0][: widths[0] - 1] + "…"
-    rest = (cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))
-    return "  ".join([run.ljust(widths[0]), *rest])
 
 
 def _fused_rows(metrics: pl.DataFrame, baseline: str, confidence: float) -> Iterator[Row]:

@@ -39,7 +39,7 @@ def criterion(*, direction: int) -> Callable[[Callable[["Evidence"], "Tensor"]],
 CRITERIA: Registry[Criterion] = Registry("balance criterion", "bss.measure.criteria", Criterion)
 
 
-def checked(names: tuple[str, ...]) -> tuple[str, ...]:
+def different(names: tuple[str, ...]) -> tuple[str, ...]:
     """The names, if they are those of different criteria.
 
     Raises:
@@ -54,7 +54,7 @@ def checked(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-Criteria = Annotated[tuple[str, ...], Field(strict=False), AfterValidator(checked)]
+Criteria = Annotated[tuple[str, ...], Field(strict=False), AfterValidator(different)]
 """Names of different criteria, at least one."""
 
 PUBLISHED = ("prediction_similarity", "training_loss")

@@ -1,0 +1,189 @@
+"""A comparison as a page, and its table for the terminal, for git and for programs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import polars as pl
+import yaml
+
+from bss.evaluation.report.canvas import INK, SERIES, WIDTH, Chart, canvas, finish
+from bss.evaluation.report.text import markdown, plain
+from bss.evaluation.report.words import ABSENT, interval, level, mean_sd, percent
+from bss.evaluation.variant import Variant
+from bss.files import write_text
+
+MIN_VALUES = 3
+"""A varied number is drawn as a curve from so many values on."""
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What a study found."""
+
+    name: str
+    about: tuple[str, ...]
+    dataset: str
+    notes: tuple[str, ...]
+    num_pairs: Mapping[str, int]
+    variants: Sequence[Variant]
+    table: pl.DataFrame
+    """As `comparison_table` gives it."""
+    baseline: str
+    confidence: float
+    command: str
+    parameters: Mapping[str, object]
+
+
+def write_comparison(given: Comparison, folder: Path) -> None:
+    """Write `table.txt`, `table.md`, `table.json` and `page.html`."""
+    header, rows = _cells(given)
+    write_text(format_comparison(given) + "\n", folder / "table.txt")
+    write_text(markdown(header, rows) + "\n", folder / "table.md")
+    write_text(given.table.write_json() + "\n", folder / "table.json")
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    page = environment.get_template("comparison.html").render(
+        given=given,
+        facts=_facts(given),
+        charts=_charts(given),
+        confidence=level(given.confidence),
+        header=header,
+        rows=rows,
+        parameters=yaml.safe_dump(dict(given.parameters), sort_keys=False, allow_unicode=True),
+    )
+    write_text(page, folder / "page.html")
+
+
+def format_comparison(given: Comparison) -> str:
+    """The main columns as plain text of at most 80 columns."""
+    header = ("row", "test %", f"to {given.baseline} [{level(given.confidence)}]", "Holm p", "steps")
+    rows = given.table.iter_rows(named=True)
+    return plain(header, [(_label(given, row), *_main(row), f"{row['num_steps']:,}") for row in rows])
+
+
+def _cells(given: Comparison) -> tuple[list[str], list[list[str]]]:
+    twins = [variant.twins for variant in given.variants if variant.twin]
+    header = ["row", "test %", f"to {given.baseline} [{level(given.confidence)}]", "Holm p"]
+    header += [f"to its {twins[0]}"] if twins else []
+    header += ["validation %", f"to {given.baseline}", "macro F1", "steps", "samples"]
+    rows = []
+    for row in given.table.iter_rows(named=True):
+        cells = [_label(given, row), *_main(row)]
+        cells += [_interval(row, "twin_")] if twins else []
+        cells += [percent(row["validation_accuracy"]), _interval(row, "validation_"), percent(row["macro_f1"])]
+        rows.append([*cells, f"{row['num_steps']:,}", f"{row['num_samples']:,}"])
+    return header, rows
+
+
+def _main(row: Row) -> tuple[str, str, str]:
+    p = ABSENT if row["p_holm"] is None else f"{row['p_holm']:.3f}"
+    return mean_sd(row["accuracy"], row["accuracy_sd"]), _interval(row, ""), p
+
+
+def _interval(row: Row, prefix: str) -> str:
+    return interval(*(row[f"{prefix}{name}"] for name in ("difference", "low", "high")))
+
+
+def _label(given: Comparison, row: Row) -> str:
+    label: str = row["label"]
+    return label if given.table["method"].n_unique() == 1 else f"{row['method']} · {label}"
+
+
+def _facts(given: Comparison) -> list[tuple[str, str]]:
+    return [
+        ("data set", given.dataset),
+        *((f"{split} pairs", f"{number:,}") for split, number in given.num_pairs.items()),
+        ("rows", f"{len(given.table)}"),
+        ("seeds", str(given.table["num_seeds"].max())),
+    ]
+
+
+def _charts(given: Comparison) -> list[Chart]:
+    compared = [row for row in given.table.iter_rows(named=True) if row["difference"] is not None]
+    return ([_forest(given, compared)] if compared else []) + [_curve(given, sweep) for sweep in _swept(given)]
+
+
+def _forest(given: Comparison, rows: Sequence[Row]) -> Chart:
+    """Every row's difference to the baseline, on test and on validation."""
+    with canvas(1.9 * WIDTH, 0.9 + 0.36 * len(rows)) as (figure, axes):
+        axes.axvline(0, color=INK, linewidth=0.8)
+        for place, row in enumerate(rows):
+            for shift, prefix, colour in ((-0.14, "", SERIES[1]), (0.14, "validation_", SERIES[2])):
+                low, mean, high = (100 * row[f"{prefix}{name}"] for name in ("low", "difference", "high"))
+                axes.plot([low, high], [place + shift] * 2, color=colour, linewidth=2.4, alpha=0.55)
+                axes.plot(
+                    mean, place + shift, "o", color=colour, markersize=5, label=_split(prefix) if not place else None
+                )
+        axes.set_yticks(range(len(rows)), [_label(given, row) for row in rows], color=INK)
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_xlabel(f"accuracy against {given.baseline}, points")
+        axes.grid(axis="y", visible=False)
+        axes.legend(loc="best", frameon=False)
+        caption = (
+            f"Dot: mean of the paired differences. Bar: its {level(given.confidence)} interval, not corrected for "
+            "the number of rows. A bar that crosses the line at 0 does not say which side is better."
+        )
+        return finish(figure, f"All rows against {given.baseline}", caption)
+
+
+def _split(prefix: str) -> str:
+    return "validation" if prefix else "test"
+
+
+@dataclass(frozen=True)
+class _Sweep:
+    """The rows that differ in one number."""
+
+    method: str
+    title: str
+    field: str
+    values: list[float]
+    rows: list[Row]
+
+
+def _swept(given: Comparison) -> list[_Sweep]:
+    sweeps = []
+    rows = {(row["method"], row["scheduler"]): row for row in given.table.iter_rows(named=True)}
+    for method in given.table["method"].unique(maintain_order=True):
+        for field in dict.fromkeys(key for variant in given.variants for key in variant.settings):
+            for title, group in groupby(_varied(given.variants, field), key=lambda found: found[0]):
+                members = sorted((variant.settings[field], variant.name) for _, variant in group)
+                if len(members) >= MIN_VALUES:
+                    values = [value for value, _ in members]
+                    sweeps.append(_Sweep(method, title, field, values, [rows[method, name] for _, name in members]))
+    return sweeps
+
+
+def _varied(variants: Sequence[Variant], field: str) -> list[tuple[str, Variant]]:
+    """The variants whose `field` is a number, each with the label of all else in it, the same ones in a row."""
+    found = []
+    for variant in variants:
+        value = variant.settings.get(field)
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            others = {key: other for key, other in variant.settings.items() if key != field}
+            found.append((Variant(variant.scheduler, others).label, variant))
+    return sorted(found, key=lambda pair: pair[0])
+
+
+def _curve(given: Comparison, sweep: _Sweep) -> Chart:
+    """The difference to the baseline by the value of one number."""
+    with canvas(1.2 * WIDTH) as (figure, axes):
+        axes.axhline(0, color=INK, linewidth=0.8)
+        for prefix, colour in (("", SERIES[1]), ("validation_", SERIES[2])):
+            low, mean, high = (
+                [100 * row[f"{prefix}{name}"] for row in sweep.rows] for name in ("low", "difference", "high")
+            )
+            axes.fill_between(sweep.values, low, high, color=colour, alpha=0.15, linewidth=0)
+            axes.plot(sweep.values, mean, marker="o", markersize=4, color=colour, label=_split(prefix))
+        axes.set_xlabel(sweep.field)
+        axes.set_ylabel(f"accuracy against {given.baseline}, points")
+        axes.set_xticks(sweep.values, [f"{value:g}" for value in sweep.values])
+        axes.legend(loc="best", frameon=False)
+        caption = f"Mean of the paired differences, in the band of its {level(given.confidence)} interval."
+        return finish(figure, f"{sweep.title}: {sweep.field}", caption)
