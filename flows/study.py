@@ -71,7 +71,7 @@ class Study(Overlay):
         raw["curriculum"]["schedulers"] = schedulers | rows
         followed = {name for spec in rows.values() for name in spec.get("criteria", [])}
         score = raw["score"]
-        score["others"] = sorted(followed | set(score["others"]) - set(score["criteria"]))
+        score["others"] = sorted((followed | {*score["others"]}) - {*score["criteria"]})
         raw["grid"] = {"seeds": list(range(self.seeds)), "methods": self.methods, "schedulers": list(rows)}
         return raw
 

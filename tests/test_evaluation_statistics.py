@@ -1,9 +1,10 @@
 import math
+from itertools import product
 
 import numpy as np
 import pytest
 
-from bss.evaluation.statistics import paired_difference, summary
+from bss.evaluation.statistics import bootstrap_difference, holm, paired_difference, sign_flip_p, summary
 
 
 def slow_mean_and_sd(values: list[float]) -> tuple[float, float]:
@@ -66,3 +67,45 @@ def test_one_pair_has_no_interval() -> None:
 def test_bad_input_is_named(values: list[float], baseline: list[float], confidence: float, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         paired_difference(values, baseline, confidence)
+
+
+def test_the_bootstrap_equals_a_slow_reference() -> None:
+    rng = np.random.default_rng(3)
+    values, baseline = rng.normal(0.9, 0.02, 10), rng.normal(0.88, 0.02, 10)
+    found = bootstrap_difference(values, baseline)
+    means = []
+    for _ in range(5000):
+        pairs = [int(rng.integers(10)) for _ in range(10)]
+        means.append(sum(values[pair] - baseline[pair] for pair in pairs) / 10)
+    assert found.mean == pytest.approx(np.mean(values - baseline))
+    assert (found.low, found.high) == pytest.approx((np.quantile(means, 0.025), np.quantile(means, 0.975)), abs=6e-4)
+    assert found == bootstrap_difference(values, baseline), "it repeats"
+    ours, students = found.high - found.low, paired_difference(values, baseline)
+    assert 0.7 < ours / (students.high - students.low) < 0.95
+
+
+def test_fewer_than_five_pairs_have_no_bootstrap_interval() -> None:
+    found = bootstrap_difference([0.9, 0.8, 0.9, 0.7], [0.8, 0.8, 0.8, 0.8])
+    assert found.mean == pytest.approx(0.025)
+    assert math.isnan(found.low)
+    assert not found.excludes_zero
+
+
+def test_the_sign_flips_are_counted_exactly() -> None:
+    rng = np.random.default_rng(4)
+    values, baseline = rng.normal(0.2, 1, 8), np.zeros(8)
+    flipped = [abs(np.mean(values * signs)) for signs in product([1, -1], repeat=8)]
+    expected = np.mean(np.array(flipped) >= abs(values.mean()) - 1e-12)
+    assert sign_flip_p(values, baseline) == pytest.approx(expected)
+    assert sign_flip_p([3.0, 2.0, 1.0, 2.0, 3.0], np.zeros(5)) == pytest.approx(2 / 2**5)
+    assert sign_flip_p([1.0], [0.0]) == 1
+
+
+def test_holm_equals_the_step_down_procedure() -> None:
+    given = [0.01, 0.04, 0.03, 0.005]
+    # Sorted: 0.005 * 4, 0.01 * 3, 0.03 * 2, 0.04 * 1, none below the one before.
+    assert holm(given) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]).tolist() == [1, 1]
+    assert holm([]).tolist() == []
+    with pytest.raises(ValueError, match=r"lie in \[0, 1\]"):
+        holm([1.5])
