@@ -4,6 +4,7 @@ The rows of the study run through the DVC matrix in a workspace of their own, wi
 has computed, the other need not, and params.yaml stays as it is. Exit as for flows.pipeline.
 """
 
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -43,6 +44,8 @@ def run(study: str, on: str | None, seeds: int | None, settings: list[str], name
     raw = overlaid(given.parameters(overlaid(plain, data.params)), dict(map(setting, settings)))
     checked(raw, Params, file)
     name = name or "-".join(part.stem for part in (file, place) if part)
+    if not re.fullmatch(r"[\w.-]*\w[\w.-]*", name):
+        raise ValueError(f"--name {name!r}: expected letters, digits, '-', '_' and '.'")
     about = [sentence for sentence in (given.about, data.about) if sentence]
 
     prepare_prefect(verbose)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import jinja2
@@ -18,6 +19,8 @@ from bss.files import write_text
 
 MIN_VALUES = 3
 """A varied number is drawn as a curve from so many values on."""
+MAX_LABEL = 42
+"""Characters of a label beside an axis, before it goes on in the next line."""
 Row = Mapping[str, Any]
 
 
@@ -51,7 +54,8 @@ def write_comparison(given: Comparison, folder: Path) -> None:
     page = environment.get_template("comparison.html").render(
         given=given,
         facts=_facts(given),
-        charts=_charts(given),
+        forests=_forests(given),
+        curves=[_curve(given, sweep) for sweep in _swept(given)],
         confidence=level(given.confidence),
         header=header,
         rows=rows,
@@ -71,7 +75,7 @@ def _cells(given: Comparison) -> tuple[list[str], list[list[str]]]:
     twins = [variant.twins for variant in given.variants if variant.twin]
     header = ["row", "test %", f"to {given.baseline} [{level(given.confidence)}]", "Holm p"]
     header += [f"to its {twins[0]}"] if twins else []
-    header += ["validation %", f"to {given.baseline}", "macro F1", "steps", "samples"]
+    header += ["validation %", f"validation to {given.baseline}", "macro F1", "steps", "samples"]
     rows = []
     for row in given.table.iter_rows(named=True):
         cells = [_label(given, row), *_main(row)]
@@ -104,14 +108,14 @@ def _facts(given: Comparison) -> list[tuple[str, str]]:
     ]
 
 
-def _charts(given: Comparison) -> list[Chart]:
-    compared = [row for row in given.table.iter_rows(named=True) if row["difference"] is not None]
-    return ([_forest(given, compared)] if compared else []) + [_curve(given, sweep) for sweep in _swept(given)]
+def _forests(given: Comparison) -> list[Chart]:
+    """Every row's difference to the baseline, on test and on validation; none where there is nothing to compare."""
+    rows = [row for row in given.table.iter_rows(named=True) if row["difference"] is not None]
+    return [_forest(given, rows)] if rows else []
 
 
 def _forest(given: Comparison, rows: Sequence[Row]) -> Chart:
-    """Every row's difference to the baseline, on test and on validation."""
-    with canvas(1.9 * WIDTH, 0.9 + 0.36 * len(rows)) as (figure, axes):
+    with canvas(2.2 * WIDTH, 0.9 + 0.36 * len(rows)) as (figure, axes):
         axes.axvline(0, color=INK, linewidth=0.8)
         for place, row in enumerate(rows):
             for shift, prefix, colour in ((-0.14, "", SERIES[1]), (0.14, "validation_", SERIES[2])):
@@ -120,7 +124,7 @@ def _forest(given: Comparison, rows: Sequence[Row]) -> Chart:
                 axes.plot(
                     mean, place + shift, "o", color=colour, markersize=5, label=_split(prefix) if not place else None
                 )
-        axes.set_yticks(range(len(rows)), [_label(given, row) for row in rows], color=INK)
+        axes.set_yticks(range(len(rows)), [fill(_label(given, row), MAX_LABEL) for row in rows], color=INK)
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xlabel(f"accuracy against {given.baseline}, points")
         axes.grid(axis="y", visible=False)

@@ -1,0 +1,87 @@
+"""A comparison run for real, on a slice of data, in a workspace beside the user's."""
+
+import json
+
+import pytest
+
+from tests.workspace import Workspace
+
+pytestmark = pytest.mark.xdist_group("compare")  # one workspace for all
+STUDY = """
+about: A test.
+seeds: 2
+schedulers:
+  random: {}
+  learned: {beta: [0.2], criteria: [[entropy]]}
+"""
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    made = Workspace(tmp_path_factory.mktemp("compare"))
+    made.shrink()
+    (made.folder / "comparisons/on").mkdir(parents=True)
+    (made.folder / "comparisons/tiny.yaml").write_text(STUDY)
+    (made.folder / "comparisons/on/hard.yaml").write_text(
+        "about: Damaged.\nparams: {preprocess: {name: tiny, damage: 0.5}}"
+    )
+    return made
+
+
+def test_a_study_leaves_its_results_and_the_workspace_as_it_was(workspace: Workspace) -> None:
+    before = (workspace.folder / "params.yaml").read_bytes()
+    done = workspace.run("python", "-m", "flows.compare", "tiny", "--on", "hard", "--set", "evaluate.batch_size=64")
+    results = workspace.folder / "reports/compare/tiny-hard"
+    assert f"report: {results / 'page.html'}" in done.stdout
+    assert max(map(len, done.stdout.replace(str(workspace.folder), "").splitlines())) <= 80
+    rows = json.loads((results / "table.json").read_text())
+    assert [row["label"] for row in rows] == [
+        "random",
+        "learned, beta 0.2, entropy",
+        "learned, beta 0.2, training_loss",
+    ]
+    assert {row["num_seeds"] for row in rows} == {2}
+    assert rows[1]["difference"] == pytest.approx(rows[1]["accuracy"] - rows[0]["accuracy"])
+    assert rows[0]["num_steps"] == rows[1]["num_steps"] > 0
+    page = (results / "page.html").read_text()
+    assert "python -m flows.compare tiny --on hard" in page
+    assert "Damaged." in page
+    assert (results / "report.html").exists()
+    assert (workspace.folder / "params.yaml").read_bytes() == before
+    assert not (workspace.folder / "data/packed").exists(), "its artifacts lie in a workspace of their own"
+
+
+def test_a_rerun_computes_nothing(workspace: Workspace) -> None:
+    done = workspace.run("python", "-m", "flows.compare", "tiny", "--on", "hard", "--set", "evaluate.batch_size=64")
+    assert "stages: 0 to run" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["tny"], "unknown comparison 'tny'; did you mean 'tiny'"),
+        (["tiny", "--on", "easy"], "unknown comparison 'easy' (known: hard)"),
+        (["tiny", "--seeds", "0"], "--seeds: seeds: 0: Input should be greater than or equal to 1"),
+        (["tiny", "--set", "train.epoch=3"], "unknown key 'train.epoch'; did you mean 'train.epochs'?"),
+        (["tiny", "--set", "train.epochs=many"], "train.epochs: 'many': Input should be a valid integer"),
+        (["tiny", "--name", "../out"], "--name '../out'"),
+    ],
+)
+def test_a_wrong_input_is_refused_at_once(workspace: Workspace, arguments: list[str], message: str) -> None:
+    done = workspace.run("python", "-m", "flows.compare", *arguments, check=False)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_failed_stage_fails_the_comparison(workspace: Workspace) -> None:
+    results = workspace.folder / "reports/compare/tiny-hard/table.json"
+    before = results.read_bytes()
+    broken = workspace.folder / "tasks/evaluate.py"
+    text = broken.read_text()
+    broken.write_text(text.replace("    params = tasks.params()", '    raise ValueError("broken on purpose")'))
+    done = workspace.run("python", "-m", "flows.compare", "tiny", "--on", "hard", check=False)
+    broken.write_text(text)
+    assert done.returncode == 1
+    assert "error: broken on purpose" in done.stdout
+    assert results.read_bytes() == before
