@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import IO, cast
 
 
@@ -23,8 +24,12 @@ class Children:
         self._lock = threading.Lock()
 
     @contextmanager
-    def run(self, command: Sequence[str], environment: Mapping[str, str]) -> Iterator[IO[str]]:
+    def run(
+        self, command: Sequence[str], environment: Mapping[str, str], folder: Path | None = None
+    ) -> Iterator[IO[str]]:
         """A child and the lines it writes, stdout and stderr in one; at the end of the block it has ended.
+
+        It works in `folder`, or where this process does.
 
         Raises:
             Stopped: `stop` was called before.
@@ -33,7 +38,7 @@ class Children:
         with self._lock:
             if self.stopped:
                 raise Stopped
-            process = _start(command, environment)
+            process = _start(command, environment, folder)
             self._running.add(process)
         try:
             yield cast(IO[str], process.stdout)
@@ -61,10 +66,11 @@ class Children:
             _signal(running, signal.SIGKILL)
 
 
-def _start(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[str]:
+def _start(command: Sequence[str], environment: Mapping[str, str], folder: Path | None) -> subprocess.Popen[str]:
     return subprocess.Popen(
         command,
         env=environment,
+        cwd=folder,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

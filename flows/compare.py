@@ -42,12 +42,15 @@ def run(study: str, on: str | None, seeds: int | None, settings: list[str], name
     place = find(on, FOLDER / "on") if on else None
     data = checked(read_mapping(place), Overlay, place) if place else Overlay(about="")
     raw = overlaid(given.parameters(overlaid(plain, data.params)), dict(map(setting, settings)))
-    checked(raw, Params, file)
+    params = checked(raw, Params, file)
     name = name or "-".join(part.stem for part in (file, place) if part)
     if not re.fullmatch(r"[\w.-]*\w[\w.-]*", name):
         raise ValueError(f"--name {name!r}: expected letters, digits, '-', '_' and '.'")
     about = [sentence for sentence in (given.about, data.about) if sentence]
 
+    grid = raw["grid"]
+    rows, repeats = len(grid["methods"]) * len(grid["schedulers"]), len(grid["seeds"])
+    typer.echo(f"{rows} rows x {repeats} seeds on {params.preprocess.name}")
     prepare_prefect(verbose)
     from flows.server import start_if_needed
 

@@ -1,37 +1,55 @@
-"""A study as a Prefect flow: its rows through the DVC matrix, then its table and page."""
+"""A study as a Prefect flow: its rows through the DVC matrix, then its tables and pages."""
 
-import os
+import re
 import shutil
-import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import chdir
 from pathlib import Path
+from subprocess import CalledProcessError
 from typing import Any
 
 import yaml
-from prefect import flow
+from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
-from prefect.states import Completed, Failed
+from prefect.futures import PrefectFuture
+from prefect.states import Cancelled, Completed, Failed
+from prefect.task_runners import ThreadPoolTaskRunner
 
 from bss.data.fetch import SHARED, VARIABLE
 from bss.files import write_text
 from bss.params import BASELINE, load
-from flows.graph import pipeline
-from flows.study import Study
+from flows.children import Stopped
+from flows.gpus import visible_gpus
+from flows.graph import judge, stopped_on_exit
+from flows.stages import Machine
+from flows.study import Raw, Study
+from flows.terminal import NUM_COLUMNS
 from flows.workspace import TEMPORARY, occupied
 
 WORKSPACES = TEMPORARY / "compare"
 RESULTS = Path("reports/compare")
-PARTS = ("src", "tasks", "data/sample", "dvc.yaml", ".dvcignore")
+PARTS = ("src", "tasks", "flows", "data/sample", "dvc.yaml", ".dvcignore")
+CELLS = ("evaluate", "evaluate-alone")
+CONFIG = """[core]
+    no_scm = true
+    analytics = false
+[cache]
+    dir = {cache}
+    type = reflink,hardlink,copy
+"""
 
 
 @flow(persist_result=False, retries=0)
 def compare(name: str, study: Study, raw: dict[str, Any], about: list[str], command: str) -> State[None]:
-    """Bring every cell of a study up to date in a workspace of its own, and write reports/compare/NAME.
+    """Bring every cell of a study up to date, each seed in a workspace of its own, and write reports/compare/NAME.
+
+    One workspace for all would be slow: DVC writes its whole lock file after every stage.
 
     Args:
-        name: of the workspace and of the results.
+        name: of the workspaces and of the results.
         study: the rows.
         raw: the content of params.yaml with the study in it.
         about: what the page says first, a sentence each.
@@ -40,53 +58,89 @@ def compare(name: str, study: Study, raw: dict[str, Any], about: list[str], comm
     Raises:
         Busy: the same comparison is running.
     """
-    results = (RESULTS / name).resolve()
-    workspace = prepare(name, raw)
-    with chdir(workspace):
-        state = pipeline(return_state=True)
-        if not state.is_completed():
-            return Failed(message=state.message)
-        write_results(name, study, raw, about, command, results)
-    shutil.copyfile(workspace / "reports/report.html", results / "report.html")
-    create_markdown_artifact((results / "table.md").read_text(encoding="utf-8"), key="comparison")
-    return Completed(message=state.message)
+    workspaces = {f"seed {seed}": prepare(name, seed, raw) for seed in raw["grid"]["seeds"]}
+    machine = Machine([] if raw["runtime"]["device"] == "cpu" else visible_gpus(), {})
+    pool: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=raw["flow"]["max_parallel"])
+    with pool, stopped_on_exit(machine.children):
+        # Packed once; the other seeds find the data in the cache.
+        data = _submit("data", next(iter(workspaces.values())), ["preprocess"], machine, pool)
+        seeds = [_submit(seed, folder, CELLS, machine, pool, data) for seed, folder in workspaces.items()]
+        for future in seeds:
+            future.wait()
+    verdict = judge(dict(zip(workspaces, (future.state for future in seeds), strict=True)))
+    if verdict.is_completed():
+        write_results(name, list(workspaces.values()), study, raw, about, command)
+        create_markdown_artifact((RESULTS / name / "table.md").read_text(encoding="utf-8"), key="comparison")
+    return verdict
 
 
-def prepare(name: str, raw: dict[str, Any]) -> Path:
-    """The folder of a comparison's workspace: this one's code and cache, the study's parameters.
+@task(persist_result=False, cache_policy=NO_CACHE, retries=0)
+def run_workspace(name: str, workspace: Path, stages: Sequence[str], machine: Machine) -> State[None]:
+    """Bring stages of a workspace up to date, in a process of their own."""
+    log, last = get_run_logger(), ""
+    command = [sys.executable, "-m", "flows.pipeline", *stages]
+    try:
+        with machine.environment("train") as environment:
+            own = {VARIABLE: str(SHARED.resolve()), **environment, "PYTHONPATH": str(workspace / "src")}
+            with machine.children.run(command, own, workspace) as output:
+                for line in map(str.rstrip, output):
+                    log.info(line)
+                    if re.match(r" *\d+/\d+ | {4}", line):
+                        print(f"{name}: {line}"[:NUM_COLUMNS], flush=True)
+                    last = line
+    except (Stopped, CalledProcessError):
+        return Cancelled() if machine.children.stopped else Failed(message=f"{name}: {last}")
+    return Completed(message=last)
+
+
+def prepare(name: str, seed: int, raw: Raw) -> Path:
+    """The folder of a seed's workspace: this one's code and cache, the study's parameters.
 
     Raises:
         Busy: the same comparison is running.
     """
-    source, workspace = Path.cwd(), (WORKSPACES / name).resolve()
-    os.environ.setdefault(VARIABLE, str(SHARED.resolve()))
-    os.environ["PYTHONPATH"] = str(workspace / "src")  # stages run the code that was copied, not what it becomes here
+    source, workspace = Path.cwd(), (WORKSPACES / name / f"seed-{seed}").resolve()
     if not (workspace / ".dvc/config").is_file():
         workspace.mkdir(parents=True, exist_ok=True)
-        _dvc(workspace, "init", "--quiet", "--no-scm", "--force")
-        _dvc(workspace, "config", "core.analytics", "false")
-        _dvc(workspace, "config", "cache.dir", _dvc(source, "cache", "dir").strip())
+        write_text(CONFIG.format(cache=_cache()), workspace / ".dvc/config")
+    own = {**raw, "grid": {**raw["grid"], "seeds": [seed]}, "flow": {**raw["flow"], "max_parallel": 1}}
     with chdir(workspace), occupied():
         for part in PARTS:
             shutil.rmtree(part, ignore_errors=True)
             copy = shutil.copytree if (source / part).is_dir() else shutil.copy2
             Path(part).parent.mkdir(parents=True, exist_ok=True)
             copy(source / part, part)
+        (source / "data/raw").mkdir(parents=True, exist_ok=True)
         if not (downloads := Path("data/raw")).is_symlink():
-            (source / downloads).mkdir(parents=True, exist_ok=True)
             downloads.symlink_to(source / downloads)
-        write_text(yaml.safe_dump(raw, sort_keys=False, allow_unicode=True), Path("params.yaml"))
+        write_text(yaml.safe_dump(own, sort_keys=False, allow_unicode=True), Path("params.yaml"))
     return workspace
 
 
-def write_results(name: str, study: Study, raw: dict[str, Any], about: list[str], command: str, folder: Path) -> None:
-    """Read the cells of the workspace that one is in, and write what they say together."""
+def _submit(
+    name: str, folder: Path, stages: Sequence[str], machine: Machine, pool: ThreadPoolTaskRunner[Any], *needed: Any
+) -> PrefectFuture[Any]:
+    named = run_workspace.with_options(name=name, task_run_name=name)
+    parameters = {"name": name, "workspace": folder, "stages": stages, "machine": machine}
+    return pool.submit(named, parameters, wait_for=needed)
+
+
+def write_results(
+    name: str, workspaces: Sequence[Path], study: Study, raw: Raw, about: Sequence[str], command: str
+) -> None:
+    """Write what the cells of all workspaces say together: table and page, and the report of the whole grid."""
     from bss.evaluation.comparison import comparison_table, fused_runs
     from bss.evaluation.report.comparison import Comparison, write_comparison
     from bss.evaluation.report.grid import read_grid
+    from bss.evaluation.report.inputs import joined
+    from bss.evaluation.report.page import write_report
 
-    params, variants = load(Path("params.yaml")), study.variants()
-    grid = read_grid(params, raw)
+    grids = []
+    for workspace in workspaces:
+        with chdir(workspace):
+            params = load(Path("params.yaml"))
+            grids.append(read_grid(params, raw))
+    grid, variants = joined(grids, command), study.variants()
     runs = fused_runs(grid.metrics, grid.history, params.train.keep)
     given = Comparison(
         name=name,
@@ -95,15 +149,18 @@ def write_results(name: str, study: Study, raw: dict[str, Any], about: list[str]
         notes=grid.notes,
         num_pairs=grid.num_pairs,
         variants=variants,
-        table=comparison_table(runs, variants, BASELINE, params.report.confidence),
+        table=comparison_table(runs, variants, BASELINE, grid.confidence),
         baseline=BASELINE,
-        confidence=params.report.confidence,
+        confidence=grid.confidence,
         command=command,
         parameters=raw,
     )
-    write_comparison(given, folder)
+    write_comparison(given, RESULTS / name)
+    write_report(grid, RESULTS / name / "report.html")
 
 
-def _dvc(folder: Path, *arguments: str) -> str:
-    command = [sys.executable, "-m", "dvc", *arguments]
-    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
+def _cache() -> Path:
+    from dvc.repo import Repo
+
+    with Repo() as repo:
+        return Path(repo.cache.local.path)

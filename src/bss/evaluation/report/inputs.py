@@ -1,7 +1,7 @@
 """What the report is made of: frames and words, wherever their files lie."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 
 import polars as pl
 
@@ -68,6 +68,14 @@ class ReportInputs:
                 check_columns(field.name, getattr(self, field.name))
         if self.metrics.is_empty():
             raise ValueError("metrics has no row: a report needs at least one evaluated run")
+
+
+def joined(parts: Sequence[ReportInputs], command: str) -> ReportInputs:
+    """Several grids that differ in their seeds alone as one; what is of one seed is that of the first."""
+    frames = ("metrics", "history", "predictions", "scores", "draws")
+    return replace(
+        parts[0], command=command, **{name: pl.concat([getattr(part, name) for part in parts]) for name in frames}
+    )
 
 
 def check_columns(name: str, frame: pl.DataFrame) -> None:
