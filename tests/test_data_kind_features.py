@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from bss.data.kinds.features import MAX_EXHIBIT, Features
+from bss.data.packed import ModalityMeta
 from bss.encoders.encoder import ENCODERS
 from bss.evaluation.report.examples import examples
 
@@ -86,7 +87,8 @@ def test_the_report_shows_them_as_text() -> None:
 
 def test_its_encoder_takes_its_shape() -> None:
     kind = Features(size=6)
-    assert ENCODERS.build(kind.encoder).build(kind.shape).dim > 0
+    modality = ModalityMeta(kind="features", shape=kind.shape, mean=0, std=1, encoder=kind.encoder)
+    assert ENCODERS.build(kind.encoder).build(modality).dim > 0
 
 
 def shown(kind: Features, value: Any) -> str:

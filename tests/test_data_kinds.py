@@ -2,7 +2,7 @@
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import PIL.Image
@@ -130,6 +130,42 @@ def test_an_image_keeps_its_pixels_channels_first(tmp_path: Path) -> None:
 def test_an_image_is_resized_and_turned_grey() -> None:
     pixels = np.full((20, 10, 3), 200, dtype=np.uint8)
     assert (Image(size=5, channels=1).read(pixels) == np.full((1, 5, 5), 200)).all()
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparent_pixels_are_white_whatever_lies_under_them(tmp_path: Path, mode: str) -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (6, 6, 4)).astype(np.uint8)
+    colours[..., 3] = np.repeat([[0], [128], [255]], 2, axis=0)
+    picture = PIL.Image.fromarray(colours).convert("RGBA" if mode == "P" else mode)
+    if mode == "P":
+        picture = picture.quantize(256)
+        assert picture.mode == "P"
+    picture.save(tmp_path / "a.png")
+    values = np.array(PIL.Image.open(tmp_path / "a.png").convert("RGBA")).astype(float)
+    share = values[..., 3:] / 255
+    expected = (share * values[..., :3] + (1 - share) * 255).transpose(2, 0, 1)
+    read = Image(size=6).read(tmp_path / "a.png")
+    np.testing.assert_allclose(read, expected, atol=1)
+    assert (read[:, :2] == 255).all()
+    assert (Image(size=6, channels=1).read(tmp_path / "a.png")[:, :2] == 255).all()
+    shown = np.array(PIL.Image.open(io.BytesIO(Image(size=6).exhibit(tmp_path / "a.png").content)))
+    assert (shown[:20] == 255).all()
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+@pytest.mark.parametrize(("channels", "converted"), [(1, "L"), (3, "RGB")])
+def test_an_opaque_image_is_only_converted(
+    tmp_path: Path, mode: str, channels: Literal[1, 3], converted: str
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3)).astype(np.uint8)
+    picture = PIL.Image.fromarray(pixels)
+    if mode == "I;16":
+        picture = PIL.Image.fromarray(pixels[..., 0].astype(np.uint16))
+    picture.convert(mode).save(tmp_path / "a.png")
+    opened = PIL.Image.open(tmp_path / "a.png")
+    assert opened.mode == mode
+    expected = np.array(opened.convert(converted)).reshape(16, 16, channels).transpose(2, 0, 1)
+    assert (Image(size=16, channels=channels).read(tmp_path / "a.png") == expected).all()
 
 
 def test_a_torn_image_is_named(tmp_path: Path) -> None:

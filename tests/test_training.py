@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 from math import cos, exp, log, pi
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,8 @@ from bss.curriculum.sampler import CurriculumSampler
 from bss.curriculum.schedulers.learned import Learned
 from bss.curriculum.schedulers.random import Random
 from bss.curriculum.schedulers.scheduler import Scheduler
-from bss.data.packed import PackedSplit
-from bss.encoders.encoder import ENCODERS
+from bss.data.packed import Meta, ModalityMeta, PackedSplit
+from bss.encoders.encoder import ENCODERS, Encoder
 from bss.encoders.mlp import MLP
 from bss.encoders.model import MultimodalModel, build_model
 from bss.measure.evidence import Evidence
@@ -35,7 +36,14 @@ SETTINGS = RuntimeSettings(
     device="cpu", precision="float32", compile=False, deterministic=True, threads=1, num_workers=0
 )
 TRAIN = Train(
-    epochs=8, batch_size=16, optimizer="adamw", lr=0.01, weight_decay=1e-4, momentum=0.9, lr_schedule="cosine"
+    epochs=8,
+    batch_size=16,
+    optimizer="adamw",
+    lr=0.01,
+    weight_decay=1e-4,
+    momentum=0.9,
+    lr_schedule="cosine",
+    keep="best",
 )
 Splits = dict[Split, PackedSplit]
 
@@ -73,15 +81,57 @@ def trained(
     return model, history, sampler
 
 
-@pytest.mark.parametrize("shape", [(1, 65, 41), (3, 8, 8), (1, 4, 4)])
+MODALITIES = {
+    "spectrogram": ModalityMeta(kind="audio", shape=(1, 65, 41), mean=0, std=1, encoder="small_cnn"),
+    "image": ModalityMeta(kind="image", shape=(3, 8, 8), mean=0, std=1, encoder="small_cnn"),
+    "tiny image": ModalityMeta(kind="image", shape=(1, 4, 4), mean=0, std=1, encoder="small_cnn"),
+    "numbers": ModalityMeta(kind="features", shape=(6,), mean=0, std=1, encoder="mlp"),
+    "words": ModalityMeta(kind="text", shape=(9,), mean=0, std=1, encoder="text_embedding", tokens=tuple("abcdefgh")),
+}
+"""What an encoder may be asked to take, whichever encoder it is."""
+
+
+def accepted(encoder: Encoder) -> dict[str, ModalityMeta]:
+    """Those of the modalities that an encoder does not refuse."""
+    found = {}
+    for name, modality in MODALITIES.items():
+        try:
+            encoder.build(modality)
+        except ValueError:
+            continue
+        found[name] = modality
+    return found
+
+
+def made_up(modality: ModalityMeta, num_samples: int) -> np.ndarray:
+    """Samples of a modality, (num_samples, *shape); no two alike."""
+    generator = np.random.default_rng(0)
+    if modality.tokens is not None:
+        return generator.integers(len(modality.tokens), size=(num_samples, *modality.shape), dtype=np.int32)
+    return generator.normal(size=(num_samples, *modality.shape)).astype(np.float32)
+
+
 @pytest.mark.parametrize("name", list(ENCODERS))
-def test_an_encoder_maps_a_batch_to_its_width(name: str, shape: tuple[int, ...]) -> None:
-    network = ENCODERS.build(name).build(shape).eval()
-    values = torch.randn(5, *shape)
-    features = network(values)
-    assert features.shape == (5, network.dim)
-    assert features.dtype == torch.float32
-    assert torch.allclose(network(values[2:3]), features[2:3], atol=1e-5)
+def test_an_encoder_maps_a_batch_to_its_width(name: str) -> None:
+    encoder = ENCODERS.build(name)
+    assert accepted(encoder), "it takes none of the modalities that there are"
+    for modality in accepted(encoder).values():
+        network = encoder.build(modality).eval()
+        values = torch.from_numpy(made_up(modality, 5)).float()
+        features = network(values)
+        assert features.shape == (5, network.dim)
+        assert features.dtype == torch.float32
+        assert torch.allclose(network(values[2:3]), features[2:3], atol=1e-5)
+
+
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_the_encoder_of_a_kind_takes_it_and_others_say_why_not(modality: str) -> None:
+    meta = MODALITIES[modality]
+    assert modality in accepted(ENCODERS.build(meta.encoder))
+    for name in ENCODERS:
+        if modality not in accepted(ENCODERS.build(name)):
+            with pytest.raises(ValueError, match=f"{name} takes .*, got "):
+                ENCODERS.build(name).build(meta)
 
 
 def test_an_encoder_that_cannot_take_a_shape_names_the_modality(pair: Splits) -> None:
@@ -301,13 +351,22 @@ def test_cuda_is_refused_where_there_is_none() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 @pytest.mark.parametrize("encoder", list(ENCODERS))
-def test_training_on_cuda_repeats(pair: Splits, encoder: str) -> None:
+def test_training_on_cuda_repeats(encoder: str) -> None:
     runtime = Runtime(SETTINGS.model_copy(update={"device": "cuda"}))
+    modalities = accepted(ENCODERS.build(encoder))
+    train = PackedSplit(
+        Path(),
+        Split.TRAIN,
+        Meta(dataset="made up", classes=tuple("abc"), modalities=modalities, num_pairs={Split.TRAIN: 96}),
+        np.arange(96) % 3,
+        tuple(map(str, range(96))),
+        {name: made_up(modality, 96) for name, modality in modalities.items()},
+    )
     results = []
     for _ in range(2):
-        model = build_model(pair[Split.TRAIN].meta, dict.fromkeys(["m0", "m1"], ENCODERS.build(encoder)), 0)
+        model = build_model(train.meta, dict.fromkeys(modalities, ENCODERS.build(encoder)), 0)
         trainer = Trainer(model, Joint(), TRAIN, runtime)
-        losses = trainer.train_epoch(batches(pair[Split.TRAIN], np.arange(96), 16, runtime), 0.01)
+        losses = trainer.train_epoch(batches(train, np.arange(96), 16, runtime), 0.01)
         results.append((losses, trainer.model.fusion.weight.cpu()))
     assert results[0][0] == results[1][0]
     assert torch.equal(results[0][1], results[1][1])

@@ -38,8 +38,10 @@ def pack(dataset: Dataset, out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"{TEMPORARY}{out.name}-", dir=out.parent) as name:
         draft = Path(name)
-        _write_splits(dataset, items, root, draft)
-        (draft / META).write_text(_describe(dataset, items, draft / Split.TRAIN).model_dump_json(indent=2) + "\n")
+        kinds = fitted(dataset, items, root)
+        _write_splits(dataset, kinds, items, root, draft)
+        meta = _describe(dataset, kinds, items, draft / Split.TRAIN)
+        (draft / META).write_text(meta.model_dump_json(indent=2, exclude_none=True) + "\n")
         _move(draft, out)
 
 
@@ -66,11 +68,33 @@ def check(items: "pl.DataFrame", dataset: Dataset) -> None:
         raise ValueError(f"{dataset.name}: no training pair of the classes {untrained}")
 
 
-def raw_values(column: "pl.Series", root: Path) -> list[Any]:
-    """The values of a modality's column as its kind reads them: paths below `root`, or arrays."""
+def fitted(dataset: Dataset, items: "pl.DataFrame", root: Path) -> dict[str, Kind]:
+    """The kind of each modality with what it learns from the training values.
+
+    Raises:
+        ValueError: nothing can be learned from them; the message names the modality.
+    """
+    train = items.filter(items["split"] == Split.TRAIN)
+    kinds = {}
+    for name, kind in dataset.modalities.items():
+        try:
+            kinds[name] = kind.fitted(raw_values(train[name], root, paths=kind.paths))
+        except ValueError as error:
+            raise ValueError(f"{name} of {dataset.name}: {error}") from error
+    return kinds
+
+
+def raw_values(column: "pl.Series", root: Path, *, paths: bool) -> list[Any]:
+    """The values of a modality's column as its kind reads them: paths below `root`, texts or arrays.
+
+    Args:
+        column: of the items or of the manifest.
+        root: what paths start from.
+        paths: whether strings are paths, as the kind says.
+    """
     import polars as pl
 
-    if column.dtype == pl.String:
+    if column.dtype == pl.String and paths:
         return [root / value for value in column]
     return list(column.to_numpy()) if isinstance(column.dtype, pl.Array) else column.to_list()
 
@@ -83,20 +107,20 @@ def moments(array: np.ndarray) -> tuple[float, float]:
     return float(mean), float(np.sqrt(variance)) or 1.0
 
 
-def _write_splits(dataset: Dataset, items: "pl.DataFrame", root: Path, draft: Path) -> None:
+def _write_splits(
+    dataset: Dataset, kinds: Mapping[str, Kind], items: "pl.DataFrame", root: Path, draft: Path
+) -> None:
     from tqdm import tqdm
 
-    with tqdm(
-        total=len(items) * len(dataset.modalities), desc=f"pack {dataset.name}", unit="value", disable=None
-    ) as bar:
+    with tqdm(total=len(items) * len(kinds), desc=f"pack {dataset.name}", unit="value", disable=None) as bar:
         for split in Split:
             rows = items.filter(items["split"] == split)
             folder = draft / split
             folder.mkdir()
-            facts = {
-                name: _write(folder / f"{name}.npy", kind, list(rows["id"]), raw_values(rows[name], root), bar)
-                for name, kind in dataset.modalities.items()
-            }
+            facts = {}
+            for name, kind in kinds.items():
+                values = raw_values(rows[name], root, paths=kind.paths)
+                facts[name] = _write(folder / f"{name}.npy", kind, list(rows["id"]), values, bar)
             _manifest(rows, dataset, facts).write_parquet(folder / MANIFEST)
 
 
@@ -146,12 +170,18 @@ def _manifest(
     return manifest.select(*first, *others).with_columns(*described).with_row_index("index")
 
 
-def _describe(dataset: Dataset, items: "pl.DataFrame", train: Path) -> Meta:
+def _describe(dataset: Dataset, kinds: Mapping[str, Kind], items: "pl.DataFrame", train: Path) -> Meta:
     modalities = {}
-    for name, kind in dataset.modalities.items():
-        mean, std = moments(np.load(train / f"{name}.npy", mmap_mode="r"))
-        kind_name = type(kind).__name__.lower()
-        modalities[name] = ModalityMeta(kind=kind_name, shape=kind.shape, mean=mean, std=std, encoder=kind.encoder)
+    for name, kind in kinds.items():
+        mean, std = moments(np.load(train / f"{name}.npy", mmap_mode="r")) if kind.normalised else (0.0, 1.0)
+        modalities[name] = ModalityMeta(
+            kind=type(kind).__name__.lower(),
+            shape=kind.shape,
+            mean=mean,
+            std=std,
+            encoder=kind.encoder,
+            tokens=kind.tokens,
+        )
     return Meta(
         dataset=dataset.name,
         classes=dataset.classes,

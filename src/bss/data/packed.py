@@ -16,13 +16,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from bss.types import Split
 
 META, MANIFEST = "meta.json", "manifest.parquet"
+PADDING, UNKNOWN = 0, 1
+"""Token ids of a place that a short text leaves, and of a word that is in no training text."""
 
 
 class ModalityMeta(BaseModel):
     """What the packed array of one modality holds.
 
     `mean` and `std` are scalars over all values of the training split; `std` > 0.
-    `kind` and `encoder` are names; `shape` is that of one sample.
+    Of a kind that is not normalised they are 0 and 1. `kind` and `encoder` are names; `shape` is that of one sample.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -32,6 +34,8 @@ class ModalityMeta(BaseModel):
     mean: float
     std: float
     encoder: str
+    tokens: tuple[str, ...] | None = None
+    """The word of each token id, where the array holds such ids."""
 
 
 class Meta(BaseModel):

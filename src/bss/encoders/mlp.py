@@ -11,6 +11,8 @@ from bss.encoders.encoder import Encoder
 if TYPE_CHECKING:
     from torch import nn
 
+    from bss.data.packed import ModalityMeta
+
 
 class MLP(Encoder):
     """Linear layers with ReLU, all of one width."""
@@ -18,11 +20,13 @@ class MLP(Encoder):
     width: Annotated[int, Field(ge=1)] = 64
     num_layers: Annotated[int, Field(ge=1)] = 2
 
-    def build(self, shape: tuple[int, ...]) -> "nn.Module":
+    def build(self, modality: "ModalityMeta") -> "nn.Module":
         """(B, *shape) -> (B, width)."""
         from torch import nn
 
-        widths = [prod(shape), *[self.width] * self.num_layers]
+        if modality.tokens is not None:
+            raise ValueError("mlp takes quantities, got the ids of words: take text_embedding")
+        widths = [prod(modality.shape), *[self.width] * self.num_layers]
         layers: list[nn.Module] = [nn.Flatten()]
         for inner, outer in pairwise(widths):
             layers += [nn.Linear(inner, outer), nn.ReLU()]

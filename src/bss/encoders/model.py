@@ -75,7 +75,7 @@ def build_model(meta: Meta, encoders: Mapping[str, Encoder], seed: int) -> Multi
 
 def _branch(name: str, encoder: Encoder, modality: ModalityMeta, num_classes: int) -> Branch:
     try:
-        network = encoder.build(tuple(modality.shape))
+        network = encoder.build(modality)
     except ValueError as error:
         raise ValueError(f"modality '{name}': {error}") from error
     return Branch(network, num_classes, modality.mean, modality.std)

@@ -11,6 +11,8 @@ from bss.encoders.encoder import Encoder
 if TYPE_CHECKING:
     from torch import nn
 
+    from bss.data.packed import ModalityMeta
+
 
 class SmallCNN(Encoder):
     """Blocks of 3 x 3 convolution (stride 2), batch normalisation and ReLU, each twice as wide as the last."""
@@ -21,11 +23,12 @@ class SmallCNN(Encoder):
     pool: Annotated[int, Field(ge=1)] = 2
     """The last feature map is averaged to a grid of at most this many windows a side."""
 
-    def build(self, shape: tuple[int, ...]) -> "nn.Module":
+    def build(self, modality: "ModalityMeta") -> "nn.Module":
         """(B, channels, H, W) -> (B, dim)."""
         import torch
         from torch import nn
 
+        shape = modality.shape
         if len(shape) != 3:
             raise ValueError(f"small_cnn takes samples of the shape (channels, height, width), got {shape}")
         channels, height, width = shape

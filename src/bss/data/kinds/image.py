@@ -18,7 +18,7 @@ MIN_EXHIBIT = 64  # pixels: below that a person sees a dot
 class Image(Kind):
     """An image file, or an array (H, W) or (H, W, 3) of 0 .. 255 -> (channels, height, width), 0 .. 255.
 
-    An image of another size is resized (bilinear), one of another mode converted.
+    An image of another size is resized (bilinear), one of another mode converted; what is transparent shows white.
     """
 
     encoder: ClassVar[str] = "small_cnn"
@@ -64,7 +64,7 @@ class Image(Kind):
         return Exhibit("image/png", file.getvalue())
 
     def _picture(self, value: Any) -> "Picture":
-        picture = from_array(value) if isinstance(value, np.ndarray) else from_file(value)
+        picture = from_array(value) if isinstance(value, np.ndarray) else on_white(from_file(value))
         return picture.convert("L" if self.channels == 1 else "RGB")
 
 
@@ -79,6 +79,17 @@ def from_array(pixels: np.ndarray) -> "Picture":
     if pixels.dtype != np.uint8 or pixels.shape[2:] not in [(), (3,)] or pixels.ndim < 2 or pixels.size == 0:
         raise ValueError(f"an image is uint8 of shape (H, W) or (H, W, 3), got {pixels.dtype} {pixels.shape}")
     return PIL.Image.fromarray(pixels)
+
+
+def on_white(picture: "Picture") -> "Picture":
+    """The picture laid on white where it has transparent pixels, whose colours nobody sees; else as it is."""
+    import PIL.Image
+
+    if not picture.has_transparency_data:
+        return picture
+    white = PIL.Image.new("RGBA", picture.size, "white")
+    white.alpha_composite(picture.convert("RGBA"))
+    return white
 
 
 def from_file(path: Any) -> "Picture":

@@ -1,8 +1,9 @@
 """What a modality is made of: the contract between a data set and the packed arrays."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -22,6 +23,23 @@ class Kind(Strict, ABC):
 
     encoder: ClassVar[str]
     """Name of the encoder that serves this kind where params.yaml names none."""
+    paths: ClassVar[bool] = True
+    """Whether a string is the path of a file; else it is the value itself."""
+    normalised: ClassVar[bool] = True
+    """Whether a model is given (array - mean) / std of the training split; else the array as it is."""
+
+    @property
+    def tokens(self) -> tuple[str, ...] | None:
+        """The word of each token id, where the arrays hold such ids."""
+        return None
+
+    def fitted(self, values: Sequence[Any]) -> Self:
+        """The kind with what it learns from the raw values of the training split, for example a vocabulary.
+
+        Raises:
+            ValueError: nothing can be learned from them.
+        """
+        return self
 
     @property
     @abstractmethod

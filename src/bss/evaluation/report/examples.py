@@ -56,7 +56,7 @@ def examples(
     ends = {True: ranked.head(num), False: ranked.tail(num).reverse()}
     places = pl.concat([end.with_columns(balanced=pl.lit(best)) for best, end in ends.items()])
     pairs = places.join(manifest.with_columns(damage(manifest)), on="index", maintain_order="left")
-    values = {name: raw_values(pairs[name], root) for name in kinds}
+    values = {name: raw_values(pairs[name], root, paths=kind.paths) for name, kind in kinds.items()}
     return tuple(
         Example(
             id=str(pair["id"]),
