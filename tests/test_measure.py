@@ -144,11 +144,20 @@ def test_a_criterion_alone_lies_on_the_side_of_its_direction(name: str) -> None:
 
 
 @pytest.mark.parametrize("pair", list(combinations(CRITERIA, 2)), ids=" & ".join)
-def test_a_pair_of_criteria_is_their_sum(pair: tuple[str, str]) -> None:
+def test_a_pair_of_criteria_is_for_less_against(pair: tuple[str, str]) -> None:
     given = evidence(3)
     both = balance_score(given, pair)
-    assert torch.allclose(both, balance_score(given, pair[:1]) + balance_score(given, pair[1:]))
-    assert float(both.abs().max()) <= 2
+    total = balance_score(given, pair[:1]) + balance_score(given, pair[1:])
+    are_alike = CRITERIA[pair[0]].direction == CRITERIA[pair[1]].direction
+    assert torch.allclose(both, total / 2 if are_alike else total)
+    assert torch.equal(both, balance_score(given, pair[::-1])), "their order does not matter"
+
+
+@pytest.mark.parametrize("number", range(1, len(CRITERIA) + 1))
+def test_a_score_of_any_criteria_lies_in_its_range(number: int) -> None:
+    for names in combinations(CRITERIA, number):
+        score = balance_score(evidence(2), names)
+        assert -1 <= float(score.min()) < float(score.max()) <= 1
 
 
 @pytest.mark.parametrize("num_modalities", [2, 3, 6])

@@ -56,7 +56,7 @@ class Score(Strict):
     """What is measured of every training pair."""
 
     criteria: Criteria
-    """The balance score is their sum; a scheduler follows it unless it names criteria of its own."""
+    """They make the balance score; a scheduler follows it unless it names criteria of its own."""
     others: Annotated[list[Name], AfterValidator(_known_criteria)]
     """Measured as well, for the schedulers that name them."""
 

@@ -11,10 +11,11 @@ from bss.measure.evidence import Evidence
 
 
 def balance_score(evidence: Evidence, criteria: Sequence[str] = PUBLISHED) -> Tensor:
-    """Balance score of each sample, shape (N,), float64; larger is more balanced.
+    """Balance score of each sample, shape (N,), float64, in [-1, 1]; larger is more balanced.
 
-    The sum of the normalised criteria, each with the sign of its direction: for the published pair
-    minmax(prediction similarity) - minmax(training loss), in [-1, 1]. Source: BSS (IJCAI 2025).
+    What speaks for balance less what speaks against it: the mean of the normalised criteria of direction +1 less the
+    mean of those of direction -1, so that criteria of one direction alone lie in [0, 1] or in [-1, 0]. For the
+    published pair it is minmax(prediction similarity) - minmax(training loss). Source: BSS (IJCAI 2025).
 
     Raises:
         ValueError: no criterion, an unknown one, or one twice.
@@ -24,7 +25,11 @@ def balance_score(evidence: Evidence, criteria: Sequence[str] = PUBLISHED) -> Te
 
 def combined(values: Mapping[str, Tensor]) -> Tensor:
     """The balance score (N,), float64, from the values of its criteria, criterion -> (N,)."""
-    return torch.stack([CRITERIA[name].direction * minmax(of_all) for name, of_all in values.items()]).sum(dim=0)
+    total = torch.zeros_like(next(iter(values.values())), dtype=torch.float64)
+    for direction in (+1, -1):
+        found = [minmax(of_all) for name, of_all in values.items() if CRITERIA[name].direction == direction]
+        total += direction * torch.stack(found).mean(dim=0) if found else 0
+    return total
 
 
 def score_table(evidence: Evidence, criteria: Sequence[str] = PUBLISHED, others: Sequence[str] = ()) -> pl.DataFrame:
