@@ -77,6 +77,24 @@ def test_a_clean_pass_gives_the_published_score_and_the_moving_average() -> None
     assert np.allclose(sampler.scores, 0.4 * SCORES + 0.6 * fresh)
 
 
+def test_a_first_score_is_taken_whole_and_a_later_one_averaged() -> None:
+    sampler = CurriculumSampler(N, Learned(beta=0.6))
+    early = np.arange(30)
+    sampler.observe(early, rows(logits(0), early), LABELS[:30])
+    sampler.end_epoch()
+    first = balance_score(Evidence(rows(logits(0), early), LABELS[:30])).numpy()
+    assert np.allclose(sampler.scores[:30], first)
+    assert not sampler.scores[30:].any(), "nothing is known of them"
+    resumed = CurriculumSampler(N, Learned(beta=0.6))
+    resumed.load_state_dict(sampler.state_dict())
+    for one in (sampler, resumed):
+        one.observe(np.arange(N), logits(1), LABELS)
+        one.end_epoch()
+        second = balance_score(Evidence(logits(1), LABELS)).numpy()
+        assert np.allclose(one.scores[:30], 0.4 * first + 0.6 * second[:30])
+        assert np.allclose(one.scores[30:], second[30:])
+
+
 def test_samples_seen_in_batches_count_as_those_seen_at_once() -> None:
     at_once, in_batches = (CurriculumSampler(N, Learned(), scores=SCORES) for _ in range(2))
     at_once.observe(np.arange(N), logits(), LABELS)

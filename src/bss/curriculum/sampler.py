@@ -55,6 +55,7 @@ class CurriculumSampler(Sampler[int]):
         self.rank, self.num_replicas = rank, num_replicas
         self.epoch = 0
         self.scores = np.zeros(num_samples) if scores is None else _checked(scores, num_samples)
+        self._is_scored = np.full(num_samples, scores is not None)
         self._num_draws = np.zeros(num_samples, dtype=np.int64)
         self._recorded = recorded
         self._position = 0
@@ -157,7 +158,9 @@ class CurriculumSampler(Sampler[int]):
             fresh = self.scores.copy()
             known = zip(self.scheduler.criteria, self._criteria, strict=True)
             fresh[seen] = combined({name: torch.from_numpy(row[seen]) for name, row in known}).numpy()
-            self.scores = self.scheduler.update(self.scores, fresh)
+            # A first score has none before it to be averaged with.
+            self.scores = np.where(self._is_scored, self.scheduler.update(self.scores, fresh), fresh)
+            self._is_scored |= seen
         self.epoch += 1
         self._position = 0
         self._sequence = None
@@ -172,6 +175,7 @@ class CurriculumSampler(Sampler[int]):
             "scores": torch.from_numpy(self.scores.copy()),
             "criteria": torch.from_numpy(self._criteria.copy()),
             "is_new": torch.from_numpy(self._is_new.copy()),
+            "is_scored": torch.from_numpy(self._is_scored.copy()),
             "num_draws": torch.from_numpy(self._num_draws.copy()),
         }
 
@@ -190,7 +194,8 @@ class CurriculumSampler(Sampler[int]):
                 )
         self.epoch, self._position = state["epoch"], state["position"]
         self.scores, self._criteria = state["scores"].numpy().copy(), state["criteria"].numpy().copy()
-        self._is_new, self._num_draws = state["is_new"].numpy().copy(), state["num_draws"].numpy().copy()
+        self._is_new, self._is_scored = state["is_new"].numpy().copy(), state["is_scored"].numpy().copy()
+        self._num_draws = state["num_draws"].numpy().copy()
         self._sequence = None
 
     def _plan(self) -> dict[str, Any]:
