@@ -1,7 +1,7 @@
 """A comparison from the command line: `python -m flows.compare STUDY --on DATA`.
 
-The rows of the study run through the DVC matrix in a workspace of their own, with the cache of this one: what either
-has computed, the other need not, and params.yaml stays as it is. Exit as for flows.pipeline.
+The rows of the study run through the DVC matrix, each seed in a workspace of its own with the cache of this one:
+what was computed anywhere is not computed again, and params.yaml stays as it is. Exit as for flows.pipeline.
 """
 
 import re
@@ -14,7 +14,9 @@ import typer
 
 from bss.params import Params, checked, read_mapping
 from flows.command import command, prepare_prefect, show, succeeds
-from flows.study import FOLDER, Overlay, Study, find, overlaid, setting
+from flows.study import FOLDER, Overlay, Raw, Study, find, overlaid, setting
+
+PARAMS = Path("params.yaml")
 
 
 def main(
@@ -33,24 +35,15 @@ def main(
 
 def run(study: str, on: str | None, seeds: int | None, settings: list[str], name: str | None, verbose: bool) -> bool:
     """Check everything, then run the flow; whether all stages are up to date and the results are written."""
-    plain = read_mapping(Path("params.yaml"))
-    checked(plain, Params, Path("params.yaml"))
-    file = find(study, FOLDER)
-    given = checked(read_mapping(file), Study, file)
-    if seeds is not None:
-        given = checked({**given.model_dump(), "seeds": seeds}, Study, Path("--seeds"))
-    place = find(on, FOLDER / "on") if on else None
-    data = checked(read_mapping(place), Overlay, place) if place else Overlay(about="")
-    raw = overlaid(given.parameters(overlaid(plain, data.params)), dict(map(setting, settings)))
-    params = checked(raw, Params, file)
-    name = name or "-".join(part.stem for part in (file, place) if part)
+    checked(read_mapping(PARAMS), Params, PARAMS)
+    places = [find(study, FOLDER), *([find(on, FOLDER / "on")] if on else [])]
+    given, about, raw = composed(places, seeds, settings)
+    name = name or "-".join(place.stem for place in places)
     if not re.fullmatch(r"[\w.-]*\w[\w.-]*", name):
         raise ValueError(f"--name {name!r}: expected letters, digits, '-', '_' and '.'")
-    about = [sentence for sentence in (given.about, data.about) if sentence]
-
     grid = raw["grid"]
-    rows, repeats = len(grid["methods"]) * len(grid["schedulers"]), len(grid["seeds"])
-    typer.echo(f"{rows} rows x {repeats} seeds on {params.preprocess.name}")
+    num_rows, num_seeds = len(grid["methods"]) * len(grid["schedulers"]), len(grid["seeds"])
+    typer.echo(f"{num_rows} rows x {num_seeds} seeds on {raw['preprocess']['name']}")
     prepare_prefect(verbose)
     from flows.server import start_if_needed
 
@@ -64,6 +57,26 @@ def run(study: str, on: str | None, seeds: int | None, settings: list[str], name
     if state.is_completed():
         show(RESULTS / name / "table.txt", RESULTS / name / "page.html")
     return succeeds(state)
+
+
+def composed(places: list[Path], seeds: int | None, settings: list[str]) -> tuple[Study, list[str], Raw]:
+    """The study, what it is about, and the content of params.yaml with it in.
+
+    The data set comes first, then the study, then the settings of the command line.
+
+    Raises:
+        ValueError: what does not fit together; one line a fault.
+    """
+    study = checked(read_mapping(places[0]), Study, places[0])
+    if seeds is not None:
+        study = checked({**study.model_dump(), "seeds": seeds}, Study, Path("--seeds"))
+    overlays = [checked(read_mapping(place), Overlay, place) for place in places[1:]]
+    raw = read_mapping(PARAMS)
+    for overlay in overlays:
+        raw = overlaid(raw, overlay.params)
+    raw = overlaid(study.parameters(raw), dict(map(setting, settings)))
+    checked(raw, Params, places[0])
+    return study, [each.about for each in (study, *overlays)], raw
 
 
 if __name__ == "__main__":

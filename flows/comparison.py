@@ -1,5 +1,6 @@
 """A study as a Prefect flow: its rows through the DVC matrix, then its tables and pages."""
 
+import os
 import re
 import shutil
 import sys
@@ -58,6 +59,7 @@ def compare(name: str, study: Study, raw: dict[str, Any], about: list[str], comm
     Raises:
         Busy: the same comparison is running.
     """
+    os.environ.setdefault(VARIABLE, str(SHARED.resolve()))  # the path is relative, and the workspaces lie elsewhere
     workspaces = {f"seed {seed}": prepare(name, seed, raw) for seed in raw["grid"]["seeds"]}
     machine = Machine([] if raw["runtime"]["device"] == "cpu" else visible_gpus(), {})
     pool: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=raw["flow"]["max_parallel"])
@@ -81,8 +83,8 @@ def run_workspace(name: str, workspace: Path, stages: Sequence[str], machine: Ma
     command = [sys.executable, "-m", "flows.pipeline", *stages]
     try:
         with machine.environment("train") as environment:
-            own = {VARIABLE: str(SHARED.resolve()), **environment, "PYTHONPATH": str(workspace / "src")}
-            with machine.children.run(command, own, workspace) as output:
+            environment["PYTHONPATH"] = str(workspace / "src")  # the code that was copied
+            with machine.children.run(command, environment, workspace) as output:
                 for line in map(str.rstrip, output):
                     log.info(line)
                     if re.match(r" *\d+/\d+ | {4}", line):

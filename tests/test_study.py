@@ -1,5 +1,6 @@
 """A study: rows from varied schedulers, and params.yaml with them in it."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -101,3 +102,12 @@ def test_a_study_is_found_by_its_name_or_its_path(tmp_path: Path) -> None:
     assert find("mine", tmp_path) == find(str(tmp_path / "mine.yaml"), Path("nowhere")) == tmp_path / "mine.yaml"
     with pytest.raises(ValueError, match="unknown comparison 'mien'; did you mean 'mine'"):
         find("mien", tmp_path)
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/results.md"])
+def test_the_commands_of_the_documents_name_studies_that_are_there(document: str) -> None:
+    commands = re.findall(r"python -m flows\.compare (\w+)(?: --on ([\w-]+))?", (ROOT / document).read_text())
+    assert commands
+    for study, place in commands:
+        assert find(study, ROOT / FOLDER) in STUDIES
+        assert not place or find(place, ROOT / FOLDER / "on") in PLACES
