@@ -84,11 +84,12 @@ def run_workspace(name: str, workspace: Path, stages: Sequence[str], machine: Ma
     try:
         with machine.environment("train") as environment:
             environment["PYTHONPATH"] = str(workspace / "src")  # the code that was copied
+            environment["COLUMNS"] = str(NUM_COLUMNS - len(f"{name}: "))
             with machine.children.run(command, environment, workspace) as output:
                 for line in map(str.rstrip, output):
                     log.info(line)
                     if re.match(r" *\d+/\d+ | {4}", line):
-                        print(f"{name}: {line}"[:NUM_COLUMNS], flush=True)
+                        print(f"{name}: {line}", flush=True)
                     last = line
     except (Stopped, CalledProcessError):
         return Cancelled() if machine.children.stopped else Failed(message=f"{name}: {last}")

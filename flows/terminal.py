@@ -1,5 +1,6 @@
 """What the user sees: one line a stage that had to run, and why one failed."""
 
+import shutil
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +9,8 @@ from prefect.client.schemas.objects import State
 
 from flows.plan import Planned
 
-NUM_COLUMNS = 80
+NUM_COLUMNS = min(80, shutil.get_terminal_size().columns)
+"""COLUMNS of the environment, or the width of the terminal."""
 
 
 class Terminal:
