@@ -9,7 +9,7 @@ from prefect.client.schemas.objects import State
 
 from flows.plan import Planned
 
-NUM_COLUMNS = min(80, shutil.get_terminal_size().columns)
+NUM_COLUMNS = max(40, min(80, shutil.get_terminal_size().columns))
 """COLUMNS of the environment, or the width of the terminal."""
 
 
