@@ -1,7 +1,8 @@
-"""What a balance score is worth, on real data: `python -m benchmarks.scores meaning|updates`.
+"""What a balance score is worth, on real data: `python -m benchmarks.scores meaning|classes|updates`.
 
 `meaning`: how well the score finds the damaged pairs of avdigits, and how it relates to whether people agree on voice
 and face of the clips of cremad_votes, after 0, 1, 3 and 10 epochs of warm-up.
+`classes`: how much of the score's variance lies between the classes, untrained and after three epochs.
 `updates`: what `score_update` pass, online and mixed cost, and how far their rankings agree.
 """
 
@@ -22,6 +23,7 @@ from bss.curriculum.schedulers.random import Random
 from bss.data.avdigits import AVDigits
 from bss.data.cremad_votes import CremadVotes
 from bss.data.dataset import Dataset
+from bss.data.emoji_imgtext import EmojiImgText
 from bss.data.pack import pack
 from bss.data.packed import MANIFEST, PackedSplit, open_split
 from bss.encoders.model import build_model
@@ -48,10 +50,12 @@ def trainer(train: PackedSplit, seed: int) -> Trainer:
     return Trainer(build_model(train.meta, {}, seed), Joint(), SETTINGS.warmup, RUNTIME)
 
 
-def scores_after_warmup(train: PackedSplit, seed: int) -> Iterator[tuple[int, np.ndarray]]:
-    """The balance scores (N,) after each number of epochs of `WARMUPS`, in one training."""
+def scores_after_warmup(
+    train: PackedSplit, seed: int, warmups: tuple[int, ...] = WARMUPS
+) -> Iterator[tuple[int, np.ndarray]]:
+    """The balance scores (N,) after each number of epochs of `warmups`, ascending, in one training."""
     model, done = trainer(train, seed), 0
-    for epochs in WARMUPS:
+    for epochs in warmups:
         for epoch in range(done, epochs):
             order = generator(seed, "warmup", epoch).permutation(len(train))
             model.train_epoch(batches(train, order, SETTINGS.warmup.batch_size, RUNTIME), SETTINGS.warmup.lr)
@@ -105,6 +109,32 @@ def meaning(seeds: Annotated[int, typer.Option(min=2)] = 10) -> None:
             found = [rank_correlation_interval(sums[epochs][part], human[part]) for part in parts.values()]
             rows.append([str(epochs), *(f"{one.mean:+.2f} [{one.low:+.2f}, {one.high:+.2f}]" for one in found)])
         print(column, markdown(["warm-up epochs", *parts], rows), sep="\n\n", end="\n\n")
+
+
+@app.command()
+def classes(seeds: Annotated[int, typer.Option(min=2)] = 5) -> None:
+    """The share of the score's variance that lies between the classes; 0 where a score says nothing of the class."""
+    rows = []
+    for name, dataset in {
+        "avdigits, damaged": AVDigits(damage=0.4),
+        "cremad_votes": CremadVotes(),
+        "avdigits": AVDigits(),
+        "emoji_imgtext": EmojiImgText(),
+    }.items():
+        shares: dict[int, list[float]] = {0: [], 3: []}
+        with TemporaryDirectory() as folder:
+            train, _ = opened(dataset, Path(folder))
+            for seed in range(seeds):
+                for epochs, scores in scores_after_warmup(train, seed, tuple(shares)):
+                    shares[epochs].append(between_classes(scores, train.labels))
+        rows.append([name, *map(with_interval, shares.values())])
+    print(markdown(["data set", "untrained", "after 3 epochs"], rows))
+
+
+def between_classes(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Variance of the class means, weighted by class size, as a share of the variance of all scores, in [0, 1]."""
+    means = pl.DataFrame({"score": scores, "label": labels}).select(pl.col("score").mean().over("label"))
+    return float(means["score"].to_numpy().var() / scores.var())
 
 
 @app.command()
