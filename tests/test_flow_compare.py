@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+import yaml
 
 from tests.workspace import Workspace
 
@@ -17,8 +18,12 @@ schedulers:
 """
 
 
+COMMAND = ["python", "-m", "flows.compare", "tiny", "--on", "hard", "--set", "evaluate.batch_size=64"]
+
+
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, str]:
+    """A workspace in which the study was run, and what it printed."""
     made = Workspace(tmp_path_factory.mktemp("compare"))
     made.shrink()
     (made.folder / "comparisons/on").mkdir(parents=True)
@@ -26,17 +31,21 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     (made.folder / "comparisons/on/hard.yaml").write_text(
         "about: Damaged.\nparams: {preprocess: {name: tiny, damage: 0.5}}"
     )
-    return made
+    return made, made.run(*COMMAND).stdout
 
 
-def test_a_study_leaves_its_results_and_the_workspace_as_it_was(workspace: Workspace) -> None:
-    before = (workspace.folder / "params.yaml").read_bytes()
-    done = workspace.run("python", "-m", "flows.compare", "tiny", "--on", "hard", "--set", "evaluate.batch_size=64")
+@pytest.fixture
+def workspace(first_run: tuple[Workspace, str]) -> Workspace:
+    return first_run[0]
+
+
+def test_a_study_leaves_its_results_and_the_workspace_as_it_was(first_run: tuple[Workspace, str]) -> None:
+    workspace, printed = first_run
     results = workspace.folder / "reports/compare/tiny-hard"
-    assert done.stdout.startswith("2 rows x 2 seeds on tiny\n")
-    assert re.search(r"^seed 1: +1?\d/\d\d Completed train@joint-random-1 ", done.stdout, flags=re.MULTILINE)
-    assert f"report: {results / 'page.html'}" in done.stdout
-    assert max(map(len, done.stdout.replace(str(workspace.folder), "").splitlines())) <= 80
+    assert printed.startswith("2 rows x 2 seeds on tiny\n")
+    assert re.search(r"^seed 1: +1?\d/\d\d Completed train@joint-random-1 ", printed, flags=re.MULTILINE)
+    assert f"report: {results / 'page.html'}" in printed
+    assert max(map(len, printed.replace(str(workspace.folder), "").splitlines())) <= 80
     rows = json.loads((results / "table.json").read_text())
     assert [row["label"] for row in rows] == ["random", "learned, beta 0.2, entropy"]
     assert {row["num_seeds"] for row in rows} == {2}
@@ -46,12 +55,13 @@ def test_a_study_leaves_its_results_and_the_workspace_as_it_was(workspace: Works
     assert "python -m flows.compare tiny --on hard" in page
     assert "Damaged." in page
     assert (results / "report.html").exists()
-    assert (workspace.folder / "params.yaml").read_bytes() == before
+    grid = yaml.safe_load((workspace.folder / "params.yaml").read_text())["grid"]
+    assert grid["seeds"] == [0], "params.yaml is the user's"
     assert not (workspace.folder / "data/packed").exists(), "its artifacts lie in a workspace of their own"
 
 
 def test_a_rerun_computes_nothing(workspace: Workspace) -> None:
-    done = workspace.run("python", "-m", "flows.compare", "tiny", "--on", "hard", "--set", "evaluate.batch_size=64")
+    done = workspace.run(*COMMAND)
     assert not re.search(r"^(seed \d|data): ", done.stdout, flags=re.MULTILINE)
 
 
