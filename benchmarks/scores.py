@@ -34,9 +34,10 @@ from bss.evaluation.statistics import paired_difference, summary
 from bss.measure.score import balance_score
 from bss.seeds import generator
 from bss.training.loader import batches
-from bss.training.loop import Trainer, split_evidence
+from bss.training.loop import split_evidence
 from bss.training.methods.joint import Joint
 from bss.training.runtime import Runtime
+from bss.training.trainer import Trainer
 from bss.types import Split
 
 WARMUPS = (0, 1, 3, 10)

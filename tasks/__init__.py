@@ -2,7 +2,8 @@
 
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from tasks.forkserver import delegate
 
 if TYPE_CHECKING:
     from bss.params import Params
+    from bss.training.checkpoint import Checkpoints
 
 
 def params() -> "Params":
@@ -33,6 +35,22 @@ def run(stage: Callable[..., None]) -> None:
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+def checkpoints(
+    params: "Params", cell: str, inputs: Iterable[Path], *, is_first: bool
+) -> "AbstractContextManager[Checkpoints | None]":
+    """The checkpoints of a training, on its first rank; the others are given none."""
+    if not is_first:
+        return nullcontext()
+
+    from bss import paths
+    from bss.training.checkpoint import opened
+
+    free = {"train": {"checkpoint_minutes", "devices", "nodes", "strategy"}, "runtime": {"num_workers"}}
+    sections = {"train", "runtime", "warmup", "score", "encoders", "curriculum", "methods"}
+    parts = params.model_dump(mode="json", include=sections, exclude=free)
+    return opened(paths.CHECKPOINTS, cell, parts, inputs, params.train.checkpoint_minutes)
 
 
 def progress(total: int, done: int, values: dict[str, float]) -> None:

@@ -21,7 +21,7 @@ from contextlib import suppress
 from typing import Any
 
 ADDRESS = "BSS_FORKSERVER"
-SLOW = ("torch", "torch._dynamo", "sklearn.metrics", "scipy.stats", "pydantic", "yaml", "typer")
+SLOW = ("torch", "torch._dynamo", "lightning_fabric", "sklearn.metrics", "scipy.stats", "pydantic", "yaml", "typer")
 """Safe to fork once imported. polars is not: its thread pool would be lost."""
 
 

@@ -19,37 +19,42 @@ def train(method: str, scheduler: str, seed: int) -> None:
     from bss.data.packed import open_split
     from bss.encoders.model import build_model
     from bss.registry import lookup
+    from bss.training import weights
     from bss.training.loader import batch_indices
-    from bss.training.loop import Trainer, fit
+    from bss.training.loop import fit
     from bss.training.runtime import Runtime
+    from bss.training.trainer import Trainer
 
+    runtime = Runtime(params.runtime, params.train)
     component = lookup("training method", method, params.methods)
-    packed = open_split(paths.PACKED, Split.TRAIN)
-    validation = open_split(paths.PACKED, Split.VALIDATION)
+    packed, validation = open_split(paths.PACKED, Split.TRAIN), open_split(paths.PACKED, Split.VALIDATION)
     model = build_model(packed.meta, params.encoders, seed)
     if component.from_warmup:
         model.load_state_dict(read_tensors(paths.warmup(seed) / "model.safetensors"))
-    scores, recorded = read_plan(paths.curriculum(scheduler, seed))
-    sampler = CurriculumSampler(
-        len(packed),
-        lookup("scheduler", scheduler, params.curriculum.schedulers),
-        seed,
-        scores=scores,
-        recorded=recorded,
-    )
+    plan = paths.curriculum(scheduler, seed)
+    scores, recorded = read_plan(plan)
+    order = lookup("scheduler", scheduler, params.curriculum.schedulers)
+    sampler = CurriculumSampler(len(packed), order, seed, scores=scores, recorded=recorded)
     num_epochs = params.train.epochs + (0 if component.from_warmup else params.warmup.epochs)
-    trainer = Trainer(model, component, params.train, Runtime(params.runtime))
+    trainer = Trainer(model, component, params.train, runtime, seed)
     if component.from_warmup:
         trainer.num_steps = params.warmup.epochs * len(batch_indices(packed.labels, params.warmup.batch_size))
         trainer.num_samples = params.warmup.epochs * len(packed)
-    history = fit(trainer, sampler, packed, validation, params.train, num_epochs, partial(tasks.progress, num_epochs))
 
-    folder = paths.run(method, scheduler, seed)
-    write_tensors(model.state_dict(), folder / "model.safetensors")
-    draws = pl.DataFrame({"id": packed.ids, "num_draws": sampler.num_draws}).with_row_index("index")
-    for name, table in {"history": history, "draws": draws}.items():
-        with replaced(folder / f"{name}.parquet") as temporary:
-            table.write_parquet(temporary)
+    cell, folder = f"{method}-{scheduler}-{seed}", paths.run(method, scheduler, seed)
+    inputs = [paths.PACKED / "meta.json", packed.folder / Split.TRAIN, packed.folder / Split.VALIDATION]
+    with tasks.checkpoints(params, cell, [*inputs, paths.warmup(seed), plan], is_first=runtime.is_first) as saved:
+        progress = partial(tasks.progress, num_epochs) if runtime.is_first else None
+        history = fit(trainer, sampler, packed, validation, params.train, num_epochs, progress, saved)
+        trained = weights.take(model)
+        if saved is None:
+            return
+        write_tensors(trained, folder / "model.safetensors")
+        draws = pl.DataFrame({"id": packed.ids, "num_draws": sampler.num_draws}).with_row_index("index")
+        for name, table in {"history": history, "draws": draws}.items():
+            with replaced(folder / f"{name}.parquet") as temporary:
+                table.write_parquet(temporary)
+        saved.finish()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Packed training split -> warmed-up weights, and what they say of every training pair."""
 
+from functools import partial
+
 import tasks
 from bss import paths
 from bss.files import write_tensors
@@ -14,22 +16,25 @@ def warmup(seed: int) -> None:
     from bss.data.packed import open_split
     from bss.encoders.model import build_model
     from bss.measure.evidence import write_evidence
-    from bss.seeds import generator
-    from bss.training.loader import batches
-    from bss.training.loop import Trainer, split_evidence
+    from bss.training import weights
+    from bss.training.loop import warm_up
     from bss.training.methods.joint import Joint
     from bss.training.runtime import Runtime
+    from bss.training.trainer import Trainer
 
-    runtime = Runtime(params.runtime)
+    runtime = Runtime(params.runtime, params.train)
     train = open_split(paths.PACKED, Split.TRAIN)
-    trainer = Trainer(build_model(train.meta, params.encoders, seed), Joint(), settings, runtime)
-    for epoch in range(settings.epochs):
-        order = generator(seed, "warmup", epoch).permutation(len(train))
-        losses = trainer.train_epoch(batches(train, order, settings.batch_size, runtime), settings.lr)
-        tasks.progress(settings.epochs, epoch + 1, {f"loss_{output}": loss for output, loss in losses.items()})
-    evidence = split_evidence(trainer.model, train, settings.batch_size, runtime)
-    write_tensors(trainer.model.state_dict(), paths.warmup(seed) / "model.safetensors")
-    write_evidence(evidence, paths.warmup(seed) / "evidence.safetensors")
+    trainer = Trainer(build_model(train.meta, params.encoders, seed), Joint(), settings, runtime, seed)
+    inputs = [paths.PACKED / "meta.json", train.folder / Split.TRAIN]
+    with tasks.checkpoints(params, f"warmup-{seed}", inputs, is_first=runtime.is_first) as saved:
+        progress = partial(tasks.progress, settings.epochs) if runtime.is_first else None
+        evidence = warm_up(trainer, train, settings, seed, progress, saved)
+        trained = weights.take(trainer.model)
+        if saved is None:
+            return
+        write_tensors(trained, paths.warmup(seed) / "model.safetensors")
+        write_evidence(evidence, paths.warmup(seed) / "evidence.safetensors")
+        saved.finish()
 
 
 if __name__ == "__main__":

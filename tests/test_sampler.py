@@ -192,7 +192,7 @@ def test_a_state_of_another_plan_is_refused_and_nothing_changes(other: Curriculu
     before = sampler.state_dict()
     with pytest.raises(ValueError, match=f"the state is of another plan: {message}"):
         sampler.load_state_dict(other.state_dict())
-    with pytest.raises(ValueError, match="the state has version 0, expected 1"):
+    with pytest.raises(ValueError, match="the state has version 0, expected 2"):
         sampler.load_state_dict(before | {"version": 0})
     assert same(sampler.state_dict(), before)
 

@@ -38,12 +38,12 @@ def write_json(value: Any, path: Path) -> None:
     write_text(json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n", path)
 
 
-def write_tensors(tensors: Mapping[str, "Tensor"], path: Path) -> None:
-    """Write named tensors as safetensors."""
+def write_tensors(tensors: Mapping[str, "Tensor"], path: Path, notes: dict[str, str] | None = None) -> None:
+    """Write named tensors as safetensors, notes into its header."""
     from safetensors.torch import save_file
 
     with replaced(path) as temporary:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary)
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary, notes)
 
 
 def read_tensors(path: Path) -> dict[str, "Tensor"]:

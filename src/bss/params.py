@@ -68,13 +68,24 @@ class Curriculum(Strict):
     schedulers: dict[Name, Annotated[Scheduler, BeforeValidator(SCHEDULERS.build)]]
 
 
-class Train(Optimisation):
-    """Training after the warm-up."""
+class Spread(Strict):
+    """The processes that share the training: `devices` on each of `nodes` machines."""
+
+    devices: Count
+    nodes: Count
+    strategy: Literal["ddp", "fsdp"]
+    """Of more than one process: each has the whole model, or its share of every weight."""
+
+
+class Train(Optimisation, Spread):
+    """Training after the warm-up. The warm-up is spread alike."""
 
     epochs: Count
     lr_schedule: Literal["constant", "cosine", "step"]
     keep: Literal["best", "last"]
     """The weights that are judged: of the best epoch on validation, or of the last."""
+    checkpoint_minutes: Positive
+    """Between two checkpoints in the middle of an epoch; each epoch ends with one."""
 
 
 class Runtime(Strict):
@@ -83,6 +94,7 @@ class Runtime(Strict):
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["float32", "bfloat16"]
     compile: bool
+    channels_last: bool
     deterministic: bool
     threads: Count
     num_workers: Annotated[int, Field(ge=0)]
@@ -171,6 +183,17 @@ class Params(Strict):
             elif missing := [criterion for criterion in scheduler.criteria if criterion not in measured]:
                 raise ValueError(
                     f"curriculum.schedulers.{name}.criteria: {missing} are not measured; add them to score.others"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _batches_can_be_shared(self) -> Self:
+        ranks = self.train.devices * self.train.nodes
+        for key, size in (("warmup", self.warmup.batch_size), ("train", self.train.batch_size)):
+            if size % ranks or size < 2 * ranks > 2:
+                raise ValueError(
+                    f"{key}.batch_size: {size} samples are shared by {ranks} processes (train.devices x "
+                    f"train.nodes); take a multiple of {ranks}, 2 for each at least"
                 )
         return self
 

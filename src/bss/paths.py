@@ -3,6 +3,8 @@
 from pathlib import Path
 
 PACKED = Path("data/packed")
+CHECKPOINTS = Path("models/checkpoints")
+"""Not of DVC: they go with an interrupted training alone."""
 REPORT = Path("reports/report.html")
 SUMMARY = Path("reports/summary")
 

@@ -13,7 +13,7 @@ from bss.measure.criteria.criterion import CRITERIA
 from bss.measure.evidence import Evidence
 from bss.measure.score import combined
 
-VERSION = 1
+VERSION = 2
 
 
 class CurriculumSampler(Sampler[int]):
@@ -172,6 +172,7 @@ class CurriculumSampler(Sampler[int]):
             "plan": self._plan(),
             "epoch": self.epoch,
             "position": self._position,
+            "is_begun": self._sequence is not None,
             "scores": torch.from_numpy(self.scores.copy()),
             "criteria": torch.from_numpy(self._criteria.copy()),
             "is_new": torch.from_numpy(self._is_new.copy()),
@@ -197,6 +198,8 @@ class CurriculumSampler(Sampler[int]):
         self._is_new, self._is_scored = state["is_new"].numpy().copy(), state["is_scored"].numpy().copy()
         self._num_draws = state["num_draws"].numpy().copy()
         self._sequence = None
+        if state["is_begun"]:
+            self.sequence()
 
     def _plan(self) -> dict[str, Any]:
         return {

@@ -12,7 +12,7 @@ from bss.encoders.model import MultimodalModel
 from bss.evaluation.metrics import classification_metrics, confusion_matrix
 from bss.training.loop import split_evidence
 from bss.training.methods.method import Method
-from bss.training.runtime import Runtime
+from bss.training.runtime import Runtime, memory_explained
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class Judgement:
 def judge(model: MultimodalModel, split: PackedSplit, method: Method, batch_size: int, runtime: Runtime) -> Judgement:
     """Metrics, predictions and confusion matrices of a model on a split."""
     runtime.prepare(model)
-    evidence = split_evidence(model, split, batch_size, runtime)
+    with memory_explained("evaluate"):
+        evidence = split_evidence(model, split, batch_size, runtime)
     outputs = method.judged(evidence.logits)
     probabilities = {output: evidence.logits[output].double().softmax(dim=1).numpy() for output in outputs}
     return Judgement(

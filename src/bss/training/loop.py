@@ -1,23 +1,24 @@
-"""The training loop."""
+"""The training loop: epochs, from a checkpoint where there is one."""
 
-from collections.abc import Callable, Iterable
-from copy import deepcopy
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-import torch
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch import nn
 
 from bss.data.packed import PackedSplit
-from bss.encoders.model import MultimodalModel, Outputs
 from bss.measure.evidence import Evidence, collect
-from bss.params import Optimisation, Train
-from bss.training.loader import Batch, batches
-from bss.training.methods.method import Method
-from bss.training.optimizer import build_optimizer, lr_factor
-from bss.training.runtime import Runtime
+from bss.params import Train, Warmup
+from bss.seeds import generator
+from bss.training.checkpoint import Checkpoints
+from bss.training.divergence import explained
+from bss.training.loader import batches
+from bss.training.optimizer import lr_factor
+from bss.training.runtime import Runtime, memory_explained
+from bss.training.selection import Selection, loss_and_accuracy
+from bss.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from bss.curriculum.sampler import CurriculumSampler
@@ -25,90 +26,91 @@ if TYPE_CHECKING:
 Progress = Callable[[int, dict[str, float]], None]
 """Called after each epoch with the number of epochs done and what was measured."""
 
-Observe = Callable[[Tensor, dict[str, Tensor], Tensor, dict[str, Tensor]], None]
-"""Called after each step with the indices, logits, labels and features of its batch."""
+
+class Run:
+    """A training under way: what is done so far, and its checkpoints.
+
+    Args:
+        trainer: the model and its steps.
+        state: of what else changes; each name has a `state_dict` and a `load_state_dict`.
+        checkpoints: of this training; none, and it starts anew each time.
+
+    Raises:
+        ValueError: the last checkpoint is of another number of ranks.
+    """
+
+    def __init__(self, trainer: Trainer, state: Mapping[str, Any], checkpoints: Checkpoints | None) -> None:
+        self.trainer, self.checkpoints = trainer, checkpoints
+        self._stateful = {"trainer": trainer, **state}
+        self.epoch = 0
+        self.history: list[dict[str, Any]] = []
+        runtime = trainer.runtime
+        saved = runtime.agreed(checkpoints.load() if checkpoints else None)
+        if saved is not None:
+            if saved["num_ranks"] != runtime.num_ranks:
+                raise ValueError(
+                    f"the interrupted training ran on {saved['num_ranks']} processes, this one has "
+                    f"{runtime.num_ranks}: set train.devices and train.nodes as they were, or remove "
+                    "models/checkpoints"
+                )
+            self.epoch, self.history = saved["epoch"], saved["history"]
+            for name, part in self._stateful.items():
+                part.load_state_dict(saved[name])
+
+    def save(self) -> None:
+        """Write a checkpoint of a state that is known to be finite."""
+        self.trainer.check()
+        state = {name: part.state_dict() for name, part in self._stateful.items()}
+        if self.checkpoints:
+            own = {"epoch": self.epoch, "history": self.history, "num_ranks": self.trainer.runtime.num_ranks}
+            self.checkpoints.save({**own, **state})
+
+    def save_if_due(self) -> None:
+        """As `save`, where the last checkpoint is old enough."""
+        if self.trainer.runtime.agreed(self.checkpoints is not None and self.checkpoints.is_due):
+            self.save()
+
+    def end_epoch(self) -> None:
+        """Count an epoch and write a checkpoint."""
+        self.epoch += 1
+        self.save()
 
 
-class Trainer:
-    """A model with its method and optimizer: what one epoch of steps needs."""
-
-    def __init__(self, model: MultimodalModel, method: Method, settings: Optimisation, runtime: Runtime) -> None:
-        runtime.prepare(model)
-        self.model, self.method, self.settings, self.runtime = model, method, settings, runtime
-        self.optimizer = build_optimizer(model.parameters(), settings)
-        self.num_steps = 0
-        self.num_samples = 0
-
-    def train_epoch(
-        self, epoch_batches: Iterable[Batch], lr: float, observe: Observe | None = None
-    ) -> dict[str, float]:
-        """One step a batch; the mean training loss of each output, as the steps met it.
-
-        Args:
-            epoch_batches: of one epoch, in order.
-            lr: of all its steps.
-            observe: is given what the model said of each batch.
-
-        Raises:
-            ValueError: a loss is NaN or infinite.
-        """
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        self.model.train()
-        sums: dict[str, Tensor] = {}
-        num_before = self.num_samples
-        for batch in epoch_batches:
-            outputs = self._step(batch)
-            for output, logits in outputs.logits.items():
-                loss = cross_entropy(logits, batch.labels, reduction="sum")
-                sums[output] = sums.get(output, torch.zeros_like(loss)) + loss
-            if observe:
-                observe(batch.indices, outputs.logits, batch.labels, outputs.features)
-            self.num_samples += len(batch.labels)
-        return {output: float(total) / (self.num_samples - num_before) for output, total in sums.items()}
-
-    def _step(self, batch: Batch) -> Outputs:
-        """Update the weights once; what the model said before, without gradients."""
-        with self.runtime.autocast():
-            outputs = self.model(batch.inputs)
-        logits = {output: values.float() for output, values in outputs.logits.items()}
-        loss = self.method.loss(logits, batch.labels)
-        self.num_steps += 1
-        if not torch.isfinite(loss):
-            raise ValueError(f"the loss is {loss.item()} at step {self.num_steps}; lower the learning rate")
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
-        features = {name: values.detach() for name, values in outputs.features.items()}
-        return Outputs({output: values.detach() for output, values in logits.items()}, features)
-
-
-def split_evidence(model: MultimodalModel, split: PackedSplit, batch_size: int, runtime: Runtime) -> Evidence:
-    """What the model says of a whole split, in the order of its indices."""
+def split_evidence(model: nn.Module, split: PackedSplit, batch_size: int, runtime: Runtime) -> Evidence:
+    """What the model says of a whole split, in the order of its indices; each rank asks it of its share."""
+    runtime.align(model)
+    rows = runtime.share(np.arange(len(split)))
     with runtime.autocast():
-        return collect(model, batches(split, np.arange(len(split)), batch_size, runtime))
+        found = collect(model, batches(split, rows, batch_size, runtime))
+    if runtime.num_ranks == 1:
+        return found
+    logits, features = (
+        {name: runtime.whole(values.to(runtime.device), len(split)).cpu() for name, values in group.items()}
+        for group in (found.logits, found.features or {})
+    )
+    labels = runtime.whole(found.labels.to(runtime.device), len(split)).cpu()
+    return Evidence(logits, labels, features)
 
 
-class Selection:
-    """The best epoch on validation, kept for each part of the model that the method selects by an output."""
-
-    def __init__(self, parts: dict[str, nn.Module]) -> None:
-        self.parts = parts
-        self._best = {output: (float("-inf"), float("-inf")) for output in parts}
-        self._states: dict[str, dict[str, Tensor]] = {}
-
-    def consider(self, validation: Evidence) -> None:
-        """Keep each part whose output is more accurate than before, or as accurate with a lower loss."""
-        for output, part in self.parts.items():
-            loss, accuracy = loss_and_accuracy(validation, output)
-            if (accuracy, -loss) > self._best[output]:
-                self._best[output] = (accuracy, -loss)
-                self._states[output] = deepcopy(part.state_dict())
-
-    def restore(self) -> None:
-        """Put the kept weights back."""
-        for output, part in self.parts.items():
-            part.load_state_dict(self._states[output])
+def warm_up(
+    trainer: Trainer,
+    train: PackedSplit,
+    settings: Warmup,
+    seed: int,
+    progress: Progress | None = None,
+    checkpoints: Checkpoints | None = None,
+) -> Evidence:
+    """Train in random order, then ask the model for the evidence of every training pair."""
+    run = Run(trainer, {}, checkpoints)
+    with _explained("warmup", run, train):
+        for epoch in range(run.epoch, settings.epochs):
+            order = generator(seed, "warmup", epoch).permutation(len(train))
+            todo = batches(train, order, settings.batch_size, trainer.runtime, skip=trainer.num_batches, shared=True)
+            losses = trainer.train_epoch(todo, settings.lr, after_step=run.save_if_due)
+            run.end_epoch()
+            if progress:
+                progress(epoch + 1, {f"loss_{output}": loss for output, loss in losses.items()})
+        return split_evidence(trainer.module, train, settings.batch_size, trainer.runtime)
 
 
 def fit(
@@ -118,46 +120,50 @@ def fit(
     validation: PackedSplit,
     settings: Train,
     num_epochs: int,
-    progress: Progress,
+    progress: Progress | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> pl.DataFrame:
     """Train with the sampler's sequences, keep the best epoch on validation or the last, and return the history.
 
     The history has one row an epoch and output that the method trains: losses and accuracy, steps and samples so
     far, learning rate.
     """
-    model, runtime, batch_size = trainer.model, trainer.runtime, settings.batch_size
-    selection = Selection(dict(trainer.method.selected(model)))
-    history: list[dict[str, object]] = []
-    for epoch in range(num_epochs):
-        if epoch > 0:
-            if sampler.wants_pass:
-                found = split_evidence(model, train, batch_size, runtime)
-                sampler.observe(np.arange(len(train)), found.logits, found.labels, found.features)
-            sampler.end_epoch()
-        lr = settings.lr * lr_factor(settings.lr_schedule, epoch / num_epochs)
-        observe = sampler.observe if sampler.wants_batches else None
-        losses = trainer.train_epoch(batches(train, sampler.sequence(), batch_size, runtime), lr, observe)
-        evidence = split_evidence(model, validation, batch_size, runtime)
-        if settings.keep == "best" or epoch == num_epochs - 1:
-            selection.consider(evidence)
-        judged = trainer.method.judged(evidence.logits)
-        rows = [_row(epoch, output, losses[output], evidence, trainer, lr) for output in judged]
-        history += rows
-        progress(epoch + 1, {key: float(rows[-1][key]) for key in ("train_loss", "validation_accuracy")})  # type: ignore[arg-type]
+    runtime, batch_size = trainer.runtime, settings.batch_size
+    selection = Selection(trainer.model, trainer.method.selected(trainer.model))
+    run = Run(trainer, {"sampler": sampler, "selection": selection}, checkpoints)
+    with _explained("train", run, train):
+        for epoch in range(run.epoch, num_epochs):
+            if epoch > 0 and trainer.num_batches == 0:
+                if sampler.wants_pass:
+                    found = split_evidence(trainer.module, train, batch_size, runtime)
+                    sampler.observe(np.arange(len(train)), found.logits, found.labels, found.features)
+                sampler.end_epoch()
+            lr = settings.lr * lr_factor(settings.lr_schedule, epoch / num_epochs)
+            observe = sampler.observe if sampler.wants_batches else None
+            todo = batches(train, sampler.sequence(), batch_size, runtime, skip=trainer.num_batches, shared=True)
+            losses = trainer.train_epoch(todo, lr, observe, run.save_if_due)
+            evidence = split_evidence(trainer.module, validation, batch_size, runtime)
+            if settings.keep == "best" or epoch == num_epochs - 1:
+                selection.consider(evidence)
+            judged = trainer.method.judged(evidence.logits)
+            rows = [_row(epoch, output, losses[output], evidence, trainer, lr) for output in judged]
+            run.history += rows
+            run.end_epoch()
+            if progress:
+                progress(epoch + 1, {key: rows[-1][key] for key in ("train_loss", "validation_accuracy")})
     selection.restore()
-    return pl.DataFrame(history)
+    return pl.DataFrame(run.history)
 
 
-def loss_and_accuracy(evidence: Evidence, output: str) -> tuple[float, float]:
-    """Mean cross-entropy in nats, and accuracy in [0, 1], of one output."""
-    logits = evidence.logits[output]
-    hits = logits.argmax(dim=1) == evidence.labels
-    return float(cross_entropy(logits, evidence.labels)), float(hits.double().mean())
+@contextmanager
+def _explained(key: str, run: Run, split: PackedSplit) -> Iterator[None]:
+    with memory_explained(key), explained(key, split, run.checkpoints.folder if run.checkpoints else None):
+        yield
 
 
 def _row(
     epoch: int, output: str, train_loss: float, evidence: Evidence, trainer: Trainer, lr: float
-) -> dict[str, object]:
+) -> dict[str, Any]:
     loss, accuracy = loss_and_accuracy(evidence, output)
     return {
         "epoch": epoch,

@@ -1,25 +1,60 @@
-"""Where and how the arithmetic runs: device, precision, compilation, threads."""
+"""Where and how the arithmetic runs: device, precision, compilation, threads, and how many processes share it."""
 
 import os
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
+from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
+from lightning_fabric.strategies.strategy import Strategy
+from torch import Tensor, distributed, nn
 
 from bss import params
 
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
+
+T = TypeVar("T")
+PRECISION = {"float32": "32-true", "bfloat16": "bf16-mixed"}
+LEAST_OF_A_RANK = 2
+"""Samples of a rank in a batch: batch normalisation needs two."""
+
 
 class Runtime:
-    """The settings of params.yaml, applied to this process.
+    """The settings of params.yaml, applied to this process, which is one of `num_ranks`.
+
+    A batch is shared among the ranks and its logits are put together again, so that every rank computes the loss of
+    the whole batch: the samples of a step, and what is minimised, do not depend on the number of ranks.
+
+    Args:
+        settings: of one process.
+        spread: devices, nodes and strategy; one process where left out. The others are started here, unless
+            `torchrun` has started them.
 
     Raises:
-        ValueError: `device: cuda` on a machine where torch finds none.
+        ValueError: `device: cuda` on a machine where torch finds none; `torchrun` started another number of ranks.
     """
 
-    def __init__(self, settings: params.Runtime) -> None:
+    def __init__(self, settings: params.Runtime, spread: params.Spread | None = None) -> None:
         self.settings = settings
-        self.device = torch.device(_device(settings.device))
+        name = _device(settings.device)
+        devices, nodes = (spread.devices, spread.nodes) if spread else (1, 1)
+        _check_torchrun(devices, nodes)
+        self.fabric = Fabric(
+            accelerator=name,
+            devices=devices,
+            num_nodes=nodes,
+            strategy=_strategy(spread) if spread and devices * nodes > 1 else "auto",
+            precision=PRECISION[settings.precision],  # type: ignore[arg-type]
+        )
+        self.fabric.launch()
+        self.device: torch.device = self.fabric.device
+        self.rank: int = self.fabric.global_rank
+        self.num_ranks: int = self.fabric.world_size
         torch.set_num_threads(settings.threads)
         # On the CPU a fixed number of threads repeats to the bit; asking for it there only imports the compiler.
         if self.device.type == "cuda":
@@ -27,9 +62,18 @@ class Runtime:
             torch.use_deterministic_algorithms(settings.deterministic)
             torch.backends.cudnn.benchmark = not settings.deterministic
 
+    @property
+    def is_first(self) -> bool:
+        """Whether this process is the one that prints and writes."""
+        return self.rank == 0
+
     def prepare(self, model: nn.Module) -> None:
-        """Move the model to the device, and compile it where asked."""
+        """Move the model to the device in its memory format, and compile it where asked."""
         model.to(self.device)
+        if self.settings.channels_last:
+            model.to(memory_format=torch.channels_last)
+        if self.num_ranks > 1 and self.device.type == "cuda":
+            nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         if self.settings.compile:
             model.compile()
 
@@ -39,8 +83,63 @@ class Runtime:
 
     def place(self, inputs: Mapping[str, Tensor], labels: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """A batch on the device."""
-        moved = {name: values.to(self.device, non_blocking=True) for name, values in inputs.items()}
+        moved = {name: self._placed(values) for name, values in inputs.items()}
         return moved, labels.to(self.device, non_blocking=True)
+
+    def share(self, indices: np.ndarray) -> np.ndarray:
+        """This rank's rows of a batch: every `num_ranks`th; the first come again where they are too few for all."""
+        if self.num_ranks == 1:
+            return indices
+        each = max(LEAST_OF_A_RANK, -(-len(indices) // self.num_ranks))
+        return np.resize(indices, each * self.num_ranks)[self.rank :: self.num_ranks]
+
+    def whole(self, values: Tensor, num_rows: int) -> Tensor:
+        """The rows of all ranks (num_rows, ...) in the order of the batch; gradients flow to this rank's alone."""
+        if self.num_ranks == 1:
+            return values
+        own = values.detach().contiguous()
+        parts = [torch.empty_like(own) for _ in range(self.num_ranks)]
+        distributed.all_gather(parts, own)
+        parts[self.rank] = values
+        return torch.stack(parts, dim=1).flatten(0, 1)[:num_rows]
+
+    def backward(self, loss: Tensor) -> None:
+        """Gradients of the loss of the whole batch; the strategy takes their mean over the ranks, not their sum."""
+        self.fabric.backward(loss * self.num_ranks if self.num_ranks > 1 else loss)
+
+    def agreed(self, value: T) -> T:
+        """What the first rank says."""
+        return self.fabric.broadcast(value) if self.num_ranks > 1 else value
+
+    def align(self, model: nn.Module) -> None:
+        """Give the buffers of the first rank to all: without it each has batch statistics of its own share."""
+        if self.num_ranks > 1:
+            for values in model.buffers():
+                distributed.broadcast(values, 0)
+
+    def _placed(self, values: Tensor) -> Tensor:
+        format_ = torch.channels_last if self.settings.channels_last and values.ndim == 4 else torch.preserve_format
+        return values.to(self.device, non_blocking=True, memory_format=format_)
+
+
+@contextmanager
+def memory_explained(key: str) -> Iterator[None]:
+    """Say of a device that runs out of memory which setting to lower.
+
+    Args:
+        key: of the section whose `batch_size` is in use.
+
+    Raises:
+        ValueError: in place of torch's error, which goes with it.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        said = str(error).partition(". ")[0]
+        raise ValueError(
+            f"the device is out of memory ({said}): lower {key}.batch_size, set runtime.precision to bfloat16, or "
+            "take smaller encoders"
+        ) from error
 
 
 def _device(wanted: str) -> str:
@@ -49,3 +148,28 @@ def _device(wanted: str) -> str:
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return wanted
+
+
+def _check_torchrun(devices: int, nodes: int) -> None:
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return
+    started, local = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
+    if (devices, devices * nodes) != (local, started):
+        raise ValueError(
+            f"torchrun started {local} processes on each of {started // local} nodes, but train.devices is {devices} "
+            f"and train.nodes is {nodes}; make them the same (a stage that does not train runs without torchrun)"
+        )
+
+
+def _strategy(spread: params.Spread) -> Strategy:
+    if spread.strategy == "ddp":
+        # A method need not train every output: the weights of the others have no gradient.
+        return DDPStrategy(find_unused_parameters=True)
+    return ModelParallelStrategy(_sharded, data_parallel_size=spread.devices * spread.nodes, tensor_parallel_size=1)
+
+
+def _sharded(model: nn.Module, mesh: "DeviceMesh") -> nn.Module:
+    from torch.distributed.fsdp import fully_shard
+
+    fully_shard(model, mesh=mesh["data_parallel"])
+    return model

@@ -1,0 +1,172 @@
+"""Checkpoints: what an interrupted training goes on from.
+
+models/checkpoints/<cell>/<key>/<number>-<checksum>.safetensors
+
+`key` is made of the parameters, the inputs, the code and the versions, so that a checkpoint of anything else is never
+found. A file is written under a temporary name and moved into place; its name holds the checksum of its content.
+"""
+
+import fcntl
+import hashlib
+import json
+import logging
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+import bss
+from bss.files import replaced
+
+LOG = logging.getLogger(__name__)
+NUM_KEPT = 2
+SMALL = 64 * 2**20
+"""Bytes; of a larger file the size and the time of its last change stand for its content."""
+FINISHED = "finished"
+STATE = "state"
+
+
+class Checkpoints:
+    """The checkpoints of one training.
+
+    Args:
+        folder: theirs alone.
+        minutes: between two in the middle of an epoch.
+    """
+
+    def __init__(self, folder: Path, minutes: float) -> None:
+        self.folder, self.minutes = folder, minutes
+        self._last = time.monotonic()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the last is older than `minutes`."""
+        return time.monotonic() - self._last >= 60 * self.minutes
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Write a state of tensors and plain values, nested in mappings and lists; the two last are kept."""
+        kept = self._files()
+        number = 1 + int(kept[-1].name.partition("-")[0]) if kept else 0
+        content = _packed(state)
+        with replaced(self.folder / f"{number:08d}-{_checksum(content)}.safetensors") as temporary:
+            temporary.write_bytes(content)
+        for path in kept[: -NUM_KEPT + 1]:
+            path.unlink()
+        self._last = time.monotonic()
+
+    def load(self) -> dict[str, Any] | None:
+        """The last state that is whole, or None; one that is damaged is said on stderr and removed."""
+        for path in reversed(self._files()):
+            content = path.read_bytes()
+            if _checksum(content) == path.stem.partition("-")[2]:
+                return _unpacked(content)
+            LOG.warning("%s is damaged; going on from the one before", path)
+            path.unlink()
+        return None
+
+    def finish(self) -> None:
+        """Say that the training has ended: one checkpoint stays until the pipeline has moved on, see `opened`."""
+        for path in self._files()[:-1]:
+            path.unlink()
+        (self.folder / FINISHED).touch()
+
+    def _files(self) -> list[Path]:
+        return sorted(self.folder.glob("[0-9]*-*.safetensors"))
+
+
+@contextmanager
+def opened(
+    root: Path, cell: str, parts: Mapping[str, Any], inputs: Iterable[Path], minutes: float
+) -> Iterator[Checkpoints]:
+    """The checkpoints of a training, which no other process has open meanwhile.
+
+    Those of trainings that have ended are removed: what reads their results has been started.
+
+    Args:
+        root: of all checkpoints.
+        cell: what is trained.
+        parts: of the parameters, all that the result depends on.
+        inputs: files and folders that it depends on.
+        minutes: as of `Checkpoints`.
+
+    Raises:
+        ValueError: another process is at it.
+    """
+    folder = root / cell / _key(parts, inputs)
+    for mark in root.glob(f"*/*/{FINISHED}"):
+        if mark.parent != folder:
+            shutil.rmtree(mark.parent, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"{cell}: another process is training it ({folder}); wait for it or stop it") from None
+        yield Checkpoints(folder, minutes)
+
+
+def _key(parts: Mapping[str, Any], inputs: Iterable[Path]) -> str:
+    versions = {"python": sys.version, "torch": torch.__version__, "numpy": np.__version__, "polars": pl.__version__}
+    source = Path(bss.__file__).parent.rglob("*.py")
+    said = {
+        "parts": parts,
+        "inputs": {str(path): _fingerprint(path) for path in inputs},
+        "source": _together(_fingerprint(path) for path in sorted(source)),
+        "versions": versions,
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+    }
+    return _checksum(json.dumps(said, sort_keys=True).encode())
+
+
+def _fingerprint(path: Path) -> str:
+    if path.is_dir():
+        files = (found for found in sorted(path.rglob("*")) if found.is_file())
+        return _together(f"{found.relative_to(path)} {_fingerprint(found)}" for found in files)
+    facts = path.stat()
+    return f"{facts.st_size} {facts.st_mtime_ns}" if facts.st_size > SMALL else _checksum(path.read_bytes())
+
+
+def _together(texts: Iterable[str]) -> str:
+    return _checksum("\n".join(texts).encode())
+
+
+def _checksum(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def _packed(state: Mapping[str, Any]) -> bytes:
+    tensors: dict[str, Tensor] = {}
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            tensors[str(len(tensors))] = value.detach().cpu().contiguous()
+            return {"tensor": str(len(tensors) - 1)}
+        if isinstance(value, Mapping):
+            return {"mapping": [[key, plain(item)] for key, item in value.items()]}
+        return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+    text = json.dumps(plain(state))
+    return save({name: values.clone() for name, values in tensors.items()}, {STATE: text})
+
+
+def _unpacked(content: bytes) -> dict[str, Any]:
+    tensors = load(content)
+
+    def rich(value: Any) -> Any:
+        if isinstance(value, dict) and "tensor" in value:
+            return tensors[value["tensor"]]
+        if isinstance(value, dict):
+            return {key: rich(item) for key, item in value["mapping"]}
+        return [rich(item) for item in value] if isinstance(value, list) else value
+
+    header = content[8 : 8 + int.from_bytes(content[:8], "little")]
+    return rich(json.loads(json.loads(header)["__metadata__"][STATE]))  # type: ignore[no-any-return]
