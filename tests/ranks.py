@@ -1,0 +1,67 @@
+"""A training for tests/test_ranks.py, run by one process or by several."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bss.curriculum.sampler import CurriculumSampler
+from bss.curriculum.schedulers.learned import Learned
+from bss.data.packed import open_split
+from bss.encoders.mlp import MLP
+from bss.encoders.model import build_model
+from bss.files import write_tensors
+from bss.params import Spread
+from bss.training import weights
+from bss.training.checkpoint import Checkpoints
+from bss.training.loop import fit
+from bss.training.methods.method import METHODS
+from bss.training.runtime import Runtime
+from bss.training.trainer import Trainer
+from tests.test_training import SETTINGS, TRAIN
+
+EPOCHS = 3
+
+
+class Mortal(Checkpoints):
+    """Killed after its fourth checkpoint."""
+
+    def save(self, state: Any) -> None:
+        super().save(state)
+        if list(self.folder.glob("00000003-*")):
+            sys.exit(9)
+
+
+def main(packed: str, out: str, devices: str, strategy: str, method: str, kill: str) -> None:
+    """Train, and write weights, scores and the samples of each step as this rank saw them."""
+    train, validation = open_split(Path(packed), "train"), open_split(Path(packed), "validation")
+    runtime = Runtime(SETTINGS, Spread(devices=int(devices), nodes=1, strategy=strategy))
+    model = build_model(train.meta, {name: MLP(width=16) for name in train.meta.modalities}, 0)
+    settings = TRAIN.model_copy(update={"batch_size": 20})  # 96 = 4 x 20 + 16
+    trainer = Trainer(model, METHODS.build(method), settings, runtime)
+    seen: list[Any] = []
+    step = trainer._step
+
+    def watched(batch: Any) -> Any:
+        own = runtime.share(batch.indices.numpy())
+        seen.append({"whole": batch.indices.tolist(), "own": own.tolist()})
+        assert len(own) == len(next(iter(batch.inputs.values())))
+        return step(batch)
+
+    trainer._step = watched  # type: ignore[method-assign]
+    sampler = CurriculumSampler(len(train), Learned(score_update="mixed", refresh_every=2), scores=np.zeros(96))
+    folder = Path(out)
+    saved = (Mortal if kill == "kill" else Checkpoints)(folder / "checkpoints", 0) if runtime.is_first else None
+    history = fit(trainer, sampler, train, validation, settings, EPOCHS, None, saved)
+    found = weights.take(model)
+    (folder / f"seen-{runtime.rank}.json").write_text(json.dumps(seen))
+    if runtime.is_first:
+        write_tensors({**found, "scores": torch.from_numpy(sampler.scores)}, folder / "found.safetensors")
+        history.write_parquet(folder / "history.parquet")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,129 @@
+"""Training shared by several processes (over gloo, on the CPU) is the training of one."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from bss.files import read_tensors
+from bss.params import Runtime as RuntimeSettings
+from bss.training.runtime import Runtime
+from tests.test_training import SETTINGS
+from tests.toy import packed_toy
+from tests.workspace import ROOT
+
+pytestmark = pytest.mark.xdist_group("ranks")
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ranks") / "packed"
+    packed_toy(folder)
+    return folder
+
+
+def train(
+    packed: Path, out: Path, devices: int, strategy: str = "ddp", method: str = "joint", *, kill: bool = False,
+    launcher: tuple[str, ...] = (),
+) -> subprocess.CompletedProcess[str]:  # fmt: skip
+    out.mkdir(exist_ok=True)
+    arguments = [str(packed), str(out), str(devices), strategy, method, "kill" if kill else "live"]
+    command = [sys.executable, *launcher, "-m", "tests.ranks", *arguments]
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}"}
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def alone(packed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("alone")
+    done = train(packed, out, 1)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def assert_alike(first: Path, second: Path) -> None:
+    one, other = (read_tensors(folder / "found.safetensors") for folder in (first, second))
+    assert one.keys() == other.keys()
+    for name, values in one.items():
+        assert torch.allclose(values, other[name], atol=1e-4), name
+    left, right = (pl.read_parquet(folder / "history.parquet") for folder in (first, second))
+    for column in left.columns:
+        if left[column].dtype.is_float():
+            assert np.allclose(left[column], right[column], atol=1e-4), column
+        else:
+            assert left[column].equals(right[column]), column
+
+
+@pytest.mark.parametrize(("devices", "strategy"), [(2, "ddp"), (4, "ddp"), (2, "fsdp")])
+def test_ranks_share_the_steps_of_one(devices: int, strategy: str, packed: Path, alone: Path, tmp_path: Path) -> None:
+    done = train(packed, tmp_path, devices, strategy)
+    assert done.returncode == 0, done.stderr
+    seen = [json.loads((tmp_path / f"seen-{rank}.json").read_text()) for rank in range(devices)]
+    steps = [step["whole"] for step in json.loads((alone / "seen-0.json").read_text())]
+    for of_rank in seen:
+        assert [step["whole"] for step in of_rank] == steps, "the same samples a global step"
+    for number, whole in enumerate(steps):
+        shares = [of_rank[number]["own"] for of_rank in seen]
+        assert {index for share in shares for index in share} == set(whole)
+        assert sum(map(len, shares)) == len(whole), "20 and 16 samples are shared without a rest"
+    assert_alike(alone, tmp_path)
+
+
+def test_a_method_that_leaves_weights_untrained_is_shared_too(packed: Path, tmp_path: Path) -> None:
+    for folder, devices, strategy in (("one", 1, "ddp"), ("ddp", 2, "ddp"), ("fsdp", 2, "fsdp")):
+        done = train(packed, tmp_path / folder, devices, strategy, "unimodal")
+        assert done.returncode == 0, done.stderr
+    assert_alike(tmp_path / "one", tmp_path / "ddp")
+    assert_alike(tmp_path / "one", tmp_path / "fsdp")
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_it_resumes_with_as_many_ranks_and_refuses_another_number(
+    strategy: str, packed: Path, tmp_path: Path
+) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert train(packed, whole, 2, strategy).returncode == 0
+    assert train(packed, broken, 2, strategy, kill=True).returncode != 0
+    assert not (broken / "found.safetensors").exists()
+    refused = train(packed, broken, 1)
+    assert refused.returncode != 0
+    assert "the interrupted training ran on 2 processes, this one has 1" in refused.stderr
+    again = train(packed, broken, 2, strategy)
+    assert again.returncode == 0, again.stderr
+    assert len(json.loads((broken / "seen-0.json").read_text())) < len(
+        json.loads((whole / "seen-0.json").read_text())
+    )
+    assert (broken / "found.safetensors").read_bytes() == (whole / "found.safetensors").read_bytes()
+
+
+def test_torchrun_starts_the_ranks_as_well(packed: Path, alone: Path, tmp_path: Path) -> None:
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    done = train(packed, tmp_path, 2, launcher=torchrun)
+    assert done.returncode == 0, done.stderr
+    assert_alike(alone, tmp_path)
+    wrong = train(packed, tmp_path, 1, launcher=torchrun)
+    assert wrong.returncode != 0
+    assert "torchrun starts 2 processes on each of 1 nodes, but train.devices is 1" in wrong.stderr.replace(
+        "started", "starts"
+    )
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 5, 7, 8])
+def test_shares_cover_a_batch_and_leave_no_rank_with_less_than_two(length: int) -> None:
+    shares = []
+    for rank in range(3):
+        runtime = Runtime(RuntimeSettings(**SETTINGS.model_dump()))
+        runtime.rank, runtime.num_ranks = rank, 3
+        shares.append(runtime.share(np.arange(length)))
+    assert len({len(share) for share in shares}) == 1
+    assert len(shares[0]) >= 2
+    together = np.stack(shares, axis=1).ravel()
+    assert together[:length].tolist() == list(range(length)), "put together, the first rows are the batch"
