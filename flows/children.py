@@ -1,4 +1,4 @@
-"""Child processes that can all be stopped at once."""
+"""Child processes that can all be stopped at once, and that end with this process however it ends."""
 
 import os
 import signal
@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, cast
+
+from flows.lifeline import VARIABLE
 
 
 class Stopped(RuntimeError):  # noqa: N818 - it names what happened
@@ -47,6 +49,7 @@ class Children:
             raise
         finally:
             status = process.wait()
+            cast(IO[str], process.stdin).close()
             with self._lock:
                 self._running.discard(process)
         if status:
@@ -69,9 +72,9 @@ class Children:
 def _start(command: Sequence[str], environment: Mapping[str, str], folder: Path | None) -> subprocess.Popen[str]:
     return subprocess.Popen(
         command,
-        env=environment,
+        env={**environment, VARIABLE: "1"},
         cwd=folder,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,  # nothing comes through it but its end
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -26,6 +26,7 @@ from flows.children import Children
 from flows.forkserver import forkserver
 from flows.gpus import visible_gpus
 from flows.plan import Planned, plan
+from flows.repair import repair
 from flows.stages import Machine, run_stage, uses_gpu
 from flows.terminal import Terminal
 from flows.workspace import occupied
@@ -54,6 +55,7 @@ def pipeline(
     if max_parallel is None:
         max_parallel = params.flow.max_parallel
     with occupied():
+        repair()
         planned = plan(targets or [])
         with forkserver(sum(stage.stale for stage in planned)) as environment:
             states = run(planned, Machine(gpus, environment), max_parallel)

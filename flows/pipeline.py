@@ -12,6 +12,7 @@ import typer
 from bss.params import load
 from bss.paths import REPORT, SUMMARY
 from flows.command import command, prepare_prefect, show, succeeds
+from flows.lifeline import end_with_parent
 from flows.workspace import occupied
 
 
@@ -20,6 +21,7 @@ def main(
     verbose: Annotated[bool, typer.Option(help="Show the whole output of the stages.")] = False,
 ) -> None:
     """Bring the stages of this workspace up to date, side by side where the graph allows it."""
+    end_with_parent()
     command(lambda: run(stages or [], verbose))
 
 
@@ -34,8 +36,11 @@ def run(stages: list[str], verbose: bool) -> bool:
     server = start_if_needed()
     from flows.graph import pipeline
     from flows.plan import plan
+    from flows.repair import repair
 
-    plan(stages)  # a wrong target is refused while the server starts
+    with occupied():
+        repair()
+        plan(stages)  # a wrong target is refused while the server starts
     if server is not None:
         server.wait()
     state = pipeline(stages, return_state=True)

@@ -66,7 +66,7 @@ def run_stage(stage: str, stale: bool, machine: Machine) -> State[None]:
         return Completed(name="Cached", message="up to date")
     start = time.monotonic()
     lines = _Lines(stage)
-    command = [sys.executable, "-P", "-m", "dvc", "--wait-for-lock", "repro", "--single-item", stage]
+    command = [sys.executable, "-m", "flows.dvc", "--wait-for-lock", "repro", "--single-item", stage]
     try:
         with machine.environment(stage) as environment, machine.children.run(command, environment) as output:
             for line in output:

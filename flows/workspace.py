@@ -1,13 +1,17 @@
 """One run at a time in a workspace."""
 
 import fcntl
-import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from flows.work import at_work
+
 TEMPORARY = Path(".dvc/tmp")
+SECONDS_TO_END = 15.0
+"""What a killed flow had started is gone before that."""
 
 
 class Busy(RuntimeError):  # noqa: N818 - it names the state of the workspace
@@ -18,8 +22,10 @@ class Busy(RuntimeError):  # noqa: N818 - it names the state of the workspace
 def occupied() -> Iterator[None]:
     """Hold the workspace for this run; the lock ends with the process, however it ends.
 
+    What a killed run has started is given the seconds that it takes to end.
+
     Raises:
-        Busy: another flow or a `dvc repro` is at work here; the message names its process.
+        Busy: another flow, a `dvc repro` or a stage is at work here; the message names its process.
         FileNotFoundError: the current folder is no DVC workspace.
     """
     if not TEMPORARY.parent.is_dir():
@@ -31,33 +37,25 @@ def occupied() -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             raise _busy(file.read()) from None
-        if (pid := _running_dvc()) is not None:
-            raise _busy(pid)
+        _wait_for_the_dying()
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         yield
 
 
+def _wait_for_the_dying() -> None:
+    """This run holds the workspace, so what a flow has started and is still at work has lost that flow."""
+    deadline = time.monotonic() + SECONDS_TO_END
+    told = False
+    while (work := at_work(TEMPORARY)) is not None:
+        if not work.of_flow or time.monotonic() > deadline:
+            raise _busy(work.pid)
+        if not told:
+            print(f"waiting for process {work.pid} of a killed run to end", flush=True)
+            told = True
+        time.sleep(0.2)
+
+
 def _busy(pid: int | str) -> Busy:
     return Busy(f"process {pid} is at work in {Path.cwd()}; wait for it or stop it")
-
-
-def _running_dvc() -> int | None:
-    """The process of a stage that DVC runs here; a killed DVC leaves entries behind that nobody owns."""
-    try:
-        entries = json.loads((TEMPORARY / "rwlock").read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return None
-    pids = {entry["pid"] for entry in entries.get("write", {}).values()}
-    return next(filter(_is_alive, pids), None)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # of another user
-        pass
-    return True

@@ -5,8 +5,9 @@ import sys
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
+from tasks.alone import Busy, alone
 from tasks.forkserver import delegate
 
 if TYPE_CHECKING:
@@ -22,19 +23,36 @@ def params() -> "Params":
 
 
 def run(stage: Callable[..., None]) -> None:
-    """Run a stage from the command line: its arguments are the options, a user's error is one line and exit 2."""
+    """Run a stage from the command line: its arguments are the options, what went wrong for its user is one line.
+
+    Exit 2 is wrong input, 3 the same stage at work elsewhere, 1 a full disk or a fault of the stage.
+    """
     status = delegate()
     if status is not None:
         sys.exit(status)
 
     import typer
 
+    from bss.files import FULL
+
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that unfinished files are cleared away
     try:
-        typer.run(stage)
+        with alone("-".join([stage.__name__, *sys.argv[1:]])):
+            typer.run(stage)
     except (ValueError, FileNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        leave(str(error), 2)
+    except Busy as error:
+        leave(str(error), 3)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        leave(f"{error.strerror or error}; make room and run again, what was finished is kept", 1)
+
+
+def leave(message: str, status: int) -> NoReturn:
+    """Say why nothing more happens, and exit."""
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(status)
 
 
 def checkpoints(

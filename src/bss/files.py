@@ -1,7 +1,10 @@
 """Files that are whole or not there: written under a temporary name, then moved into place."""
 
+import errno
 import json
 import os
+import re
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,18 +16,86 @@ if TYPE_CHECKING:
 
 TEMPORARY = ".~"
 """What names of unfinished files begin with; git and DVC ignore them, because a killed process leaves them."""
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NUM_BYTES_ASKED = 1 << 16
+
+
+class DiskFull(OSError):  # noqa: N818 - it names what happened
+    """There was no room for a file; nothing of it is left."""
 
 
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`; what was written there becomes `path` if the block ends well."""
+    """A temporary name beside `path`; what was written there becomes `path` if the block ends well.
+
+    The file is on the disk before it has its name: a power cut leaves the old one or the new one.
+
+    Raises:
+        DiskFull: the disk, the quota or a limit leaves no room for it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{TEMPORARY}{path.name}.{os.getpid()}")
+    temporary = path.with_name(f"{TEMPORARY}{path.name}{owner()}")
     try:
-        yield temporary
+        with told_when_full(path, temporary):
+            yield temporary
+            sync(temporary)
         temporary.replace(path)
+        sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def owner() -> str:
+    """How the names of this process's unfinished files end, so that those of a killed one can be told."""
+    return f".{os.getpid()}"
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed processes left below a folder."""
+    for path in folder.rglob(f"{TEMPORARY}*"):
+        pid = path.suffix.removeprefix(".")
+        if pid.isdecimal() and not Path("/proc", pid).exists():
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Have the content of a file, or the names in a folder, on the disk before this returns."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def told_when_full(path: Path, temporary: Path | None = None) -> Iterator[None]:
+    """A block that writes `path`, by way of `temporary` if there is one.
+
+    Raises:
+        DiskFull: the block failed because no room was left, whatever its library made of that.
+    """
+    try:
+        yield
+    except Exception as error:
+        number = _system_error(error, temporary)
+        if number in FULL:
+            raise DiskFull(number, f"{path} was not written: {os.strerror(number)}") from error
+        raise
+
+
+def _system_error(error: Exception, temporary: Path | None) -> int:
+    if isinstance(error, OSError):
+        return error.errno or 0
+    if found := re.search(r"\(os error (\d+)\)", str(error)):  # libraries in Rust
+        return int(found[1])
+    # polars may drop the number; then the disk can be asked, because what it left still takes the room.
+    try:
+        if temporary is not None and temporary.exists():
+            with temporary.open("ab") as file:
+                file.write(bytes(NUM_BYTES_ASKED))
+    except OSError as refused:
+        return refused.errno or 0
+    return 0
 
 
 def write_text(text: str, path: Path) -> None:

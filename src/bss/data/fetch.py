@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 from zlib import crc32
 
-from bss.files import TEMPORARY
+from bss.files import TEMPORARY, owner
 
 BLOCK = 1 << 16
 VARIABLE, SHARED = "BSS_DATA", Path("../shared/data")
@@ -67,7 +67,7 @@ def fetch(source: Source, folder: Path) -> None:
     target = folder / source.path
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}fetch-", dir=folder))
+        draft = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}fetch-", suffix=owner(), dir=folder))
     except OSError as error:
         raise FileNotFoundError(f"{target} is missing and cannot be written ({error}): set BSS_DATA") from error
     try:

@@ -1,5 +1,6 @@
 """From raw files to packed arrays, all or nothing."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ import numpy as np
 from bss.data.dataset import Dataset
 from bss.data.kinds.kind import Kind
 from bss.data.packed import MANIFEST, META, Meta, ModalityMeta
-from bss.files import TEMPORARY
+from bss.files import TEMPORARY, owner, sync, told_when_full
 from bss.registry import UnknownName
 from bss.types import Split
 
@@ -31,17 +32,23 @@ def pack(dataset: Dataset, out: Path) -> None:
     Raises:
         FileNotFoundError: a raw file is missing.
         ValueError: a raw file or value cannot be used, or the items are inconsistent; the message names it.
+        DiskFull: there is no room for the arrays; `out` is as it was.
     """
     root = dataset.locate()
     items = dataset.items(root)
     check(items, dataset)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f"{TEMPORARY}{out.name}-", dir=out.parent) as name:
+    with (
+        told_when_full(out),
+        tempfile.TemporaryDirectory(prefix=f"{TEMPORARY}{out.name}-", suffix=owner(), dir=out.parent) as name,
+    ):
         draft = Path(name)
         kinds = fitted(dataset, items, root)
         _write_splits(dataset, kinds, items, root, draft)
         meta = _describe(dataset, kinds, items, draft / Split.TRAIN)
         (draft / META).write_text(meta.model_dump_json(indent=2, exclude_none=True) + "\n")
+        for part in [*draft.rglob("*"), draft]:
+            sync(part)
         _move(draft, out)
 
 
@@ -127,7 +134,7 @@ def _write_splits(
 def _write(
     path: Path, kind: Kind, ids: Sequence[str], values: Sequence[Any], bar: "tqdm[Any]"
 ) -> list[dict[str, float | str]]:
-    packed = np.lib.format.open_memmap(path, mode="w+", dtype=kind.dtype, shape=(len(ids), *kind.shape))
+    packed = _array(path, kind, len(ids))
     facts = []
     for row, (identity, value) in enumerate(zip(ids, values, strict=True)):
         packed[row] = _read(kind, value, f"{path.stem} of pair '{identity}'")
@@ -135,6 +142,14 @@ def _write(
         bar.update()
     packed.flush()
     return facts
+
+
+def _array(path: Path, kind: Kind, num_pairs: int) -> np.memmap:
+    """A new packed array that has its room: in a file with holes a full disk would kill the process by SIGBUS."""
+    packed = np.lib.format.open_memmap(path, mode="w+", dtype=kind.dtype, shape=(num_pairs, *kind.shape))
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return packed
 
 
 def _read(kind: Kind, value: Any, what: str) -> np.ndarray:

@@ -16,6 +16,7 @@ from bss.evaluation.report.inputs import ReportInputs
 from bss.evaluation.report.looks import Look, looks
 from bss.evaluation.report.table import QUALITIES, accuracy_inside, summary_table
 from bss.evaluation.report.words import interval, level, mean_sd, percent
+from bss.files import write_text
 from bss.types import FUSED
 
 SECTIONS = (
@@ -33,8 +34,7 @@ SECTIONS = (
 
 def write_report(inputs: ReportInputs, out: Path) -> None:
     """Write the page; the same inputs give the same bytes. Folders of `out` are made."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(render(inputs), encoding="utf-8", newline="\n")
+    write_text(render(inputs), out)
 
 
 def render(inputs: ReportInputs) -> str:

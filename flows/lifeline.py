@@ -1,0 +1,34 @@
+"""A child ends with the flow that started it, even where that was killed and could tell nobody.
+
+The flow holds one end of the child's standard input and never writes: it ends when the flow does.
+"""
+
+import os
+import signal
+import subprocess
+import threading
+
+VARIABLE = "BSS_LIFELINE"
+"""Set in the environment of a child whose standard input is such a line."""
+SECONDS_TO_END = 3
+
+
+def end_with_parent() -> None:
+    """Where a flow started this process, end it with the flow, and all that it started in its process group.
+
+    What it starts finds an empty standard input.
+    """
+    if os.environ.pop(VARIABLE, None) is None:
+        return
+    line, nothing = os.dup(0), os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    threading.Thread(target=_watch, args=[line], daemon=True).start()
+
+
+def _watch(line: int) -> None:
+    os.read(line, 1)
+    group = os.getpgrp()
+    # Outside of the group, because it has to be there when this process has ended.
+    subprocess.Popen(["sh", "-c", f"sleep {SECONDS_TO_END}; kill -KILL -{group} 2>&-"], start_new_session=True)
+    os.killpg(group, signal.SIGTERM)
