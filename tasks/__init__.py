@@ -1,11 +1,14 @@
 """The stages of the pipeline, one verb a file: parameters -> one library call -> named artifacts."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
 
 from tasks.alone import Busy, alone
 from tasks.forkserver import delegate
@@ -13,6 +16,11 @@ from tasks.forkserver import delegate
 if TYPE_CHECKING:
     from bss.params import Params
     from bss.training.checkpoint import Checkpoints
+
+MethodName = Annotated[str, typer.Option("--method", help="A name under `methods` of params.yaml.")]
+SchedulerName = Annotated[str, typer.Option("--scheduler", help="A name under `curriculum.schedulers`.")]
+Seed = Annotated[int, typer.Option("--seed", help="Of the weights and of every draw.")]
+"""Options, because DVC quotes those for the shell, and nothing else that it fills in."""
 
 
 def params() -> "Params":
@@ -31,13 +39,11 @@ def run(stage: Callable[..., None]) -> None:
     if status is not None:
         sys.exit(status)
 
-    import typer
-
     from bss.files import FULL
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that unfinished files are cleared away
     try:
-        with alone("-".join([stage.__name__, *sys.argv[1:]])):
+        with alone("-".join([stage.__name__, *sys.argv[1:]])) if _is_first_rank() else nullcontext():
             typer.run(stage)
     except (ValueError, FileNotFoundError) as error:
         leave(str(error), 2)
@@ -55,20 +61,20 @@ def leave(message: str, status: int) -> NoReturn:
     sys.exit(status)
 
 
-def checkpoints(
-    params: "Params", cell: str, inputs: Iterable[Path], *, is_first: bool
-) -> "AbstractContextManager[Checkpoints | None]":
-    """The checkpoints of a training, on its first rank; the others are given none."""
-    if not is_first:
-        return nullcontext()
+def _is_first_rank() -> bool:
+    """Whether this process was started for the stage, not by it or `torchrun` to share in the training."""
+    return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
 
+
+def checkpoints(params: "Params", cell: str, inputs: Iterable[Path]) -> "Checkpoints":
+    """The checkpoints of a training."""
     from bss import paths
-    from bss.training.checkpoint import opened
+    from bss.training.checkpoint import checkpoints_of
 
     free = {"train": {"checkpoint_minutes", "devices", "nodes", "strategy"}, "runtime": {"num_workers"}}
     sections = {"train", "runtime", "warmup", "score", "encoders", "curriculum", "methods"}
     parts = params.model_dump(mode="json", include=sections, exclude=free)
-    return opened(paths.CHECKPOINTS, cell, parts, inputs, params.train.checkpoint_minutes)
+    return checkpoints_of(paths.CHECKPOINTS, cell, parts, inputs, params.train.checkpoint_minutes)
 
 
 def progress(total: int, done: int, values: dict[str, float]) -> None:

@@ -4,7 +4,7 @@ import tasks
 from bss import paths
 
 
-def curriculum(scheduler: str, seed: int) -> None:
+def curriculum(scheduler: tasks.SchedulerName, seed: tasks.Seed) -> None:
     """Lay out `curriculum.epochs` epochs of the scheduler that params.yaml defines under that name."""
     settings = tasks.params().curriculum
 

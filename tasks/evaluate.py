@@ -6,7 +6,7 @@ from bss.files import read_tensors, replaced, write_json
 from bss.types import Split
 
 
-def evaluate(method: str, scheduler: str, seed: int) -> None:
+def evaluate(method: tasks.MethodName, scheduler: tasks.SchedulerName, seed: tasks.Seed) -> None:
     """Judge one cell of the grid."""
     params = tasks.params()
 

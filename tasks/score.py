@@ -6,7 +6,7 @@ from bss.files import replaced
 from bss.types import FUSED, Split
 
 
-def score(seed: int) -> None:
+def score(seed: tasks.Seed) -> None:
     """Score the evidence of one seed's warm-up by the criteria of params.yaml."""
     params = tasks.params()
 

@@ -8,7 +8,7 @@ from bss.files import read_tensors, replaced, write_tensors
 from bss.types import Split
 
 
-def train(method: str, scheduler: str, seed: int) -> None:
+def train(method: tasks.MethodName, scheduler: tasks.SchedulerName, seed: tasks.Seed) -> None:
     """Train one cell of the grid on the training split, and keep its best epoch on the validation split."""
     params = tasks.params()
 
@@ -43,18 +43,18 @@ def train(method: str, scheduler: str, seed: int) -> None:
 
     cell, folder = f"{method}-{scheduler}-{seed}", paths.run(method, scheduler, seed)
     inputs = [paths.PACKED / "meta.json", packed.folder / Split.TRAIN, packed.folder / Split.VALIDATION]
-    with tasks.checkpoints(params, cell, [*inputs, paths.warmup(seed), plan], is_first=runtime.is_first) as saved:
-        progress = partial(tasks.progress, num_epochs) if runtime.is_first else None
-        history = fit(trainer, sampler, packed, validation, params.train, num_epochs, progress, saved)
-        trained = weights.take(model)
-        if saved is None:
-            return
-        write_tensors(trained, folder / "model.safetensors")
-        draws = pl.DataFrame({"id": packed.ids, "num_draws": sampler.num_draws}).with_row_index("index")
-        for name, table in {"history": history, "draws": draws}.items():
-            with replaced(folder / f"{name}.parquet") as temporary:
-                table.write_parquet(temporary)
-        saved.finish()
+    saved = tasks.checkpoints(params, cell, [*inputs, paths.warmup(seed), plan]) if runtime.is_first else None
+    progress = partial(tasks.progress, num_epochs) if runtime.is_first else None
+    history = fit(trainer, sampler, packed, validation, params.train, num_epochs, progress, saved)
+    trained = weights.take(model)
+    if saved is None:
+        return
+    write_tensors(trained, folder / "model.safetensors")
+    draws = pl.DataFrame({"id": packed.ids, "num_draws": sampler.num_draws}).with_row_index("index")
+    for name, table in {"history": history, "draws": draws}.items():
+        with replaced(folder / f"{name}.parquet") as temporary:
+            table.write_parquet(temporary)
+    saved.finish()
 
 
 if __name__ == "__main__":

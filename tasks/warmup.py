@@ -8,7 +8,7 @@ from bss.files import write_tensors
 from bss.types import Split
 
 
-def warmup(seed: int) -> None:
+def warmup(seed: tasks.Seed) -> None:
     """Train in random order for `warmup.epochs`, then collect the evidence in one clean pass."""
     params = tasks.params()
     settings = params.warmup
@@ -26,15 +26,15 @@ def warmup(seed: int) -> None:
     train = open_split(paths.PACKED, Split.TRAIN)
     trainer = Trainer(build_model(train.meta, params.encoders, seed), Joint(), settings, runtime, seed)
     inputs = [paths.PACKED / "meta.json", train.folder / Split.TRAIN]
-    with tasks.checkpoints(params, f"warmup-{seed}", inputs, is_first=runtime.is_first) as saved:
-        progress = partial(tasks.progress, settings.epochs) if runtime.is_first else None
-        evidence = warm_up(trainer, train, settings, seed, progress, saved)
-        trained = weights.take(trainer.model)
-        if saved is None:
-            return
-        write_tensors(trained, paths.warmup(seed) / "model.safetensors")
-        write_evidence(evidence, paths.warmup(seed) / "evidence.safetensors")
-        saved.finish()
+    saved = tasks.checkpoints(params, f"warmup-{seed}", inputs) if runtime.is_first else None
+    progress = partial(tasks.progress, settings.epochs) if runtime.is_first else None
+    evidence = warm_up(trainer, train, settings, seed, progress, saved)
+    trained = weights.take(trainer.model)
+    if saved is None:
+        return
+    write_tensors(trained, paths.warmup(seed) / "model.safetensors")
+    write_evidence(evidence, paths.warmup(seed) / "evidence.safetensors")
+    saved.finish()
 
 
 if __name__ == "__main__":

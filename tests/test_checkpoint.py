@@ -22,7 +22,7 @@ from bss.encoders.model import MultimodalModel, build_model
 from bss.evaluation.judgement import judge
 from bss.params import Warmup
 from bss.training import weights
-from bss.training.checkpoint import Checkpoints, opened
+from bss.training.checkpoint import Checkpoints, checkpoints_of
 from bss.training.loop import fit, warm_up
 from bss.training.methods.joint import Joint
 from bss.training.methods.method import METHODS, Method
@@ -193,28 +193,20 @@ def test_a_checkpoint_belongs_to_its_parameters_and_inputs(tmp_path: Path) -> No
     folders = []
     for parts, text in (({"lr": 1}, "1"), ({"lr": 2}, "1"), ({"lr": 1}, "2"), ({"lr": 1}, "1")):
         (given / "a").write_text(text)
-        with opened(root, "cell", parts, [given], 10) as checkpoints:
-            checkpoints.save({"value": 0.1})
-            folders.append(checkpoints.folder)
+        folders.append(checkpoints_of(root, "cell", parts, [given], 10).folder)
     assert len(set(folders)) == 3
     assert folders[0] == folders[3]
 
 
-def test_one_process_trains_a_cell_and_those_that_ended_are_cleared_away(tmp_path: Path) -> None:
-    with opened(tmp_path, "first", {}, [], 10) as first:
-        with (
-            pytest.raises(ValueError, match="first: another process is training it"),
-            opened(tmp_path, "first", {}, [], 10),
-        ):
-            pass
-        first.save({"value": 1})
-        with opened(tmp_path, "second", {}, [], 10):
-            assert first.load() == {"value": 1}
-        first.finish()
-    with opened(tmp_path, "first", {}, [], 10) as again:
-        assert again.load() == {"value": 1}
-    with opened(tmp_path, "second", {}, [], 10):
-        assert not first.folder.exists()
+def test_those_of_trainings_that_ended_are_cleared_away(tmp_path: Path) -> None:
+    first = checkpoints_of(tmp_path, "first", {}, [], 10)
+    first.save({"value": 1})
+    checkpoints_of(tmp_path, "second", {}, [], 10)
+    assert first.load() == {"value": 1}
+    first.finish()
+    assert checkpoints_of(tmp_path, "first", {}, [], 10).load() == {"value": 1}, "killed before DVC took its results"
+    checkpoints_of(tmp_path, "second", {}, [], 10)
+    assert not first.folder.exists()
 
 
 def test_values_come_back_as_they_were(tmp_path: Path) -> None:

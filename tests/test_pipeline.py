@@ -58,14 +58,14 @@ def test_a_stage_by_itself_leaves_the_bytes_of_a_forked_one(workspace: Workspace
     before = {path.name: path.read_bytes() for path in runs.iterdir()}
     by_itself = Workspace.__new__(Workspace)
     by_itself.folder, by_itself.forkserver = workspace.folder, None
-    by_itself.run("python", "-m", "tasks.train", "joint", "learned", "0")
+    by_itself.run("python", "-m", "tasks.train", "--method", "joint", "--scheduler", "learned", "--seed", "0")
     assert {path.name: path.read_bytes() for path in runs.iterdir()} == before
 
 
 def test_without_a_warm_up_an_untrained_network_is_scored(workspace: Workspace) -> None:
     workspace.set(warmup__epochs=0)
-    workspace.run("python", "-m", "tasks.warmup", "7")
-    workspace.run("python", "-m", "tasks.score", "7")
+    workspace.run("python", "-m", "tasks.warmup", "--seed", "7")
+    workspace.run("python", "-m", "tasks.score", "--seed", "7")
     workspace.set(warmup__epochs=1)
     weights = read_tensors(workspace.folder / "models/warmup/7/model.safetensors")
     encoder = MLP(width=8, num_layers=1)
@@ -117,7 +117,7 @@ def test_only_what_changed_is_computed_again(workspace: Workspace) -> None:
     ("stage", "message"),
     [
         (
-            ["tasks.train", "joint", "random", "0"],
+            ["tasks.train", "--method", "joint", "--scheduler", "random", "--seed", "0"],
             "params.yaml: train: unknown key 'epoch'; did you mean 'epochs'?",
         ),
         (["flows.pipeline"], "params.yaml: train: unknown key 'epoch'; did you mean 'epochs'?"),
@@ -133,3 +133,13 @@ def test_a_wrong_parameter_is_refused_and_nothing_is_lost(tmp_path: Path, stage:
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert (tmp_path / "reports/report.html").read_text() == "kept"
+
+
+@pytest.mark.parametrize("hostile", ["; touch pwned;", "$(touch pwned)", "'; touch pwned; '", "`touch pwned`"])
+def test_a_parameter_is_no_command(hostile: str, tmp_path: Path) -> None:
+    """DVC fills names of params.yaml into commands before the pipeline can look at them."""
+    scratch = Workspace(tmp_path)
+    scratch.set(grid__schedulers=["random", hostile])
+    done = scratch.run("dvc", "repro", "--single-item", "--force", "train", check=False)
+    assert done.returncode != 0
+    assert not list(tmp_path.rglob("pwned*"))

@@ -6,15 +6,13 @@ models/checkpoints/<cell>/<key>/<number>-<checksum>.safetensors
 found. A file is written under a temporary name and moved into place; its name holds the checksum of its content.
 """
 
-import fcntl
 import hashlib
 import json
 import logging
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +72,10 @@ class Checkpoints:
         return None
 
     def finish(self) -> None:
-        """Say that the training has ended: one checkpoint stays until the pipeline has moved on, see `opened`."""
-        for path in self._files()[:-1]:
+        """Say that the training has ended: one checkpoint stays until another training begins."""
+        if not (files := self._files()):
+            return
+        for path in files[:-1]:
             path.unlink()
         (self.folder / FINISHED).touch()
 
@@ -83,11 +83,10 @@ class Checkpoints:
         return sorted(self.folder.glob("[0-9]*-*.safetensors"))
 
 
-@contextmanager
-def opened(
+def checkpoints_of(
     root: Path, cell: str, parts: Mapping[str, Any], inputs: Iterable[Path], minutes: float
-) -> Iterator[Checkpoints]:
-    """The checkpoints of a training, which no other process has open meanwhile.
+) -> Checkpoints:
+    """The checkpoints of a training.
 
     Those of trainings that have ended are removed: what reads their results has been started.
 
@@ -97,21 +96,12 @@ def opened(
         parts: of the parameters, all that the result depends on.
         inputs: files and folders that it depends on.
         minutes: as of `Checkpoints`.
-
-    Raises:
-        ValueError: another process is at it.
     """
     folder = root / cell / _key(parts, inputs)
     for mark in root.glob(f"*/*/{FINISHED}"):
         if mark.parent != folder:
             shutil.rmtree(mark.parent, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"{cell}: another process is training it ({folder}); wait for it or stop it") from None
-        yield Checkpoints(folder, minutes)
+    return Checkpoints(folder, minutes)
 
 
 def _key(parts: Mapping[str, Any], inputs: Iterable[Path]) -> str:
