@@ -69,12 +69,12 @@ def _is_first_rank() -> bool:
 def checkpoints(params: "Params", cell: str, inputs: Iterable[Path]) -> "Checkpoints":
     """The checkpoints of a training."""
     from bss import paths
-    from bss.training.checkpoint import checkpoints_of
+    from bss.training.checkpoint import Checkpoints, key
 
     free = {"train": {"checkpoint_minutes", "devices", "nodes", "strategy"}, "runtime": {"num_workers"}}
     sections = {"train", "runtime", "warmup", "score", "encoders", "curriculum", "methods"}
     parts = params.model_dump(mode="json", include=sections, exclude=free)
-    return checkpoints_of(paths.CHECKPOINTS, cell, parts, inputs, params.train.checkpoint_minutes)
+    return Checkpoints(paths.CHECKPOINTS / cell / key(parts, inputs), params.train.checkpoint_minutes)
 
 
 def progress(total: int, done: int, values: dict[str, float]) -> None:

@@ -54,7 +54,7 @@ def train(method: tasks.MethodName, scheduler: tasks.SchedulerName, seed: tasks.
     for name, table in {"history": history, "draws": draws}.items():
         with replaced(folder / f"{name}.parquet") as temporary:
             table.write_parquet(temporary)
-    saved.finish()
+    saved.remove()
 
 
 if __name__ == "__main__":

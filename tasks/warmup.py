@@ -34,7 +34,7 @@ def warmup(seed: tasks.Seed) -> None:
         return
     write_tensors(trained, paths.warmup(seed) / "model.safetensors")
     write_evidence(evidence, paths.warmup(seed) / "evidence.safetensors")
-    saved.finish()
+    saved.remove()
 
 
 if __name__ == "__main__":

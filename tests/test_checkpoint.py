@@ -22,7 +22,7 @@ from bss.encoders.model import MultimodalModel, build_model
 from bss.evaluation.judgement import judge
 from bss.params import Warmup
 from bss.training import weights
-from bss.training.checkpoint import Checkpoints, checkpoints_of
+from bss.training.checkpoint import Checkpoints, key
 from bss.training.loop import fit, warm_up
 from bss.training.methods.joint import Joint
 from bss.training.methods.method import METHODS, Method
@@ -177,36 +177,24 @@ def test_a_damaged_checkpoint_is_noticed_and_the_one_before_is_used(
     assert Checkpoints(tmp_path, 10).load() is None
 
 
-def test_two_are_kept_and_one_at_the_end(splits: Splits, tmp_path: Path) -> None:
+def test_two_are_kept_and_none_at_the_end(splits: Splits, tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, 0)
     whole = outcome(splits, Learned(), Joint(), checkpoints)
     assert len(list(tmp_path.glob("*.safetensors"))) == 2
-    checkpoints.finish()
-    assert len(list(tmp_path.glob("*.safetensors"))) == 1
-    assert outcome(splits, Learned(), Joint(), Checkpoints(tmp_path, 0)) == whole, "killed right after its end"
+    assert outcome(splits, Learned(), Joint(), Checkpoints(tmp_path, 0)) == whole, "killed right after its last step"
+    checkpoints.remove()
+    assert not list(tmp_path.glob("**/*.safetensors"))
 
 
 def test_a_checkpoint_belongs_to_its_parameters_and_inputs(tmp_path: Path) -> None:
-    given, root = tmp_path / "input", tmp_path / "root"
-    given.mkdir()
-    (given / "a").write_text("1")
-    folders = []
+    keys = []
     for parts, text in (({"lr": 1}, "1"), ({"lr": 2}, "1"), ({"lr": 1}, "2"), ({"lr": 1}, "1")):
-        (given / "a").write_text(text)
-        folders.append(checkpoints_of(root, "cell", parts, [given], 10).folder)
-    assert len(set(folders)) == 3
-    assert folders[0] == folders[3]
-
-
-def test_those_of_trainings_that_ended_are_cleared_away(tmp_path: Path) -> None:
-    first = checkpoints_of(tmp_path, "first", {}, [], 10)
-    first.save({"value": 1})
-    checkpoints_of(tmp_path, "second", {}, [], 10)
-    assert first.load() == {"value": 1}
-    first.finish()
-    assert checkpoints_of(tmp_path, "first", {}, [], 10).load() == {"value": 1}, "killed before DVC took its results"
-    checkpoints_of(tmp_path, "second", {}, [], 10)
-    assert not first.folder.exists()
+        (tmp_path / "a").write_text(text)
+        keys.append(key(parts, [tmp_path]))
+    assert len(set(keys)) == 3
+    assert keys[0] == keys[3]
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert key({"lr": 1}, [tmp_path]) not in keys
 
 
 def test_values_come_back_as_they_were(tmp_path: Path) -> None:

@@ -29,7 +29,6 @@ LOG = logging.getLogger(__name__)
 NUM_KEPT = 2
 SMALL = 64 * 2**20
 """Bytes; of a larger file the size and the time of its last change stand for its content."""
-FINISHED = "finished"
 STATE = "state"
 
 
@@ -71,40 +70,21 @@ class Checkpoints:
             path.unlink()
         return None
 
-    def finish(self) -> None:
-        """Say that the training has ended: one checkpoint stays until another training begins."""
-        if not (files := self._files()):
-            return
-        for path in files[:-1]:
-            path.unlink()
-        (self.folder / FINISHED).touch()
+    def remove(self) -> None:
+        """Remove them all: the training has ended, and what it leaves is written."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _files(self) -> list[Path]:
         return sorted(self.folder.glob("[0-9]*-*.safetensors"))
 
 
-def checkpoints_of(
-    root: Path, cell: str, parts: Mapping[str, Any], inputs: Iterable[Path], minutes: float
-) -> Checkpoints:
-    """The checkpoints of a training.
-
-    Those of trainings that have ended are removed: what reads their results has been started.
+def key(parts: Mapping[str, Any], inputs: Iterable[Path]) -> str:
+    """What tells a training from every other.
 
     Args:
-        root: of all checkpoints.
-        cell: what is trained.
         parts: of the parameters, all that the result depends on.
         inputs: files and folders that it depends on.
-        minutes: as of `Checkpoints`.
     """
-    folder = root / cell / _key(parts, inputs)
-    for mark in root.glob(f"*/*/{FINISHED}"):
-        if mark.parent != folder:
-            shutil.rmtree(mark.parent, ignore_errors=True)
-    return Checkpoints(folder, minutes)
-
-
-def _key(parts: Mapping[str, Any], inputs: Iterable[Path]) -> str:
     versions = {"python": sys.version, "torch": torch.__version__, "numpy": np.__version__, "polars": pl.__version__}
     source = Path(bss.__file__).parent.rglob("*.py")
     said = {
