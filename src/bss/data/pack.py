@@ -188,7 +188,11 @@ def _manifest(
 def _describe(dataset: Dataset, kinds: Mapping[str, Kind], items: "pl.DataFrame", train: Path) -> Meta:
     modalities = {}
     for name, kind in kinds.items():
-        mean, std = moments(np.load(train / f"{name}.npy", mmap_mode="r")) if kind.normalised else (0.0, 1.0)
+        mean, std = (
+            moments(np.load(train / f"{name}.npy", mmap_mode="r", allow_pickle=False))
+            if kind.normalised
+            else (0.0, 1.0)
+        )
         modalities[name] = ModalityMeta(
             kind=type(kind).__name__.lower(),
             shape=kind.shape,
