@@ -1,5 +1,6 @@
 """Where and how the arithmetic runs: device, precision, compilation, threads, and how many processes share it."""
 
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -18,6 +19,7 @@ from bss import params
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
 
+logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces what params.yaml says
 T = TypeVar("T")
 PRECISION = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 LEAST_OF_A_RANK = 2

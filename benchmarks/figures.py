@@ -1,0 +1,43 @@
+"""What a benchmark found: figures with their spread and their goals."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured quantity; `goal` is ("at most" or "at least", a number), None where there is none."""
+
+    what: str
+    values: Sequence[float]
+    unit: str = ""
+    goal: tuple[str, float] | None = None
+
+    @property
+    def said(self) -> str:
+        """The median, and the smallest and largest where it was measured more than once."""
+        middle = f"{median(self.values):.3g}{self.unit}"
+        spread = f" [{min(self.values):.3g}, {max(self.values):.3g}]" if len(self.values) > 1 else ""
+        return middle + spread
+
+    @property
+    def verdict(self) -> str:
+        """The goal, and whether the median reached it."""
+        if self.goal is None:
+            return "-"
+        word, bound = self.goal
+        reached = median(self.values) <= bound if word == "at most" else median(self.values) >= bound
+        return f"{word} {bound:.3g}{self.unit}: {'reached' if reached else 'MISSED'}"
+
+
+def table(figures: Sequence[Figure]) -> str:
+    """A Markdown table, a figure a row."""
+    rows = [f"| {figure.what} | {figure.said} | {len(figure.values)} | {figure.verdict} |" for figure in figures]
+    head = ["| figure | median [smallest, largest] | rounds | goal |", "| --- | --: | --: | --- |"]
+    return "\n".join([*head, *rows])
+
+
+def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
+    """The ratio of each round."""
+    return [first / second for first, second in zip(above, below, strict=True)]

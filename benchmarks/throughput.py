@@ -1,0 +1,82 @@
+"""How much of the speed of a resident batch the loader reaches, on the CPU.
+
+python -m benchmarks.throughput [--quick]
+"""
+
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import typer
+
+from benchmarks.cremad_shaped import CremadShaped
+from benchmarks.figures import Figure, ratios, table
+from benchmarks.overhead import dataset
+from bss import params
+from bss.data.dataset import Dataset
+from bss.data.digits import Digits
+from bss.data.pack import pack
+from bss.data.packed import PackedSplit, open_split
+from bss.encoders.encoder import Encoder
+from bss.encoders.model import build_model
+from bss.encoders.resnet18 import ResNet18
+from bss.training.loader import batches
+from bss.training.methods.joint import Joint
+from bss.training.runtime import Runtime
+from bss.training.trainer import Trainer
+
+
+def runtime(device: str = "cpu", threads: int = 1, **settings: object) -> Runtime:
+    """The default settings on a device."""
+    values = {
+        "precision": "float32",
+        "compile": False,
+        "channels_last": False,
+        "deterministic": True,
+        "num_workers": 0,
+    }
+    return Runtime(params.Runtime.model_validate({**values, "device": device, "threads": threads, **settings}))
+
+
+def shares(split: PackedSplit, encoder: Encoder | None, size: int, rounds: int, where: Runtime) -> list[float]:
+    """Seconds of an epoch of a resident batch over those of an epoch of the loader, a round each."""
+    encoders = dict.fromkeys(split.meta.modalities, encoder) if encoder else {}
+    settings = params.Optimisation(batch_size=size, optimizer="sgd", lr=0.01, weight_decay=0, momentum=0.9)
+    trainer = Trainer(build_model(split.meta, encoders, 0), Joint(), settings, where)
+    num_steps = len(split) // size
+    resident = next(batches(split, np.arange(size), size, where))
+    seconds: dict[str, list[float]] = {"resident": [], "loader": []}
+    for number in range(rounds + 1):
+        order = np.random.default_rng(number).permutation(len(split))[: num_steps * size]
+        for name, todo in (("resident", [resident] * num_steps), ("loader", batches(split, order, size, where))):
+            start = time.perf_counter()
+            trainer.train_epoch(todo, settings.lr)
+            seconds[name].append(time.perf_counter() - start)
+    return ratios(seconds["resident"][1:], seconds["loader"][1:])
+
+
+def measure(quick: bool = False) -> list[Figure]:
+    """A small and a large model."""
+    with tempfile.TemporaryDirectory() as name:
+        clips = CremadShaped(folder=Path(name), num_train=6 if quick else 32)
+        cases: list[tuple[str, Dataset, Encoder | None, int, int, Runtime]] = [
+            ("small CNNs", Digits() if quick else dataset(), None, 32, 1 if quick else 12, runtime()),
+            ("two ResNet-18s", clips, ResNet18(), 3 if quick else 16, 1 if quick else 3, runtime(threads=2)),
+        ]
+        figures = []
+        for what, data, encoder, size, rounds, where in cases:
+            pack(data, Path(name) / what)
+            found = shares(open_split(Path(name) / what, "train"), encoder, size, rounds, where)
+            said = f"{what} ({data.name}): throughput of the loader / of a resident batch"
+            figures.append(Figure(said, found, "", ("at least", 0.95)))
+        return figures
+
+
+if __name__ == "__main__":
+
+    def main(quick: bool = False) -> None:
+        """Measure and print."""
+        print(table(measure(quick)))
+
+    typer.run(main)
