@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from tasks.alone import Busy, alone
 from tasks.forkserver import delegate
+from tasks.lock import Busy, alone
 
 if TYPE_CHECKING:
     from bss.params import Params
