@@ -146,18 +146,23 @@ with localfs.open("dvc.lock", "w+", encoding="utf-8") as file:
     assert (tmp_path / "dvc.lock").read_text() == "old"
 
 
-def test_dvc_writes_every_file_that_a_later_run_reads_in_this_way(tmp_path: Path) -> None:
+def test_dvc_writes_what_a_later_run_reads_in_this_way_and_syncs_what_it_will_trust(tmp_path: Path) -> None:
     project = make_project(tmp_path / "project", SHORT)
     program = """
 import sys
 import flows.dvc
-replaced = flows.dvc.replaced
-def told(path):
-    print("whole:", path.name, flush=True)
-    return replaced(path)
-flows.dvc.replaced = told
+replaced, sync = flows.dvc.replaced, flows.dvc.sync
+def told(path, lasting):
+    print("whole:", path.name, lasting, flush=True)
+    return replaced(path, lasting=lasting)
+def synced(path):
+    print("synced:", path, oct(path.stat().st_mode & 0o777), flush=True)
+    sync(path)
+flows.dvc.replaced, flows.dvc.sync = told, synced
 sys.exit(flows.dvc.main())
 """
     status, output = run(project, "-c", program, "repro")
     assert status == 0, output
-    assert set(re.findall(r"^whole: (.+)$", output, flags=re.MULTILINE)) == {"dvc.lock", "rwlock"}
+    assert set(re.findall(r"^whole: (.+)$", output, flags=re.MULTILINE)) == {"dvc.lock True", "rwlock False"}
+    (kept,) = [path for path in (project / ".dvc/cache/files").rglob("*") if path.is_file()]
+    assert f"synced: {kept} 0o644" in output.splitlines()
