@@ -28,7 +28,7 @@ def write_table(path: Path) -> None:
 
 def write_small_groups(path: Path) -> None:
     with replaced(path) as temporary:
-        pl.DataFrame({"noise": NOISE}).write_parquet(temporary, compression="zstd", row_group_size=1000)
+        pl.DataFrame({"noise": NOISE}).write_parquet(temporary, compression="zstd", row_group_size=100)
 
 
 WRITERS: dict[str, Callable[[Path], None]] = {
@@ -91,10 +91,10 @@ with replaced(Path({str(tmp_path)!r}) / "a/file") as temporary:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 16 kB; a limit for files would already refuse the file with holes."""
+    """A file system of 4 kB, less than one array takes; a limit for files would already refuse one with holes."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "none", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4k", "none", str(folder)]
     made = subprocess.run(mount, check=False, capture_output=True, text=True)
     if made.returncode:
         pytest.skip(f"no file system can be mounted here: {made.stderr.strip()}")

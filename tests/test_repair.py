@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -104,6 +105,17 @@ def test_a_process_that_only_has_the_number_of_a_dead_one_is_not_taken_for_it(pr
     with workspace.occupied():
         pass
     rwlock.unlink()
+
+
+def test_what_a_killed_flow_started_is_waited_for(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with subprocess.Popen(["sleep", "1"]) as process:
+        entry = {"pid": process.pid, "cmd": f"{ROOT}/flows/dvc.py --wait-for-lock repro --single-item train"}
+        Path(".dvc/tmp/rwlock").write_text(json.dumps({"write": {"/x": entry}, "read": {"/y": [entry]}}))
+        threading.Thread(target=process.wait).start()
+        with workspace.occupied():
+            assert process.poll() == 0
+    assert capsys.readouterr().out == f"waiting for process {process.pid} of a killed run to end\n"
+    repair()
 
 
 def test_a_dying_stage_is_waited_for_and_a_living_one_is_named(
