@@ -4,7 +4,7 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +13,8 @@ import polars as pl
 import pytest
 import torch
 
+from bss.data.kinds.audio import Audio
+from bss.data.kinds.kind import Kind
 from bss.data.pack import pack
 from bss.files import DiskFull, remove_unfinished, replaced, write_tensors, write_text
 from tests.test_data_pack import Sounds, pairs
@@ -89,12 +91,20 @@ with replaced(Path({str(tmp_path)!r}) / "a/file") as temporary:
     assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")} == {"a", "mine"}
 
 
+class LongSounds(Sounds):
+    """Each array takes many pages, of which numpy itself writes the first and the last."""
+
+    @property
+    def modalities(self) -> Mapping[str, Kind]:
+        return {"sound": Audio(sample_rate=8000, seconds=1.0, n_fft=64, hop_length=64, length="pad")}
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 4 kB, less than one array takes; a limit for files would already refuse one with holes."""
+    """A file system of 16 kB, less than one array takes; a limit for files would already refuse one with holes."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=4k", "none", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "none", str(folder)]
     made = subprocess.run(mount, check=False, capture_output=True, text=True)
     if made.returncode:
         pytest.skip(f"no file system can be mounted here: {made.stderr.strip()}")
@@ -108,5 +118,5 @@ def test_packing_on_a_full_disk_says_so_and_leaves_nothing(small_disk: Path, tmp
     for name in pairs()["sound"]:
         soundfile.write(tmp_path / name, NOISE[:800] / 10, 8000, subtype="FLOAT")
     with pytest.raises(DiskFull, match=r"packed was not written: No space left on device"):
-        pack(Sounds(folder=str(tmp_path)), small_disk / "packed")
+        pack(LongSounds(folder=str(tmp_path)), small_disk / "packed")
     assert not list(small_disk.iterdir())
