@@ -52,7 +52,7 @@ def run(stage: Callable[..., None]) -> None:
     except OSError as error:
         if error.errno not in FULL:
             raise
-        leave(f"{error.strerror or error}; make room and run again, what was finished is kept", 1)
+        leave(f"{error}; make room and run again, what was finished is kept", 1)
 
 
 def leave(message: str, status: int) -> NoReturn:

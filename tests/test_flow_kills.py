@@ -86,6 +86,21 @@ def test_a_dvc_by_hand_is_refused_while_a_flow_is_at_work(tmp_path: Path, api: s
         assert Path(f"/proc/{stage}").exists(), "the flow's stage goes on"
 
 
+def test_of_two_flows_started_together_one_is_refused(tmp_path: Path, api: str) -> None:
+    project = make_project(tmp_path / "project", ENDLESS % "")
+    with started(project, PREFECT_API_URL=api) as first, started(project, PREFECT_API_URL=api) as second:
+        stage = grandchild(project)
+        deadline = time.monotonic() + 60
+        while first.poll() is None and second.poll() is None:
+            assert time.monotonic() < deadline, "both are at work"
+            time.sleep(0.1)
+        refused, other = (first, second) if second.poll() is None else (second, first)
+        assert refused.stdout is not None
+        output = refused.stdout.read()
+        assert (refused.returncode, f"process {other.pid} is at work" in output) == (3, True), output
+        assert Path(f"/proc/{stage}").exists()
+
+
 def test_a_flow_is_refused_at_once_while_a_dvc_by_hand_is_at_work(tmp_path: Path, api: str) -> None:
     project = make_project(tmp_path / "project", ENDLESS % "")
     with by_hand(project, "repro") as process:

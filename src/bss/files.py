@@ -23,6 +23,9 @@ NUM_BYTES_ASKED = 1 << 16
 class DiskFull(OSError):  # noqa: N818 - it names what happened
     """There was no room for a file; nothing of it is left."""
 
+    def __str__(self) -> str:
+        return str(self.strerror)
+
 
 @contextmanager
 def replaced(path: Path, *, lasting: bool = True) -> Iterator[Path]:
