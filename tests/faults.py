@@ -55,6 +55,7 @@ class Faults:
 
     def strike(self) -> bool:
         """Start a run and kill it; False where it ended before, which it then did well."""
+        aimed = len(self.blows) > 1 and not self.fell_into_training
         by_dvc = self.draw.random() < 0.2 and not (self.blows and self.blows[-1].command == "dvc repro")
         at_once, early = self.draw.random() < 0.5, self.draw.random() < 0.25
         moment, how = self.draw.uniform(0, 6.0 if early else 3.0), self.draw.choice(HOWS)
@@ -62,8 +63,13 @@ class Faults:
         if by_dvc:  # a person's, which has no lifeline
             how = self.draw.choice(["SIGINT", "power cut"])
         with self._started(REPRO if by_dvc else FLOW) as process:
-            while not early and process.poll() is None and not (self.hit() and self.num_done() >= target):
+            while not (early and not aimed) and process.poll() is None:
+                hit = self.hit()
+                if any(map(is_training, hit)) if aimed else hit and self.num_done() >= target:
+                    break
                 time.sleep(0.05)
+            if aimed:
+                moment = 0.0
             try:
                 output, _ = process.communicate(timeout=moment)
             except subprocess.TimeoutExpired:
@@ -81,6 +87,11 @@ class Faults:
         assert process.returncode == 0, f"after {self}\n{output}"
         self.expect_nobody()
         return output
+
+    @property
+    def fell_into_training(self) -> bool:
+        """Whether a kill has hit a stage that trains."""
+        return any(is_training(stage) for blow in self.blows for stage in blow.hit)
 
     def hit(self) -> list[str]:
         """The stages at work: they hold their locks."""
@@ -141,6 +152,11 @@ class Faults:
             case name:  # a terminal sends Ctrl-C to the group
                 os.killpg(process.pid, signal.Signals[name])
         process.wait(timeout=30)
+
+
+def is_training(stage: str) -> bool:
+    """Whether a stage goes through epochs."""
+    return stage.startswith(("train", "warmup"))
 
 
 def is_held(path: Path) -> bool:

@@ -53,11 +53,10 @@ def test_a_run_killed_at_any_moment_ends_with_the_bytes_of_one_that_was_not(
     num_kills, seed = request.config.getoption("--kills"), request.config.getoption("--faults-seed")
     print(f"{num_kills} kills, seed {seed}")  # noqa: T201
     faults = Faults(make(tmp_path / "parent", num_seeds), seed)
-    while len(faults.blows) < num_kills:
+    while len(faults.blows) < num_kills or not faults.fell_into_training:
         if not faults.strike():
             assert results(faults.workspace) == uninterrupted, f"after {faults}"
             begin_anew(faults.workspace)
     faults.finish()
     assert results(faults.workspace) == uninterrupted, f"after {faults}"
-    assert any(stage.startswith(("train", "warmup")) for blow in faults.blows for stage in blow.hit), f"{faults}"
     assert not [*faults.workspace.folder.rglob(".~*")], "unfinished files are cleared away"
