@@ -4,13 +4,16 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DO_NOT_TRACK := 1
 
-.PHONY: run test lint lock clean
+.PHONY: run test test-faults lint lock clean
 
 run: .venv/ready  ## the main job: the whole pipeline through the Prefect flow
 	python -m flows.pipeline
 
 test: .venv/ready lint  ## format, lint, types and the test suite
 	python -m pytest -n 2 --dist loadgroup
+
+test-faults: .venv/ready  ## kills a run at 20 moments and compares what it leaves; SEED=1 for other moments
+	python -m pytest tests/test_faults.py -s --kills 20 --faults-seed $(or $(SEED),0)
 
 lint: .venv/ready
 	ruff format --check .

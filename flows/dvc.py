@@ -1,17 +1,17 @@
 """DVC as the flow starts it, and as a user may: `python -m flows.dvc repro`.
 
-DVC writes dvc.lock and its lock of paths in place, so that a kill leaves half of them, which it then refuses.
-Here they are whole or not there.
+DVC writes dvc.lock and its lock of paths in place, so that a kill leaves half of them, which it then refuses; and it
+trusts an object of its cache that a power cut has left empty. Here files are whole or not there.
 """
 
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from bss.files import replaced
+from bss.files import replaced, sync
 from flows.lifeline import end_with_parent
 
 
@@ -20,6 +20,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that its locks are given back
     end_with_parent()
     write_whole_files()
+    keep_whole_objects()
     from dvc.cli import main
 
     return int(main(sys.argv[1:]))
@@ -39,9 +40,24 @@ def write_whole_files() -> None:
     Disk.open = opened  # type: ignore[method-assign]
 
 
+def keep_whole_objects() -> None:
+    """Have an object of the cache on the disk before DVC makes it read-only, which is why it trusts it later."""
+    from dvc_data.hashfile.db.local import LocalHashFileDB as Cache
+
+    made_read_only = Cache.protect
+
+    def protect(self: Any, path: str) -> None:
+        with suppress(FileNotFoundError):
+            sync(Path(path))
+        made_read_only(self, path)  # type: ignore[no-untyped-call]
+
+    Cache.protect = protect  # type: ignore[method-assign]
+
+
 @contextmanager
 def _whole(path: Path, encoding: str) -> Iterator[IO[str]]:
-    with replaced(path) as temporary, temporary.open("w+", encoding=encoding) as file:
+    lasting = path.name != "rwlock"  # after a power cut nobody holds the paths
+    with replaced(path, lasting=lasting) as temporary, temporary.open("w+", encoding=encoding) as file:
         yield file
 
 

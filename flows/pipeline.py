@@ -13,7 +13,7 @@ from bss.params import load
 from bss.paths import REPORT, SUMMARY
 from flows.command import command, prepare_prefect, show, succeeds
 from flows.lifeline import end_with_parent
-from flows.workspace import occupied
+from flows.workspace import Busy, occupied
 
 
 def main(
@@ -44,6 +44,8 @@ def run(stages: list[str], verbose: bool) -> bool:
     if server is not None:
         server.wait()
     state = pipeline(stages, return_state=True)
+    if state.is_failed() and isinstance(error := state.result(raise_on_failure=False), Busy):
+        raise error
     if state.is_completed() and (not stages or "report" in stages):
         show(SUMMARY.with_suffix(".txt"), REPORT)
     return succeeds(state)

@@ -54,7 +54,7 @@ def _lives(pid: int, noted: float) -> bool:
 
 
 def _running_stages(folder: Path) -> Iterator[Work]:
-    """A stage holds its lock as long as it lives, see tasks/alone.py."""
+    """A stage holds its lock as long as it lives, see tasks/lock.py."""
     for path in sorted(folder.glob("*")):
         with path.open(encoding="utf-8") as file:
             try:

@@ -37,10 +37,10 @@ def occupied() -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             raise _busy(file.read()) from None
-        _wait_for_the_dying()
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
+        _wait_for_the_dying()
         yield
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from tasks.alone import Busy, alone
 from tasks.forkserver import delegate
+from tasks.lock import Busy, alone
 
 if TYPE_CHECKING:
     from bss.params import Params
@@ -52,7 +52,7 @@ def run(stage: Callable[..., None]) -> None:
     except OSError as error:
         if error.errno not in FULL:
             raise
-        leave(f"{error.strerror or error}; make room and run again, what was finished is kept", 1)
+        leave(f"{error}; make room and run again, what was finished is kept", 1)
 
 
 def leave(message: str, status: int) -> NoReturn:

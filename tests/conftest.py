@@ -4,10 +4,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from flows.server import Server
 from tests.workspace import ROOT
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", type=int, default=3, help="how often tests/test_faults.py kills a run")
+    parser.addoption("--faults-seed", type=int, default=0, help="of the moments and the ways of those kills")
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +32,23 @@ def forkserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     assert server.stdin is not None
     server.stdin.close()
     assert server.wait(timeout=20) == 0
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home folder that Prefect has never seen; one for all runs, because a new database takes seconds."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="session")
+def api(home: Path) -> Iterator[str]:
+    """A Prefect server as a user may have one, so that not every run has to start its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_HOME", str(home / ".prefect"))
+        patch.setenv("DO_NOT_TRACK", "1")
+        server = Server.start()
+    try:
+        server.wait()
+        yield server.url
+    finally:
+        server.stop()

@@ -1,22 +1,17 @@
 """Whole runs of the flow, each in a process of its own, on toy graphs of shell stages."""
 
-import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from flows.server import Server
+from tests.runs import make_project, run, started
 
 pytestmark = pytest.mark.xdist_group("flow")  # one worker, so that one server serves them all
-ROOT = Path(__file__).parents[1]
 SECONDS_TO_STOP = 15.0
 GRAPH = """
 stages:
@@ -63,61 +58,6 @@ stages:
       echo $CUDA_VISIBLE_DEVICES >> train-${item.cell}.txt
     outs: ["train-${item.cell}.txt"]
 """
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home folder that Prefect has never seen; one for all runs, because a new database takes seconds."""
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.fixture(scope="module")
-def api(home: Path) -> Iterator[str]:
-    """A Prefect server as a user may have one, so that not every run has to start its own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_HOME", str(home / ".prefect"))
-        patch.setenv("DO_NOT_TRACK", "1")
-        server = Server.start()
-    try:
-        server.wait()
-        yield server.url
-    finally:
-        server.stop()
-
-
-def make_project(folder: Path, graph: str) -> Path:
-    folder.mkdir()
-    for command in (["git", "init", "--quiet"], [sys.executable, "-m", "dvc", "init", "--quiet"]):
-        subprocess.run(command, cwd=folder, check=True)
-    (folder / ".dvc/config").write_text("[core]\nanalytics = false\ncheck_update = false\n")
-    (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
-    (folder / "dvc.yaml").write_text(graph)
-    return folder
-
-
-@contextmanager
-def started(project: Path, *arguments: str, **environment: str) -> "Iterator[subprocess.Popen[str]]":
-    names = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "CUDA_"))}
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "src")])
-    process = subprocess.Popen(
-        [sys.executable, *(arguments or ("-m", "flows.pipeline"))],
-        cwd=project,
-        env=names | {"PYTHONPATH": paths, "CUDA_VISIBLE_DEVICES": ""} | environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.communicate(timeout=30)
-
-
-def run(project: Path, *arguments: str, **environment: str) -> tuple[int, str]:
-    with started(project, *arguments, **environment) as process:
-        output, _ = process.communicate(timeout=180)
-    return process.returncode, output
 
 
 def request(api: str, path: str, **content: Any) -> Any:

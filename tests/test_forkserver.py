@@ -12,15 +12,19 @@ import pytest
 from tests.workspace import ROOT
 
 STAGE = """
-import os, sys, time
+import os, resource, sys, time
 from pathlib import Path
 import tasks
+from bss.files import write_text
 
 def stage(deed: str) -> None:
     print(f"out {os.getcwd()} {sys.argv[1:]} {os.environ['MARK']} {'BSS_FORKSERVER' in os.environ}")
     print("err", file=sys.stderr)
     if deed == "refuse":
         raise ValueError("no such thing")
+    if deed == "fill":
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+        write_text("x" * 100_000, Path("large"))
     if deed == "crash":
         raise RuntimeError("boom")
     if deed == "sleep":
@@ -47,7 +51,7 @@ def start(folder: Path, deed: str, forkserver: str | None) -> subprocess.Popen[s
 
 
 @pytest.mark.xdist_group("pipeline")
-@pytest.mark.parametrize(("deed", "status"), [("work", 0), ("refuse", 2), ("crash", 1)])
+@pytest.mark.parametrize(("deed", "status"), [("work", 0), ("refuse", 2), ("crash", 1), ("fill", 1)])
 def test_output_and_exit_status_are_those_of_a_stage_by_itself(
     tmp_path: Path, forkserver: str, deed: str, status: int
 ) -> None:
@@ -58,6 +62,10 @@ def test_output_and_exit_status_are_those_of_a_stage_by_itself(
     assert err.splitlines()[0] == err_alone.splitlines()[0] == "err"
     assert err.splitlines()[-1] == err_alone.splitlines()[-1]
     assert ("Traceback" in err) is (deed == "crash")
+    if deed == "fill":
+        told = "error: large was not written: File too large; make room and run again, what was finished is kept"
+        assert err.splitlines()[-1] == told
+        assert not (tmp_path / "large").exists()
 
 
 @pytest.mark.xdist_group("pipeline")

@@ -23,12 +23,15 @@ NUM_BYTES_ASKED = 1 << 16
 class DiskFull(OSError):  # noqa: N818 - it names what happened
     """There was no room for a file; nothing of it is left."""
 
+    def __str__(self) -> str:
+        return str(self.strerror)
+
 
 @contextmanager
-def replaced(path: Path) -> Iterator[Path]:
+def replaced(path: Path, *, lasting: bool = True) -> Iterator[Path]:
     """A temporary name beside `path`; what was written there becomes `path` if the block ends well.
 
-    The file is on the disk before it has its name: a power cut leaves the old one or the new one.
+    A lasting file is on the disk before it has its name: a power cut leaves the old one or the new one.
 
     Raises:
         DiskFull: the disk, the quota or a limit leaves no room for it.
@@ -38,9 +41,11 @@ def replaced(path: Path) -> Iterator[Path]:
     try:
         with told_when_full(path, temporary):
             yield temporary
-            sync(temporary)
+            if lasting:
+                sync(temporary)
         temporary.replace(path)
-        sync(path.parent)
+        if lasting:
+            sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
