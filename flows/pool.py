@@ -75,8 +75,9 @@ class Pool:
         try:
             yield
         except BaseException:
-            for run in runs.values():
-                self._client.set_flow_run_state(run, Cancelling())  # refused where it has ended
+            with suppress(httpx.HTTPError):
+                for run in runs.values():
+                    self._client.set_flow_run_state(run, Cancelling())  # refused where it has ended
             raise
 
 

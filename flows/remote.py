@@ -4,11 +4,12 @@
 so that the entry of `evaluate` names a file that nobody has; the second brings entries without what they name.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from flows.plan import plan
-from flows.workspace import occupied
+from flows.workspace import Busy, occupied
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -19,13 +20,12 @@ def push(targets: Sequence[str] = ()) -> None:
     """Send those of the stages that are up to date, and of what they need, to the default remote.
 
     Raises:
+        Busy: another DVC process holds the workspace.
         RuntimeError: something did not arrive.
-        ValueError: an unknown target.
+        ValueError: an unknown target, or a remote that DVC cannot use.
     """
-    from dvc.repo import Repo
-
     current = [stage.name for stage in plan(targets) if not stage.stale]
-    with Repo() as repo, repo.lock:
+    with _held() as repo:
         stages = _by_name(repo)
         for name in current:  # one that was checked out rather than run has no entry yet
             repo.stage_cache.save(stages[name])
@@ -43,13 +43,11 @@ def restore(targets: Sequence[str] = ()) -> set[str]:
 
     Raises:
         Busy: another run is at work in the workspace.
-        ValueError: an unknown target.
+        ValueError: an unknown target, or a remote that DVC cannot use.
     """
-    from dvc.repo import Repo
-
     planned = plan(targets)
     here: set[str] = set()
-    with occupied(), Repo() as repo, repo.lock:
+    with occupied(), _held() as repo:
         repo.stage_cache.pull(None)
         stages = _by_name(repo)
         for stage in planned:
@@ -64,6 +62,21 @@ def has_remote() -> bool:
 
     with Repo() as repo:
         return bool(repo.config["core"].get("remote"))
+
+
+@contextmanager
+def _held() -> "Iterator[Repo]":
+    from dvc.exceptions import DvcException
+    from dvc.lock import LockError
+    from dvc.repo import Repo
+
+    try:
+        with Repo() as repo, repo.lock:
+            yield repo
+    except LockError as error:
+        raise Busy(str(error)) from error
+    except DvcException as error:
+        raise ValueError(str(error)) from error
 
 
 def _files(stage: "Stage") -> set[Any]:

@@ -10,6 +10,8 @@ from prefect.states import Failed
 
 from flows.graph import pipeline
 from flows.remote import push, restore
+from flows.repair import repair
+from flows.workspace import occupied
 
 PARTS = ("src", "tasks", "flows", "data/sample", "dvc.yaml", "params.yaml", "requirements.lock")
 """What has to be the same on all machines. DVC mixes up no results anyway; this spares work that nobody asked for."""
@@ -32,6 +34,8 @@ def share(targets: list[str], expected: dict[str, str]) -> State[None]:
             message=f"{Path.cwd()} differs from the sender in {', '.join(different)}; bring both to one commit "
             "and one params.yaml"
         )
+    with occupied():
+        repair()
     restore(targets)
     verdict = pipeline.fn(targets)  # in this run, so that cancelling it stops the stages
     push(targets)  # after a failure too: the others' results are not lost

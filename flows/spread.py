@@ -12,7 +12,7 @@ import typer
 from bss.params import Params, load
 from bss.paths import REPORT, SUMMARY
 from flows.command import command, prepare_prefect, show, succeeds
-from flows.plan import plan
+from flows.lifeline import end_with_parent
 from flows.workspace import occupied
 
 if TYPE_CHECKING:
@@ -24,23 +24,26 @@ def main(
     verbose: Annotated[bool, typer.Option(help="Show the whole output of the stages that run here.")] = False,
 ) -> None:
     """Run the grid on the machines of a work pool, a seed each, and the report here."""
+    end_with_parent()
     command(lambda: run(pool, verbose))
 
 
 def run(pool: str, verbose: bool) -> bool:
     """Check everything, then run; whether all stages are up to date."""
     params = load(Path("params.yaml"))
-    with occupied():
-        pass
     prepare_prefect(verbose)
     from prefect.settings import get_current_settings
 
     if not get_current_settings().api.url:
         raise ValueError("no server: PREFECT_API_URL has to name one that the machines reach (prefect server start)")
+    from flows.plan import plan
     from flows.pool import opened
     from flows.remote import has_remote
+    from flows.repair import repair
 
-    plan()
+    with occupied():
+        repair()
+        plan()
     if not has_remote():
         raise ValueError("no DVC remote for the machines to share: dvc remote add -d NAME URL")
     with opened(pool) as machines:
