@@ -39,7 +39,7 @@ class Pool:
             flow_id=client.create_flow(share),
             name=name,
             work_pool_name=name,
-            entrypoint="flows/share.py:share",
+            entrypoint="flows.share.share",  # a path would put flows/ first, and flows/dvc.py before DVC
             pull_steps=[enter],
         )
 

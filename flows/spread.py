@@ -12,7 +12,6 @@ import typer
 from bss.params import Params, load
 from bss.paths import REPORT, SUMMARY
 from flows.command import command, prepare_prefect, show, succeeds
-from flows.lifeline import end_with_parent
 from flows.workspace import occupied
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ def main(
     verbose: Annotated[bool, typer.Option(help="Show the whole output of the stages that run here.")] = False,
 ) -> None:
     """Run the grid on the machines of a work pool, a seed each, and the report here."""
-    end_with_parent()
     command(lambda: run(pool, verbose))
 
 
