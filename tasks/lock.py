@@ -12,8 +12,6 @@ from typing import IO
 TEMPORARY = Path(".dvc/tmp")
 SECONDS_TO_END = 15.0
 """A stage whose run was killed ends before that."""
-RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK")
-"""Variables that number the processes of a distributed training."""
 
 
 class Busy(RuntimeError):  # noqa: N818 - it names the state of the stage
@@ -24,12 +22,10 @@ class Busy(RuntimeError):  # noqa: N818 - it names the state of the stage
 def alone(stage: str) -> Iterator[None]:
     """Hold a stage of the current workspace; the lock ends with the process, however it ends.
 
-    Of a distributed training the first process holds it for all.
-
     Raises:
         Busy: another process works on, which then has not been told to end.
     """
-    if not TEMPORARY.parent.is_dir() or any(int(os.environ.get(name, "0")) for name in RANKS):
+    if not TEMPORARY.parent.is_dir():
         yield
         return
     path = TEMPORARY / "stages" / re.sub(r"[^\w.-]", "_", stage)

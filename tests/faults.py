@@ -54,8 +54,8 @@ class Faults:
         self.draw = random.Random(self.seed)
 
     def strike(self) -> bool:
-        """Start a run and kill it; False where it ended before, which it then did well."""
-        aimed = len(self.blows) > 1 and not self.fell_into_training
+        """Start a run and kill it, the first time in a training; False where it ended before, which it did well."""
+        aimed = not self.fell_into_training
         by_dvc = self.draw.random() < 0.2 and not (self.blows and self.blows[-1].command == "dvc repro")
         at_once, early = self.draw.random() < 0.5, self.draw.random() < 0.25
         moment, how = self.draw.uniform(0, 6.0 if early else 3.0), self.draw.choice(HOWS)
@@ -65,13 +65,12 @@ class Faults:
         with self._started(REPRO if by_dvc else FLOW) as process:
             while not (early and not aimed) and process.poll() is None:
                 hit = self.hit()
-                if any(map(is_training, hit)) if aimed else hit and self.num_done() >= target:
+                if any(stage.startswith("train") for stage in hit) if aimed else hit and self.num_done() >= target:
                     break
                 time.sleep(0.05)
-            if aimed:
-                moment = 0.0
+            moment = 0.0 if aimed else moment
             try:
-                output, _ = process.communicate(timeout=moment)
+                output, _ = process.communicate(timeout=moment if process.poll() is None else None)
             except subprocess.TimeoutExpired:
                 self._kill(process, Blow("dvc repro" if by_dvc else "flow", moment, how, self.hit(), self.num_done()))
                 if not at_once:
@@ -91,7 +90,7 @@ class Faults:
     @property
     def fell_into_training(self) -> bool:
         """Whether a kill has hit a stage that trains."""
-        return any(is_training(stage) for blow in self.blows for stage in blow.hit)
+        return any(stage.startswith("train") for blow in self.blows for stage in blow.hit)
 
     def hit(self) -> list[str]:
         """The stages at work: they hold their locks."""
@@ -150,13 +149,9 @@ class Faults:
             case "SIGKILL of the flow alone":
                 process.kill()
             case name:  # a terminal sends Ctrl-C to the group
-                os.killpg(process.pid, signal.Signals[name])
+                with suppress(ProcessLookupError):  # it has just ended
+                    os.killpg(process.pid, signal.Signals[name])
         process.wait(timeout=30)
-
-
-def is_training(stage: str) -> bool:
-    """Whether a stage goes through epochs."""
-    return stage.startswith(("train", "warmup"))
 
 
 def is_held(path: Path) -> bool:

@@ -139,9 +139,6 @@ def test_a_dying_stage_is_waited_for_and_a_living_one_is_named(
             pass
         with stage_lock.alone("train-1"):
             pass
-        patch.setenv("LOCAL_RANK", "1")
-        with stage_lock.alone("train-0"):
-            pass
     subprocess.Popen(["sh", "-c", f"sleep 1; kill -KILL {process.pid}"])
     start = time.monotonic()
     with stage_lock.alone("train-0"), pytest.raises(ChildProcessError):
