@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DO_NOT_TRACK := 1
 
-.PHONY: run test test-faults lint lock clean
+.PHONY: run test test-faults test-spread lint lock clean
 
 run: .venv/ready  ## the main job: the whole pipeline through the Prefect flow
 	python -m flows.pipeline
@@ -14,6 +14,9 @@ test: .venv/ready lint  ## format, lint, types and the test suite
 
 test-faults: .venv/ready  ## kills a run at 20 moments and compares what it leaves; SEED=1 for other moments
 	python -m pytest tests/test_faults.py -s --kills 20 --faults-seed $(or $(SEED),0)
+
+test-spread: .venv/ready  ## a grid over two workers of a Prefect work pool, with a shared remote
+	python -m pytest tests/test_flow_spread.py --spread
 
 lint: .venv/ready
 	ruff format --check .

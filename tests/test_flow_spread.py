@@ -18,6 +18,12 @@ pytestmark = pytest.mark.xdist_group("spread")  # one server, one remote
 POOL = "machines"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def wanted(request: pytest.FixtureRequest) -> None:
+    if not request.config.getoption("--spread"):
+        pytest.skip("it takes minutes: make test-spread")
+
+
 def made(folder: Path, forkserver: str, remote: Path | None = None) -> Workspace:
     workspace = Workspace(folder, forkserver)
     workspace.shrink()
