@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DO_NOT_TRACK := 1
 
-.PHONY: run test test-faults test-spread lint lock clean
+.PHONY: run test test-faults test-spread bench lint lock clean
 
 run: .venv/ready  ## the main job: the whole pipeline through the Prefect flow
 	python -m flows.pipeline
@@ -17,6 +17,9 @@ test-faults: .venv/ready  ## kills a run at 20 moments and compares what it leav
 
 test-spread: .venv/ready  ## a grid over two workers of a Prefect work pool, with a shared remote
 	python -m pytest tests/test_flow_spread.py --spread
+
+bench: .venv/ready  ## every benchmark, on a quiet machine (20 minutes), into docs/benchmarks.md
+	python -m benchmarks
 
 lint: .venv/ready
 	ruff format --check .

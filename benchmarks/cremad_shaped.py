@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import polars as pl
@@ -20,12 +21,20 @@ class CremadShaped(Dataset):
 
     folder: Path
     num_train: int
+    seconds: float = 20
+    side: int = 224
+
+    @classmethod
+    def of(cls, folder: Path, num_train: int, *, quick: bool) -> Self:
+        """The full sizes, or small ones to try a benchmark out."""
+        size = {"seconds": 1.0, "side": 32} if quick else {}
+        return cls.model_validate({"folder": folder, "num_train": num_train, **size})
 
     @property
     def modalities(self) -> Mapping[str, Kind]:
-        """The published sizes: 257 x 1250 of a clip tiled to 20 s, and one frame of 224 x 224."""
-        audio = Audio(sample_rate=22_050, seconds=20, n_fft=512, hop_length=353, length="tile")
-        return {"audio": audio, "image": Image(size=224)}
+        """By default the published sizes: 257 x 1250 of a clip tiled to 20 s, and one frame of 224 x 224."""
+        audio = Audio(sample_rate=22_050, seconds=self.seconds, n_fft=512, hop_length=353, length="tile")
+        return {"audio": audio, "image": Image(size=self.side)}
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -5,6 +5,10 @@ from dataclasses import dataclass
 from statistics import median
 
 
+class Unavailable(RuntimeError):  # noqa: N818 - it names the state of the machine
+    """What the benchmark needs is not here."""
+
+
 @dataclass(frozen=True)
 class Figure:
     """One measured quantity; `goal` is ("at most" or "at least", a number), None where there is none."""

@@ -1,7 +1,4 @@
-"""Training on a GPU: throughput, the share of it that the loader reaches, and of the device's matrix rate.
-
-python -m benchmarks.gpu [--device cpu --quick]
-"""
+"""Training on a GPU: throughput, the share of it that the loader reaches, and of the device's matrix rate."""
 
 import tempfile
 import time
@@ -11,11 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-import typer
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.cremad_shaped import CremadShaped
-from benchmarks.figures import Figure, table
+from benchmarks.figures import Figure, Unavailable
 from benchmarks.throughput import runtime, shares
 from bss import params
 from bss.data.pack import pack
@@ -54,17 +50,22 @@ def step_flops(split: PackedSplit, device: str, size: int) -> int:
     return int(counter.get_total_flops())
 
 
-def measure(device: str = "cuda", quick: bool = False) -> list[Figure]:
+def measure(quick: bool = False) -> list[Figure]:
     """Each variant's samples a second, FLOP/s against the matrix rate, and the share of a resident batch's speed.
 
+    The quick form runs on the CPU.
+
     Raises:
-        ValueError: no CUDA device is here.
+        Unavailable: no CUDA device is here.
     """
+    device = "cpu" if quick else "cuda"
+    if not quick and not torch.cuda.is_available():
+        raise Unavailable("torch finds no CUDA device here")
     size = 3 if quick else 256
     figures, rate = [], matrix_rate(device, 256 if quick else 8192)
     figures.append(Figure("bfloat16 matrix product", [rate / 1e12], " TFLOP/s"))
     with tempfile.TemporaryDirectory() as name:
-        pack(CremadShaped(folder=Path(name), num_train=2 * size if quick else 2048), Path(name) / "packed")
+        pack(CremadShaped.of(Path(name), 2 * size if quick else 2048, quick=quick), Path(name) / "packed")
         split = open_split(Path(name) / "packed", "train")
         of_rate = step_flops(split, device, size) / rate
         for what, settings in list(VARIANTS.items())[: 3 if quick else None]:
@@ -104,16 +105,3 @@ def _seconds(work: Callable[[], object], device: str, times: int) -> float:
         work()
     wait()
     return (time.perf_counter() - start) / times
-
-
-if __name__ == "__main__":
-
-    def main(device: str = "cuda", quick: bool = False) -> None:
-        """Measure and print; a line and exit 2 where there is no such device."""
-        if device == "cuda" and not torch.cuda.is_available():
-            typer.echo("torch finds no CUDA device here; --device cpu --quick tries the program out", err=True)
-            raise typer.Exit(2)
-        typer.echo(f"{torch.cuda.get_device_name() if device == 'cuda' else 'cpu'}, torch {torch.__version__}")
-        print(table(measure(device, quick)))
-
-    typer.run(main)

@@ -1,7 +1,4 @@
-"""What a schedule costs: an epoch of `learned` against one of random order, on real data.
-
-python -m benchmarks.overhead [--quick]
-"""
+"""What a schedule costs: an epoch of `learned` against one of random order, on real data."""
 
 import tempfile
 import time
@@ -9,9 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-import typer
 
-from benchmarks.figures import Figure, ratios, table
+from benchmarks.figures import Figure, ratios
 from benchmarks.procedures import (
     Decoded,
     Training,
@@ -91,12 +87,3 @@ def _figures(name: str, seconds: dict[str, list[float]]) -> list[Figure]:
         Figure("learned, pass / random", ratios(seconds["pass"], base), "", ("at most", bound)),
         Figure("released procedure / random", ratios(seconds["released"], base)),
     ]
-
-
-if __name__ == "__main__":
-
-    def main(quick: bool = False) -> None:
-        """Measure and print."""
-        print(table(measure(quick)))
-
-    typer.run(main)

@@ -126,8 +126,9 @@ def online_epoch(
 def pass_epoch(training: Training, split: PackedSplit, sampler: CurriculumSampler) -> float:
     """By a sampler that is told what a clean pass over all samples finds."""
     loss = training.steps(in_order(split, sampler.sequence(), training.batch_size), None)
-    for inputs, labels, rows in clean_pass(training, split):
-        sampler.observe(rows, inputs, labels)
+    logits, labels, rows = zip(*clean_pass(training, split), strict=True)
+    together = {name: torch.cat([of[name] for of in logits]) for name in logits[0]}
+    sampler.observe(torch.cat(rows), together, torch.cat(labels))
     sampler.end_epoch()
     return loss
 

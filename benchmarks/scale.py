@@ -1,11 +1,8 @@
 """Time and memory of one epoch's sequence for up to 10^8 samples, on one core.
 
-    python benchmarks/scale.py [--largest 8]
-
 Each case is a process of its own, so that its peak memory is its own; what the scores themselves take is left out.
 """
 
-import argparse
 import json
 import resource
 import subprocess
@@ -14,6 +11,7 @@ import time
 
 import numpy as np
 
+from benchmarks.figures import Figure
 from bss.curriculum.schedulers.heuristic import Heuristic
 from bss.curriculum.schedulers.learned import Learned
 
@@ -26,11 +24,28 @@ CASES = {
 }
 
 
+def measure(quick: bool = False) -> list[Figure]:
+    """Each scheduler at each size."""
+    figures = []
+    for case in CASES:
+        for power in (4,) if quick else (6, 7, 8):
+            command = [sys.executable, "-m", "benchmarks.scale", case, str(10**power)]
+            found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+            what = f"{case}: {found['draws']:,} of 10^{power} samples"
+            figures += [
+                Figure(what, [found["seconds"]], " s"),
+                Figure(f"{what}, memory", [found["gigabytes"]], " GB"),
+            ]
+    return figures
+
+
 def peak_bytes() -> int:
+    """Of this process so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def measure(case: str, num_samples: int) -> None:
+def one_case(case: str, num_samples: int) -> None:
+    """Print what one sequence takes, as JSON."""
     scores = np.random.default_rng(0).uniform(-1, 1, num_samples)
     before, start = peak_bytes(), time.perf_counter()
     indices = CASES[case].indices(scores, 0, np.random.default_rng(1))
@@ -38,26 +53,5 @@ def measure(case: str, num_samples: int) -> None:
     print(json.dumps({"seconds": seconds, "gigabytes": (peak_bytes() - before) / 1e9, "draws": len(indices)}))
 
 
-def main(largest: int) -> None:
-    print("| scheduler | samples | draws | seconds | GB beside the scores |\n| --- | --: | --: | --: | --: |")
-    for case in CASES:
-        for power in range(6, largest + 1):
-            command = [sys.executable, __file__, "--case", case, "--num-samples", str(10**power)]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            found = json.loads(done.stdout)
-            print(
-                f"| {case} | 10^{power} | {found['draws']:,} | {found['seconds']:.1f} | {found['gigabytes']:.2f} |",
-                flush=True,
-            )
-
-
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--largest", type=int, default=8, help="power of ten of the largest number of samples")
-    parser.add_argument("--case", choices=list(CASES), help=argparse.SUPPRESS)
-    parser.add_argument("--num-samples", type=int, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.case:
-        measure(arguments.case, arguments.num_samples)
-    else:
-        main(arguments.largest)
+    one_case(sys.argv[1], int(sys.argv[2]))

@@ -1,17 +1,13 @@
-"""How much of the speed of a resident batch the loader reaches, on the CPU.
-
-python -m benchmarks.throughput [--quick]
-"""
+"""How much of the speed of a resident batch the loader reaches, on the CPU."""
 
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
-import typer
 
 from benchmarks.cremad_shaped import CremadShaped
-from benchmarks.figures import Figure, ratios, table
+from benchmarks.figures import Figure, ratios
 from benchmarks.overhead import dataset
 from bss import params
 from bss.data.dataset import Dataset
@@ -59,7 +55,7 @@ def shares(split: PackedSplit, encoder: Encoder | None, size: int, rounds: int, 
 def measure(quick: bool = False) -> list[Figure]:
     """A small and a large model."""
     with tempfile.TemporaryDirectory() as name:
-        clips = CremadShaped(folder=Path(name), num_train=6 if quick else 32)
+        clips = CremadShaped.of(Path(name), 6 if quick else 32, quick=quick)
         cases: list[tuple[str, Dataset, Encoder | None, int, int, Runtime]] = [
             ("small CNNs", Digits() if quick else dataset(), None, 32, 1 if quick else 12, runtime()),
             ("two ResNet-18s", clips, ResNet18(), 3 if quick else 16, 1 if quick else 3, runtime(threads=2)),
@@ -71,12 +67,3 @@ def measure(quick: bool = False) -> list[Figure]:
             said = f"{what} ({data.name}): throughput of the loader / of a resident batch"
             figures.append(Figure(said, found, "", ("at least", 0.95)))
         return figures
-
-
-if __name__ == "__main__":
-
-    def main(quick: bool = False) -> None:
-        """Measure and print."""
-        print(table(measure(quick)))
-
-    typer.run(main)

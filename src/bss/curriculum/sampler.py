@@ -1,5 +1,6 @@
 """The sampler: what training asks for the samples of an epoch, and hands its evidence to."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -96,7 +97,7 @@ class CurriculumSampler(Sampler[int]):
 
     def __len__(self) -> int:
         """This rank's number of indices in the current epoch."""
-        return len(self._share())
+        return math.ceil(len(self.sequence()) / self.num_replicas)
 
     def advance(self, num_samples: int) -> None:
         """Count samples that this rank has trained on, so that a state saved now resumes behind them.
@@ -213,8 +214,9 @@ class CurriculumSampler(Sampler[int]):
     def _share(self) -> np.ndarray:
         """This rank's part; the first samples come again where the ranks would not get equally many."""
         sequence = self.sequence()
-        missing = -len(sequence) % self.num_replicas
-        return np.resize(sequence, len(sequence) + missing)[self.rank :: self.num_replicas]
+        if self.num_replicas > 1:
+            sequence = np.resize(sequence, len(self) * self.num_replicas)
+        return sequence[self.rank :: self.num_replicas]
 
     def _gather(self) -> None:
         """Exchange what is new with the other ranks."""

@@ -1,9 +1,10 @@
 """Where and how the arithmetic runs: device, precision, compilation, threads, and how many processes share it."""
 
+import ctypes
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces what params.yaml says
 T = TypeVar("T")
 PRECISION = {"float32": "32-true", "bfloat16": "bf16-mixed"}
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of mallopt(3)
 LEAST_OF_A_RANK = 2
 """Samples of a rank in a batch: batch normalisation needs two."""
 
@@ -63,6 +65,8 @@ class Runtime:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or older torch refuses matrix products
             torch.use_deterministic_algorithms(settings.deterministic)
             torch.backends.cudnn.benchmark = not settings.deterministic
+        else:
+            _keep_freed_memory()
 
     @property
     def is_first(self) -> bool:
@@ -142,6 +146,14 @@ def memory_explained(key: str) -> Iterator[None]:
             f"the device is out of memory ({said}): lower {key}.batch_size, set runtime.precision to bfloat16, or "
             "take smaller encoders"
         ) from error
+
+
+def _keep_freed_memory() -> None:
+    """Left alone, glibc returns large blocks to the system, which clears their pages anew for every step."""
+    with suppress(AttributeError):  # another libc
+        set_option = ctypes.CDLL(None).mallopt
+        set_option(M_MMAP_MAX, 0)
+        set_option(M_TRIM_THRESHOLD, -1)
 
 
 def _device(wanted: str) -> str:
