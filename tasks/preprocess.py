@@ -1,5 +1,7 @@
 """Raw files -> packed arrays and a manifest for each split."""
 
+import os
+
 import tasks
 from bss import paths
 
@@ -10,7 +12,7 @@ def preprocess() -> None:
 
     from bss.data.pack import pack
 
-    pack(params.preprocess, paths.PACKED)
+    pack(params.preprocess, paths.PACKED, len(os.sched_getaffinity(0)))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from bss.data.kinds.kind import Kind
 from bss.registry import Component, Registry
@@ -17,6 +17,13 @@ class Dataset(Component):
 
     notes: ClassVar[tuple[str, ...]] = ()
     """What a reader must know wherever a figure of this data set is shown, a sentence each."""
+
+    on_bad: Literal["error", "skip"] = "error"
+    """A row that cannot be used stops preprocessing, or is left out and counted."""
+    missing: Literal["refuse", "mask"] = "refuse"
+    """A pair without a value of one modality is a row that cannot be used, or says nothing in that modality."""
+    allow: list[Literal["silent", "one_colour", "same_content"]] = []
+    """What is no fault in this data set: silent audio, pictures of one colour, the same file in two splits."""
 
     @property
     @abstractmethod
@@ -41,9 +48,12 @@ class Dataset(Component):
     def items(self, root: Path) -> "pl.DataFrame":
         """One row a pair, in a fixed order: `id`, `label` (a class name), `split`, a column a modality.
 
-        A modality's column holds its raw values: paths relative to `root`, or arrays. Further columns
-        (speaker, voice, damaged modality ...) are kept in the manifest.
+        A modality's column holds its raw values: paths relative to `root`, or arrays; null where it has none. Rows
+        of one `group`, where there is that column, must be in one split. Further columns (speaker, voice, damaged
+        modality ...) are kept in the manifest.
         """
 
 
-DATASETS: Registry[Dataset] = Registry("data set", "bss.data", Dataset, helpers=("pack", "packed", "damage", "fetch"))
+DATASETS: Registry[Dataset] = Registry(
+    "data set", "bss.data", Dataset, helpers=("check", "pack", "packed", "packing", "damage", "fetch")
+)

@@ -1,78 +1,81 @@
 """From raw files to packed arrays, all or nothing."""
 
-import os
+import fcntl
 import shutil
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bss.data.check import ROW, BadData, Finding, check, check_splits
 from bss.data.dataset import Dataset
 from bss.data.kinds.kind import Kind
-from bss.data.packed import MANIFEST, META, Meta, ModalityMeta
-from bss.files import TEMPORARY, owner, sync, told_when_full
-from bss.registry import UnknownName
+from bss.data.packed import MANIFEST, META, PRESENT, SKIPPED, Meta, ModalityMeta
+from bss.data.packing import NUM_VALUES, Block, notes, pack_blocks, prepare_array
+from bss.files import FULL, sync, told_when_full
 from bss.types import Split
 
 if TYPE_CHECKING:
     import polars as pl
-    from tqdm import tqdm
 
 CHUNK = 256  # samples whose statistics are summed at once
 
 
-def pack(dataset: Dataset, out: Path) -> None:
+def pack(dataset: Dataset, out: Path, num_workers: int = 1) -> None:
     """Reads every pair of `dataset` once and writes it to the folder `out`, in the order of its items.
 
     Everything is written beside `out` first and moved at the end, `meta.json` last: a folder that has one is
-    whole. Packing again gives the same bytes.
+    whole. What a killed run has packed already is not packed again. Packing again gives the same bytes, however
+    many processes share the work.
+
+    Args:
+        dataset: what to pack.
+        out: the folder.
+        num_workers: processes that may share the work; a script that asks for more than one has to be importable.
 
     Raises:
-        FileNotFoundError: a raw file is missing.
-        ValueError: a raw file or value cannot be used, or the items are inconsistent; the message names it.
+        BadData: values cannot be used and `on_bad` is `error`; the message names them.
+        FileNotFoundError: the raw files are not there at all.
+        ValueError: the items are inconsistent, or nothing is left of a class or split.
         DiskFull: there is no room for the arrays; `out` is as it was.
     """
     root = dataset.locate()
-    items = dataset.items(root)
-    check(items, dataset)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        told_when_full(out),
-        tempfile.TemporaryDirectory(prefix=f"{TEMPORARY}{out.name}-", suffix=owner(), dir=out.parent) as name,
-    ):
-        draft = Path(name)
-        kinds = fitted(dataset, items, root)
-        _write_splits(dataset, kinds, items, root, draft)
-        meta = _describe(dataset, kinds, items, draft / Split.TRAIN)
+    items = dataset.items(root).with_row_index(ROW, offset=1)
+    skipped = _sifted(check(items, dataset, root), dataset)
+    items = _without(items, skipped)
+    check_splits(items, dataset)
+    kinds = fitted(dataset, items, root)
+    with told_when_full(out), _draft(out) as draft:
+        facts, faults = _write_arrays(dataset, kinds, items, root, draft, num_workers)
+        late = _sifted(faults, dataset)
+        kept = _without(items, late)
+        check_splits(kept, dataset)
+        for split in Split:
+            _write_split(split, items, kept, facts, dataset, draft)
+        _findings_table([*skipped, *late]).write_parquet(draft / SKIPPED)
+        meta = _describe(dataset, kinds, kept, len(skipped) + len(late), draft)
         (draft / META).write_text(meta.model_dump_json(indent=2, exclude_none=True) + "\n")
-        for part in [*draft.rglob("*"), draft]:
-            sync(part)
         _move(draft, out)
 
 
-def check(items: "pl.DataFrame", dataset: Dataset) -> None:
-    """Refuses items that contradict what `dataset` declares.
+def examine(dataset: Dataset, out: Path, num_workers: int = 1) -> list[Finding]:
+    """All that is wrong with the rows of a data set, in their order; `pack` goes on from what was decoded for it.
 
     Raises:
-        ValueError: a column is missing, a split or label unknown, an id double, a split empty, or a class
-            has no training pair.
+        FileNotFoundError: the raw files are not there at all.
+        ValueError: the items are inconsistent.
     """
-    if missing := {"id", "label", "split", *dataset.modalities} - set(items.columns):
-        raise ValueError(f"the items of {dataset.name} lack the columns {sorted(missing)}")
-    for column, known in [("split", tuple(Split)), ("label", dataset.classes)]:
-        for value in items[column].unique().sort():
-            if value not in known:
-                raise UnknownName(f"{column} of {dataset.name}", value, known)
-    if double := items["id"].filter(items["id"].is_duplicated()).unique().sort().to_list():
-        raise ValueError(f"{dataset.name}: ids {double[:5]} are used more than once")
-    for split in Split:
-        if split not in set(items["split"]):
-            raise ValueError(f"{dataset.name}: the split '{split}' is empty")
-    trained = set(items["label"].filter(items["split"] == Split.TRAIN))
-    if untrained := [name for name in dataset.classes if name not in trained]:
-        raise ValueError(f"{dataset.name}: no training pair of the classes {untrained}")
+    root = dataset.locate()
+    items = dataset.items(root).with_row_index(ROW, offset=1)
+    found = check(items, dataset, root)
+    sound = _without(items, found)
+    check_splits(sound, dataset)
+    kinds = fitted(dataset, sound, root)
+    with told_when_full(out), _draft(out, keep=True) as draft:
+        _, faults = _write_arrays(dataset, kinds, sound, root, draft, num_workers)
+    return sorted([*found, *faults])
 
 
 def fitted(dataset: Dataset, items: "pl.DataFrame", root: Path) -> dict[str, Kind]:
@@ -85,14 +88,14 @@ def fitted(dataset: Dataset, items: "pl.DataFrame", root: Path) -> dict[str, Kin
     kinds = {}
     for name, kind in dataset.modalities.items():
         try:
-            kinds[name] = kind.fitted(raw_values(train[name], root, paths=kind.paths))
+            kinds[name] = kind.fitted(raw_values(train[name].drop_nulls(), root, paths=kind.paths))
         except ValueError as error:
             raise ValueError(f"{name} of {dataset.name}: {error}") from error
     return kinds
 
 
 def raw_values(column: "pl.Series", root: Path, *, paths: bool) -> list[Any]:
-    """The values of a modality's column as its kind reads them: paths below `root`, texts or arrays.
+    """The values of a modality's column as its kind reads them: paths below `root`, texts or arrays; None where null.
 
     Args:
         column: of the items or of the manifest.
@@ -102,71 +105,111 @@ def raw_values(column: "pl.Series", root: Path, *, paths: bool) -> list[Any]:
     import polars as pl
 
     if column.dtype == pl.String and paths:
-        return [root / value for value in column]
-    return list(column.to_numpy()) if isinstance(column.dtype, pl.Array) else column.to_list()
+        return [None if value is None else root / value for value in column]
+    if isinstance(column.dtype, pl.Array) and not column.null_count():
+        return list(column.to_numpy())
+    return column.to_list()
 
 
-def moments(array: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation over all values, in float64; a constant array has deviation 1."""
-    chunks = [array[start : start + CHUNK] for start in range(0, len(array), CHUNK)]
-    mean = sum(chunk.sum(dtype=np.float64) for chunk in chunks) / array.size
-    variance = sum(np.square(chunk.astype(np.float64) - mean).sum() for chunk in chunks) / array.size
-    return float(mean), float(np.sqrt(variance)) or 1.0
+def moments(path: Path, present: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation over all values of a packed array but NaN, in float64; a constant one has 1.
+
+    Args:
+        path: of the array (N, *shape).
+        present: which rows count, (N,) bool.
+    """
+    count, total = 0, 0.0
+    for chunk in _chunks(path, present):
+        count, total = count + chunk.size, total + float(chunk.sum(dtype=np.float64))
+    mean = total / max(count, 1)
+    variance = sum(float(np.square(chunk.astype(np.float64) - mean).sum()) for chunk in _chunks(path, present))
+    return mean, float(np.sqrt(variance / max(count, 1))) or 1.0
 
 
-def _write_splits(
-    dataset: Dataset, kinds: Mapping[str, Kind], items: "pl.DataFrame", root: Path, draft: Path
-) -> None:
+def _chunks(path: Path, present: np.ndarray) -> Iterator[np.ndarray]:
+    """The values of some rows at a time, read anew: a map of the whole array would fill the memory."""
+    for start in range(0, len(present), CHUNK):
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        chunk = np.array(array[start : start + CHUNK][present[start : start + CHUNK]])
+        yield chunk[~np.isnan(chunk)] if chunk.dtype.kind == "f" else chunk
+
+
+def _sifted(findings: Sequence[Finding], dataset: Dataset) -> Sequence[Finding]:
+    if findings and dataset.on_bad == "error":
+        raise BadData(dataset.name, findings)
+    return findings
+
+
+def _without(items: "pl.DataFrame", findings: Sequence[Finding]) -> "pl.DataFrame":
+    return items.filter(~items[ROW].is_in([finding.row for finding in findings]))
+
+
+def _write_arrays(
+    dataset: Dataset, kinds: Mapping[str, Kind], items: "pl.DataFrame", root: Path, draft: Path, num_workers: int
+) -> tuple[dict[tuple[str, int], dict[str, float | str]], list[Finding]]:
+    """The facts of each (modality, row), and what is wrong; the arrays lie in the draft, a row for each item."""
     from tqdm import tqdm
 
+    rows_of: dict[tuple[Path, int], Sequence[tuple[int, str, Any]]] = {}
+    blocks = []
+    for split in Split:
+        rows = items.filter(items["split"] == split)
+        (draft / split).mkdir(exist_ok=True)
+        for name, kind in kinds.items():
+            array = draft / split / f"{name}.npy"
+            prepare_array(array, kind, len(rows))
+            forbidden = None if kind.constant in dataset.allow else kind.constant
+            named = list(zip(rows[ROW], rows["id"], raw_values(rows[name], root, paths=kind.paths), strict=True))
+            for start in range(0, len(named), NUM_VALUES):
+                part = rows_of[array, start] = named[start : start + NUM_VALUES]
+                blocks.append(Block(array, start, kind, [value for _, _, value in part], forbidden))
+    facts: dict[tuple[str, int], dict[str, float | str]] = {}
+    faults = []
     with tqdm(total=len(items) * len(kinds), desc=f"pack {dataset.name}", unit="value", disable=None) as bar:
-        for split in Split:
-            rows = items.filter(items["split"] == split)
-            folder = draft / split
-            folder.mkdir()
-            facts = {}
-            for name, kind in kinds.items():
-                values = raw_values(rows[name], root, paths=kind.paths)
-                facts[name] = _write(folder / f"{name}.npy", kind, list(rows["id"]), values, bar)
-            _manifest(rows, dataset, facts).write_parquet(folder / MANIFEST)
+        for block, packed in pack_blocks(blocks, num_workers):
+            part = rows_of[block.array, block.start]
+            for (row, _, _), described in zip(part, packed.facts, strict=True):
+                facts[block.array.stem, row] = described
+            for place, reason in packed.faults.items():
+                row, identity, value = part[place]
+                source = str(value.relative_to(root)) if isinstance(value, Path) else block.array.stem
+                faults.append(Finding(row, identity, source, reason))
+            bar.update(len(part))
+    return facts, sorted(faults)
 
 
-def _write(
-    path: Path, kind: Kind, ids: Sequence[str], values: Sequence[Any], bar: "tqdm[Any]"
-) -> list[dict[str, float | str]]:
-    packed = _array(path, kind, len(ids))
-    facts = []
-    for row, (identity, value) in enumerate(zip(ids, values, strict=True)):
-        packed[row] = _read(kind, value, f"{path.stem} of pair '{identity}'")
-        facts.append(kind.describe(value))
-        bar.update()
-    packed.flush()
-    return facts
+def _write_split(
+    split: Split,
+    items: "pl.DataFrame",
+    kept: "pl.DataFrame",
+    facts: Mapping[tuple[str, int], Mapping[str, float | str]],
+    dataset: Dataset,
+    draft: Path,
+) -> None:
+    """The manifest of the rows that are kept, and the arrays without the others."""
+    of_split = items.filter(items["split"] == split)
+    is_kept = of_split[ROW].is_in(kept[ROW].to_list()).to_numpy()
+    for name in dataset.modalities:
+        array = draft / split / f"{name}.npy"
+        for note in notes(array):
+            note.unlink()
+        if not is_kept.all():
+            _keep_rows(array, np.flatnonzero(is_kept))
+    _manifest(of_split.filter(is_kept), dataset, facts).write_parquet(draft / split / MANIFEST)
 
 
-def _array(path: Path, kind: Kind, num_pairs: int) -> np.memmap:
-    """A new packed array that has its room: in a file with holes a full disk would kill the process by SIGBUS."""
-    packed = np.lib.format.open_memmap(path, mode="w+", dtype=kind.dtype, shape=(num_pairs, *kind.shape))
-    with path.open("r+b") as file:
-        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-    return packed
-
-
-def _read(kind: Kind, value: Any, what: str) -> np.ndarray:
-    try:
-        array = kind.read(value)
-    except ValueError as error:
-        raise ValueError(f"{what}: {error}") from error
-    source = value if isinstance(value, Path) else "its value"
-    if array.shape != kind.shape:
-        raise ValueError(f"{what}: {source} has shape {array.shape}, {kind.shape} is declared")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{what}: {source} gives values that are not finite")
-    return array
+def _keep_rows(path: Path, rows: np.ndarray) -> None:
+    whole = np.load(path, mmap_mode="r", allow_pickle=False)
+    part = path.with_suffix(".part")
+    kept = np.lib.format.open_memmap(part, mode="w+", dtype=whole.dtype, shape=(len(rows), *whole.shape[1:]))
+    for start in range(0, len(rows), CHUNK):
+        kept[start : start + CHUNK] = whole[rows[start : start + CHUNK]]
+    kept.flush()
+    part.replace(path)
 
 
 def _manifest(
-    rows: "pl.DataFrame", dataset: Dataset, facts: Mapping[str, list[dict[str, float | str]]]
+    rows: "pl.DataFrame", dataset: Dataset, facts: Mapping[tuple[str, int], Mapping[str, float | str]]
 ) -> "pl.DataFrame":
     """index, id, label (a number), class, split, a column a modality, what `items` had beside, the facts."""
     import polars as pl
@@ -176,43 +219,78 @@ def _manifest(
     manifest = rows.with_columns(
         pl.col("label").replace_strict(number, return_dtype=pl.Int64), pl.col("label").alias("class")
     )
-    described = [
-        pl.Series(f"{name}_{fact}", [entry[fact] for entry in entries])
-        for name, entries in facts.items()
-        for fact in entries[0]
-    ]
-    others = [name for name in rows.columns if name not in first]
+    described = []
+    for name in dataset.modalities:
+        entries = [facts[name, row] for row in rows[ROW]]
+        if dataset.missing == "mask":
+            described.append(rows[name].is_not_null().alias(f"{name}{PRESENT}"))
+        for fact in next((entry for entry in entries if entry), {}):
+            described.append(pl.Series(f"{name}_{fact}", [entry.get(fact) for entry in entries]))
+    others = [name for name in rows.columns if name not in (ROW, *first)]
     return manifest.select(*first, *others).with_columns(*described).with_row_index("index")
 
 
-def _describe(dataset: Dataset, kinds: Mapping[str, Kind], items: "pl.DataFrame", train: Path) -> Meta:
+def _findings_table(findings: Sequence[Finding]) -> "pl.DataFrame":
+    import polars as pl
+
+    schema = {ROW: pl.Int64, "id": pl.String, "source": pl.String, "reason": pl.String}
+    rows = [(finding.row, str(finding.id), finding.source, finding.what) for finding in sorted(findings)]
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _describe(
+    dataset: Dataset, kinds: Mapping[str, Kind], items: "pl.DataFrame", num_skipped: int, draft: Path
+) -> Meta:
+    train = items.filter(items["split"] == Split.TRAIN)
     modalities = {}
     for name, kind in kinds.items():
-        mean, std = (
-            moments(np.load(train / f"{name}.npy", mmap_mode="r", allow_pickle=False))
-            if kind.normalised
-            else (0.0, 1.0)
-        )
+        present = train[name].is_not_null().to_numpy()
+        mean, std = moments(draft / Split.TRAIN / f"{name}.npy", present) if kind.normalised else (0.0, 1.0)
         modalities[name] = ModalityMeta(
-            kind=type(kind).__name__.lower(),
+            kind=kind.name,
             shape=kind.shape,
             mean=mean,
             std=std,
             encoder=kind.encoder,
             tokens=kind.tokens,
+            padding=kind.padding or None,
         )
     return Meta(
         dataset=dataset.name,
         classes=dataset.classes,
         modalities=modalities,
         num_pairs={split: int((items["split"] == split).sum()) for split in Split},
+        num_skipped=num_skipped,
+        masked=dataset.missing == "mask",
     )
 
 
+@contextmanager
+def _draft(out: Path, *, keep: bool = False) -> Iterator[Path]:
+    """The folder beside `out` that is packed into; it stays where the block fails, for the next run to go on."""
+    draft = out.with_name(f".packing-{out.name}")
+    draft.mkdir(parents=True, exist_ok=True)
+    with (draft / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"another process is packing {out}; wait for it") from None
+        try:
+            yield draft
+        except OSError as error:
+            if error.errno in FULL:  # what is there takes the room
+                shutil.rmtree(draft)
+            raise
+        if not keep:
+            shutil.rmtree(draft)
+
+
 def _move(draft: Path, out: Path) -> None:
+    for part in [*draft.rglob("*"), draft]:
+        sync(part)
     (out / META).unlink(missing_ok=True)
     for split in Split:
         shutil.rmtree(out / split, ignore_errors=True)
     out.mkdir(exist_ok=True)
-    for part in [*Split, META]:
+    for part in [*Split, SKIPPED, META]:
         (draft / part).replace(out / part)

@@ -1,6 +1,7 @@
 """The packed form of a data set: one array a modality and split, read through a memory map.
 
 <folder>/meta.json                      kinds, shapes, statistics, classes
+<folder>/skipped.parquet                the rows that could not be used, and why
 <folder>/<split>/<modality>.npy         (N, *shape), in the kind's own type
 <folder>/<split>/manifest.parquet       one row a pair: label, id, where each value came from
 """
@@ -15,7 +16,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bss.types import Split
 
-META, MANIFEST = "meta.json", "manifest.parquet"
+META, MANIFEST, SKIPPED = "meta.json", "manifest.parquet", "skipped.parquet"
+PRESENT = "_present"
+"""After a modality's name: the column, and the input of a model, that says of which pairs it has a value."""
 PADDING, UNKNOWN = 0, 1
 """Token ids of a place that a short text leaves, and of a word that is in no training text."""
 
@@ -36,6 +39,8 @@ class ModalityMeta(BaseModel):
     encoder: str
     tokens: tuple[str, ...] | None = None
     """The word of each token id, where the array holds such ids."""
+    padding: int | None = None
+    """The token id that fills a short sample, where it is not 0."""
 
 
 class Meta(BaseModel):
@@ -47,6 +52,10 @@ class Meta(BaseModel):
     classes: tuple[str, ...]
     modalities: dict[str, ModalityMeta]
     num_pairs: dict[Split, int]
+    num_skipped: int = 0
+    """Rows that could not be used."""
+    masked: bool = False
+    """Whether a pair may be without a value of a modality; the manifests say which."""
 
     @classmethod
     def read(cls, folder: Path) -> "Meta":
@@ -76,6 +85,8 @@ class PackedSplit:
     labels: np.ndarray
     ids: tuple[str, ...]
     arrays: Mapping[str, np.ndarray]
+    present: Mapping[str, np.ndarray]
+    """Modality -> which pairs have a value of it, (N,) bool; empty where all have."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -85,8 +96,12 @@ class PackedSplit:
         return open_split, (self.folder, self.split)
 
     def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        """A copy of the rows `indices` (B,) of each modality, (B, *shape), in the stored type."""
-        return {name: np.asarray(array[indices]) for name, array in self.arrays.items()}
+        """A copy of the rows `indices` (B,) of each modality, (B, *shape), in the stored type.
+
+        Where modalities may be missing, `<modality>_present` (B,) bool stands beside each.
+        """
+        found = {name: np.asarray(array[indices]) for name, array in self.arrays.items()}
+        return found | {f"{name}{PRESENT}": there[indices] for name, there in self.present.items()}
 
 
 def open_split(folder: Path, split: Split | str) -> PackedSplit:
@@ -100,13 +115,15 @@ def open_split(folder: Path, split: Split | str) -> PackedSplit:
 
     split = Split(split)
     meta = Meta.read(folder)
-    manifest = pl.read_parquet(existing(folder / split / MANIFEST), columns=["id", "label"])
+    masks = {name: f"{name}{PRESENT}" for name in meta.modalities} if meta.masked else {}
+    manifest = pl.read_parquet(existing(folder / split / MANIFEST), columns=["id", "label", *masks.values()])
     arrays = {
         name: _open(folder / split / f"{name}.npy", (len(manifest), *modality.shape))
         for name, modality in meta.modalities.items()
     }
+    present = {name: manifest[column].to_numpy() for name, column in masks.items()}
     labels = manifest["label"].cast(pl.Int64).to_numpy()
-    return PackedSplit(folder, split, meta, labels, tuple(manifest["id"]), arrays)
+    return PackedSplit(folder, split, meta, labels, tuple(manifest["id"]), arrays, present)
 
 
 def existing(path: Path) -> Path:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bss import seeds
-from bss.data.packed import Meta, ModalityMeta
+from bss.data.packed import PRESENT, Meta, ModalityMeta
 from bss.encoders.encoder import ENCODERS, Encoder
 from bss.types import FUSED
 
@@ -35,10 +35,16 @@ class Branch(nn.Module):
         self.encoder = encoder
         self.head = nn.Linear(encoder.dim, num_classes)  # type: ignore[arg-type]
 
-    def forward(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Packed values (B, *shape) -> features (B, dim) and logits (B, C)."""
+    def forward(self, values: Tensor, present: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Packed values (B, *shape) -> features (B, dim) and logits (B, C).
+
+        A sample that is not there, where `present` (B,) is False, says nothing: both are zero.
+        """
         features = self.encoder((values.float() - self.mean) / self.std)
-        return features, self.head(features)
+        logits = self.head(features)
+        if present is None:
+            return features, logits
+        return features * present[:, None], logits * present[:, None]
 
 
 class MultimodalModel(nn.Module):
@@ -51,7 +57,9 @@ class MultimodalModel(nn.Module):
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Outputs:
         """Modality -> packed values (B, *shape), to the logits and features of all branches and of the fusion."""
-        outputs = {name: branch(inputs[name]) for name, branch in self.branches.items()}
+        outputs = {
+            name: branch(inputs[name], inputs.get(f"{name}{PRESENT}")) for name, branch in self.branches.items()
+        }
         features = {name: found for name, (found, _) in outputs.items()}
         logits = {name: found for name, (_, found) in outputs.items()}
         logits[FUSED] = self.fusion(torch.cat(list(features.values()), dim=1))

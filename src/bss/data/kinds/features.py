@@ -1,5 +1,6 @@
 """Plain numbers: measurements, votes, embeddings."""
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +13,7 @@ NO_BREAK = "\N{NO-BREAK SPACE}"  # a name stays on the line of its number
 
 
 class Features(Kind):
-    """A list or array of `size` finite numbers -> the same numbers, (size,)."""
+    """A list or array of `size` finite numbers, or a `.npy` file of them -> the same numbers, (size,)."""
 
     encoder: ClassVar[str] = "mlp"
 
@@ -37,13 +38,14 @@ class Features(Kind):
         return np.float32
 
     def read(self, value: Any) -> np.ndarray:
-        """The numbers of the list or array `value`.
+        """The numbers of the list or array `value`, or of the file at the path `value`.
 
         Raises:
+            FileNotFoundError: there is no such file.
             ValueError: they are not numbers, not `size` of them, or one is not finite as a float32.
         """
         try:
-            given = np.asarray(value)
+            given = from_npy(value) if isinstance(value, Path) else np.asarray(value)
         except ValueError as error:
             raise ValueError(f"{self.size} numbers are needed, got lists of different lengths") from error
         if given.shape != self.shape:
@@ -63,3 +65,16 @@ class Features(Kind):
             words = [f"{name}{NO_BREAK}{word}" for name, word in zip(self.names, words, strict=False)]
         rest = [f"... ({self.size} numbers)"] if self.size > MAX_EXHIBIT else []
         return Exhibit("text/plain", "  ".join([*words, *rest]).encode())
+
+
+def from_npy(path: Path) -> np.ndarray:
+    """The array of a `.npy` file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no array, or one of Python objects.
+    """
+    try:
+        return np.asarray(np.load(path, allow_pickle=False))
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path} is no readable array: {error}") from error

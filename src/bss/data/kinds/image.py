@@ -22,6 +22,7 @@ class Image(Kind):
     """
 
     encoder: ClassVar[str] = "small_cnn"
+    constant: ClassVar[str | None] = "one_colour"
 
     size: PositiveInt | tuple[PositiveInt, PositiveInt]
     """Pixels: height and width, or one number for both."""
@@ -46,26 +47,37 @@ class Image(Kind):
             FileNotFoundError: there is no such file.
             ValueError: it is no image file, or no array of bytes.
         """
+        return self.pixels(self._picture(value))
+
+    def pixels(self, picture: "Picture") -> np.ndarray:
+        """A decoded picture as `read` gives it."""
         _, height, width = self.shape
-        picture = self._picture(value)
+        picture = picture.convert("L" if self.channels == 1 else "RGB")
         if picture.size != (width, height):
             picture = picture.resize((width, height))
         return np.array(picture).reshape(height, width, self.channels).transpose(2, 0, 1)
 
     def exhibit(self, value: Any) -> Exhibit:
         """A PNG of at least 64 x 64 pixels; a smaller one is enlarged without smoothing."""
+        return self.shown(self._picture(value))
+
+    def shown(self, picture: "Picture") -> Exhibit:
+        """A decoded picture for a page."""
         from PIL.Image import Resampling
 
-        picture = self._picture(value)
+        picture = picture.convert("L" if self.channels == 1 else "RGB")
         factor = math.ceil(MIN_EXHIBIT / min(MIN_EXHIBIT, *picture.size))
         picture = picture.resize((picture.width * factor, picture.height * factor), Resampling.NEAREST)
         file = io.BytesIO()
         picture.save(file, "PNG")
         return Exhibit("image/png", file.getvalue())
 
+    def is_constant(self, array: np.ndarray) -> bool:
+        """Whether every pixel has the same colour."""
+        return bool((array == array[:, :1, :1]).all())
+
     def _picture(self, value: Any) -> "Picture":
-        picture = from_array(value) if isinstance(value, np.ndarray) else on_white(from_file(value))
-        return picture.convert("L" if self.channels == 1 else "RGB")
+        return from_array(value) if isinstance(value, np.ndarray) else on_white(from_file(value))
 
 
 def from_array(pixels: np.ndarray) -> "Picture":

@@ -1,13 +1,16 @@
-"""What a modality is made of: the contract between a data set and the packed arrays."""
+"""What a modality is made of: the contract between a data set and the packed arrays.
 
-from abc import ABC, abstractmethod
+Dropping a file with a `Kind` into this folder registers it.
+"""
+
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from bss.registry import Strict
+from bss.registry import Component, Registry
 
 
 @dataclass(frozen=True)
@@ -18,20 +21,33 @@ class Exhibit:
     content: bytes
 
 
-class Kind(Strict, ABC):
+class Kind(Component):
     """How one raw value (a path, or the value itself) of a modality becomes an array of a fixed shape."""
 
     encoder: ClassVar[str]
     """Name of the encoder that serves this kind where params.yaml names none."""
-    paths: ClassVar[bool] = True
-    """Whether a string is the path of a file; else it is the value itself."""
     normalised: ClassVar[bool] = True
     """Whether a model is given (array - mean) / std of the training split; else the array as it is."""
+
+    padded: ClassVar[bool] = False
+    """Whether NaN stands where a sample has ended; else every number is finite."""
+    constant: ClassVar[str | None] = None
+    """What a sample that has one value everywhere is called, where it tells nothing."""
+
+    @property
+    def paths(self) -> bool:
+        """Whether a string is the path of a file; else it is the value itself."""
+        return True
 
     @property
     def tokens(self) -> tuple[str, ...] | None:
         """The word of each token id, where the arrays hold such ids."""
         return None
+
+    @property
+    def padding(self) -> int:
+        """The token id that fills a short sample."""
+        return 0
 
     def fitted(self, values: Sequence[Any]) -> Self:
         """The kind with what it learns from the raw values of the training split, for example a vocabulary.
@@ -67,3 +83,10 @@ class Kind(Strict, ABC):
     def describe(self, value: Any) -> dict[str, float | str]:
         """Facts of one raw value for the manifest, for example its duration in seconds."""
         return {}
+
+    def is_constant(self, array: np.ndarray) -> bool:
+        """Whether a sample as `read` gives it has one value everywhere."""
+        return bool((array == array.flat[0]).all())
+
+
+KINDS: Registry[Kind] = Registry("kind", "bss.data.kinds", Kind, helpers=("media", "maps"))

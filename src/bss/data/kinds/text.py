@@ -3,7 +3,9 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar, Self
 from unicodedata import normalize
 
@@ -25,7 +27,6 @@ class Text(Kind):
     """
 
     encoder: ClassVar[str] = "text_embedding"
-    paths: ClassVar[bool] = False
     normalised: ClassVar[bool] = False
 
     length: int = Field(ge=1)
@@ -36,6 +37,10 @@ class Text(Kind):
     """Most tokens, the two reserved ones among them; the rarest words are unknown."""
     vocabulary: tuple[str, ...] | None = None
     """The reserved tokens and the words of the training texts, by id; None before they are learned."""
+    from_files: bool = False
+    """Whether the values are paths of text files, UTF-8, instead of the texts."""
+    tokenizer: str | None = None
+    """A Hugging Face tokenizer, a folder or a name of the hub, in place of words learned from the training texts."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -52,13 +57,31 @@ class Text(Kind):
         """The vocabulary."""
         return self.vocabulary
 
+    @property
+    def paths(self) -> bool:
+        """Whether the texts lie in files."""
+        return self.from_files
+
+    @property
+    def padding(self) -> int:
+        """The tokenizer's, or else 0."""
+        return PADDING if self.tokenizer is None else self._tokenizer.pad_token_id or 0
+
     def fitted(self, values: Sequence[Any]) -> Self:
         """The kind with the words of the texts `values`: most frequent first, equally frequent ones by the alphabet.
 
+        A value that `read` would refuse teaches nothing.
+
         Raises:
-            ValueError: a value is no text or holds no word, or no word is frequent enough.
+            ValueError: no word is frequent enough.
         """
-        counts = Counter(word for value in values for word in split_words(value))
+        if self.tokenizer is not None:
+            known = self._tokenizer.convert_ids_to_tokens(range(len(self._tokenizer)))
+            return type(self)(**{**dict(self), "vocabulary": tuple(known)})
+        counts: Counter[str] = Counter()
+        for value in values:
+            with suppress(ValueError, OSError):
+                counts.update(split_words(text_of(value)))
         frequent = sorted((-count, word) for word, count in counts.items() if count >= self.min_count)
         if not frequent:
             raise ValueError(f"no word is {self.min_count} times in the {len(values)} training texts")
@@ -66,24 +89,55 @@ class Text(Kind):
         return type(self)(**{**dict(self), "vocabulary": vocabulary})
 
     def read(self, value: Any) -> np.ndarray:
-        """The ids of the first `length` words of the text `value`.
+        """The ids of the first `length` words of the text `value`, or of the text file at the path `value`.
 
         Raises:
+            FileNotFoundError: there is no such file.
             ValueError: it is no text, holds no word, or the words were not learned yet.
         """
+        value = text_of(value)
+        if self.tokenizer is not None:
+            split_words(value)
+            filled = self._tokenizer(value, max_length=self.length, padding="max_length", truncation=True)
+            return np.array(filled["input_ids"], self.dtype)
         ids = [self._ids.get(word, UNKNOWN) for word in split_words(value)[: self.length]]
         return np.array(ids + [PADDING] * (self.length - len(ids)), self.dtype)
 
     def exhibit(self, value: Any) -> Exhibit:
         """The whole text as it is."""
+        value = text_of(value)
         split_words(value)
         return Exhibit("text/plain", value.encode())
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        from transformers import AutoTokenizer
+
+        try:
+            return AutoTokenizer.from_pretrained(self.tokenizer)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"no tokenizer at '{self.tokenizer}': {str(error).splitlines()[0]}") from error
 
     @cached_property
     def _ids(self) -> dict[str, int]:
         if self.vocabulary is None:
             raise ValueError("the words were not learned yet: read with the kind that `fitted` returns")
         return {word: number for number, word in enumerate(self.vocabulary)}
+
+
+def text_of(value: Any) -> Any:
+    """The content of a text file, or the value itself.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not UTF-8.
+    """
+    if not isinstance(value, Path):
+        return value
+    try:
+        return value.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{value} is not UTF-8: byte {error.start} is {error.object[error.start]:#04x}") from None
 
 
 def split_words(text: Any) -> list[str]:

@@ -1,0 +1,41 @@
+"""The command `bss`, in the folder of params.yaml."""
+
+import os
+import sys
+from pathlib import Path
+
+import typer
+
+from bss import paths
+
+app = typer.Typer(no_args_is_help=True, add_completion=False)
+
+
+@app.callback()
+def main() -> None:
+    """Balance-aware training of multimodal models."""
+
+
+@app.command()
+def check() -> None:
+    """Look at the data that params.yaml names: every row that cannot be used, and why.
+
+    Exit 0 all is well, 1 there are findings, 2 wrong input.
+    """
+    from bss.data.check import told
+    from bss.params import load
+
+    try:
+        dataset = load(Path("params.yaml")).preprocess
+        from bss.data.pack import examine
+
+        findings = examine(dataset, paths.PACKED, len(os.sched_getaffinity(0)))
+    except (ValueError, FileNotFoundError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from None
+    typer.echo(told(dataset.name, findings))
+    raise typer.Exit(1 if findings else 0)
+
+
+if __name__ == "__main__":
+    sys.exit(app())

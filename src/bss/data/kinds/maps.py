@@ -1,0 +1,95 @@
+"""Image-like arrays of quantities, still or in a row."""
+
+import io
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import Field, PositiveInt
+
+from bss.data.kinds.features import from_npy
+from bss.data.kinds.kind import Exhibit, Kind
+
+
+class Maps(Kind):
+    """A `.npy` file or an array (H, W, C) or (T, H, W, C), C left out where it is 1 -> (C, [frames,] height, width).
+
+    A map of another size is resized (bilinear). Of T maps the middle ones of equal parts are taken; where there are
+    fewer than `num_frames`, the last one comes again.
+    """
+
+    num_channels: ClassVar[int]
+
+    size: PositiveInt | tuple[PositiveInt, PositiveInt]
+    """Pixels: height and width, or one number for both."""
+    num_frames: int | None = Field(default=None, ge=1)
+    """Maps of a sample; a still one where left out."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(channels, height, width), or (channels, frames, height, width)."""
+        height, width = self.size if isinstance(self.size, tuple) else (self.size, self.size)
+        frames = () if self.num_frames is None else (self.num_frames,)
+        return self.num_channels, *frames, height, width
+
+    @property
+    def dtype(self) -> type[np.generic]:
+        """Half precision."""
+        return np.float16
+
+    def read(self, value: Any) -> np.ndarray:
+        """The maps of the array `value`, or of the file at the path `value`.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it has another shape or type, or a number that is not finite as a float16.
+        """
+        maps = self._maps(value)
+        if self.num_frames is not None:
+            there = np.arange(self.num_frames)
+            few = len(maps) <= self.num_frames
+            maps = maps[
+                np.minimum(there, len(maps) - 1) if few else (2 * there + 1) * len(maps) // (2 * self.num_frames)
+            ]
+        with np.errstate(over="ignore"):
+            resized = np.stack([self._resized(one) for one in maps], axis=1).astype(self.dtype)
+        if not np.isfinite(resized).all():
+            raise ValueError("a number is not finite as a float16 (more than 65504?)")
+        return resized.reshape(self.shape)
+
+    def exhibit(self, value: Any) -> Exhibit:
+        """The middle map, its largest value white; of several channels their magnitude."""
+        from PIL import Image as Pictures
+
+        maps = self._maps(value)
+        one = np.linalg.norm(maps[len(maps) // 2], axis=-1)
+        span = float(np.ptp(one)) or 1.0
+        file = io.BytesIO()
+        Pictures.fromarray((255 * (one - one.min()) / span).astype(np.uint8)).save(file, "PNG")
+        return Exhibit("image/png", file.getvalue())
+
+    def load(self, path: Path) -> np.ndarray:
+        """The array of a file."""
+        return from_npy(path)
+
+    def _maps(self, value: Any) -> np.ndarray:
+        """(T, H, W, C) float32."""
+        given = self.load(value) if isinstance(value, Path) else np.asarray(value)
+        dimensions = 2 if self.num_frames is None else 3
+        maps = given[..., None] if self.num_channels == 1 and given.ndim == dimensions else given
+        if maps.ndim != dimensions + 1 or maps.shape[-1] != self.num_channels or 0 in maps.shape:
+            first = "" if self.num_frames is None else "T, "
+            raise ValueError(f"an array ({first}H, W, {self.num_channels}) is needed, got the shape {given.shape}")
+        if maps.dtype.kind not in "iuf":
+            raise ValueError(f"an array of numbers is needed, got values of type {maps.dtype}")
+        return (maps[None] if self.num_frames is None else maps).astype(np.float32)
+
+    def _resized(self, one: np.ndarray) -> np.ndarray:
+        """(H, W, C) -> (C, height, width)."""
+        from PIL.Image import Resampling, fromarray
+
+        height, width = self.shape[-2:]
+        if one.shape[:2] == (height, width):
+            return one.transpose(2, 0, 1)
+        channels = [np.ascontiguousarray(one[..., channel]) for channel in range(self.num_channels)]
+        return np.stack([np.array(fromarray(maps).resize((width, height), Resampling.BILINEAR)) for maps in channels])

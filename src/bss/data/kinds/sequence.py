@@ -1,0 +1,71 @@
+"""Series of vectors: sensors, word vectors, frame features."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from bss.data.kinds.features import from_npy
+from bss.data.kinds.kind import Exhibit, Kind
+
+
+class Sequence(Kind):
+    """An array (T, size) or a list of lists, or a `.npy` file of one -> (length, size), NaN after its end.
+
+    A longer sequence loses its end.
+    """
+
+    encoder: ClassVar[str] = "gru"
+    padded: ClassVar[bool] = True
+
+    length: int = Field(ge=1)
+    """Most steps."""
+    size: int = Field(ge=1)
+    """Numbers of a step."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(length, size)."""
+        return self.length, self.size
+
+    @property
+    def dtype(self) -> type[np.generic]:
+        """Single precision, as a batch."""
+        return np.float32
+
+    def read(self, value: Any) -> np.ndarray:
+        """The steps of the array or list `value`, or of the file at the path `value`.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: it has no step, steps of another size, or a number that is not finite as a float32.
+        """
+        steps = self._steps(value)[: self.length]
+        with np.errstate(over="ignore"):
+            numbers = steps.astype(self.dtype)
+        if strange := np.argwhere(~np.isfinite(numbers)).tolist():
+            step, number = strange[0]
+            raise ValueError(f"number {number} of step {step} is {steps[step, number]}, not finite as a float32")
+        return np.pad(numbers, ((0, self.length - len(numbers)), (0, 0)), constant_values=np.nan)
+
+    def exhibit(self, value: Any) -> Exhibit:
+        """How long it is, and the mean of each number."""
+        steps = self._steps(value)
+        means = "  ".join(f"{mean:.2f}" for mean in steps.mean(axis=0)[:24])
+        return Exhibit("text/plain", f"{len(steps)} steps, mean  {means}".encode())
+
+    def describe(self, value: Any) -> dict[str, float | str]:
+        """The number of steps."""
+        return {"steps": float(len(self._steps(value)))}
+
+    def _steps(self, value: Any) -> np.ndarray:
+        try:
+            given = from_npy(value) if isinstance(value, Path) else np.asarray(value)
+        except ValueError as error:
+            raise ValueError(f"steps of {self.size} numbers are needed: {error}") from error
+        if given.ndim != 2 or given.shape[1] != self.size or len(given) == 0:
+            raise ValueError(f"steps of {self.size} numbers are needed, got the shape {given.shape}")
+        if given.dtype.kind not in "iuf":
+            raise ValueError(f"steps of {self.size} numbers are needed, got values of type {given.dtype}")
+        return given

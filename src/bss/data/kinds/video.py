@@ -1,0 +1,101 @@
+"""Moving pictures as a fixed number of frames."""
+
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field, PositiveInt
+
+from bss.data.kinds import media
+from bss.data.kinds.image import Image, from_file
+from bss.data.kinds.kind import Exhibit, Kind
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
+PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm"})
+
+
+class Video(Kind):
+    """A video file, or a folder of frames in the order of their names -> (channels, frames, height, width), 0 .. 255.
+
+    Of the frames that are there `rule` takes `num_frames`; where there are fewer, the last one comes again.
+    """
+
+    encoder: ClassVar[str] = "resnet18"
+    constant: ClassVar[str | None] = "one_colour"
+
+    size: PositiveInt | tuple[PositiveInt, PositiveInt]
+    """Pixels: height and width, or one number for both."""
+    num_frames: int = Field(ge=1)
+    fps: float | None = Field(default=None, gt=0)
+    """Frames a second that a video file is looked at; all of them where left out, as of a folder."""
+    rule: Literal["uniform", "first", "centre"] = "uniform"
+    """The middle of each of `num_frames` equal parts, the first ones, or those around the middle."""
+    min_frames: int = Field(default=1, ge=1)
+    """A video of fewer is refused."""
+    channels: Literal[1, 3] = 3
+    """1 grey, 3 red, green and blue."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(channels, frames, height, width)."""
+        channels, height, width = self._image.shape
+        return channels, self.num_frames, height, width
+
+    @property
+    def dtype(self) -> type[np.generic]:
+        """Bytes."""
+        return np.uint8
+
+    def read(self, value: Any) -> np.ndarray:
+        """The frames of the video at path `value`.
+
+        Raises:
+            FileNotFoundError: there is no such file or folder.
+            ValueError: it cannot be decoded, or has fewer than `min_frames` frames.
+        """
+        return np.stack([self._image.pixels(picture) for picture in self._pictures(Path(value))], axis=1)
+
+    def exhibit(self, value: Any) -> Exhibit:
+        """The middle one of the frames that are read, as a PNG."""
+        pictures = self._pictures(Path(value))
+        return self._image.shown(pictures[len(pictures) // 2])
+
+    def is_constant(self, array: np.ndarray) -> bool:
+        """Whether every pixel of every frame has the same colour."""
+        return bool((array == array[:, :1, :1, :1]).all())
+
+    @property
+    def _image(self) -> Image:
+        return Image(size=self.size, channels=self.channels)
+
+    def _pictures(self, path: Path) -> list["Picture"]:
+        if path.is_dir():
+            files = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURES)
+            return [from_file(files[place]) for place in self._places(len(files), path)]
+        if self.fps is not None:
+            times = np.arange(0, media.seconds(path), 1 / self.fps)
+            chosen = times[self._places(len(times), path)]
+            return [frame.to_image() for frame in media.frames(path, chosen.tolist())]
+        places = self._places(sum(1 for _ in media.frames(path)), path)
+        wanted = set(places)
+        shown = {
+            place: frame.to_image()
+            for place, frame in enumerate(islice(media.frames(path), max(places) + 1))
+            if place in wanted
+        }
+        return [shown[place] for place in places]
+
+    def _places(self, num_there: int, path: Path) -> Sequence[int]:
+        if num_there < self.min_frames:
+            raise ValueError(f"{path} has {num_there} frames, {self.min_frames} are needed")
+        wanted = np.arange(self.num_frames)
+        if num_there <= self.num_frames:
+            return np.minimum(wanted, num_there - 1).tolist()  # type: ignore[no-any-return]
+        if self.rule == "uniform":
+            return ((2 * wanted + 1) * num_there // (2 * self.num_frames)).tolist()  # type: ignore[no-any-return]
+        start = (num_there - self.num_frames) // 2 if self.rule == "centre" else 0
+        return (start + wanted).tolist()  # type: ignore[no-any-return]

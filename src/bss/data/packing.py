@@ -1,0 +1,209 @@
+"""Raw values to rows of packed arrays, a block at a time: side by side, and resumed after a kill.
+
+A block that is done leaves a note beside the arrays; the note holds what its values looked like, so that a block is
+packed anew where a file has changed since.
+"""
+
+import json
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bss.data.kinds.kind import Kind
+from bss.files import replaced
+
+NUM_VALUES = 64  # of a block
+SECONDS_ALONE = 2.0
+"""After that it is known whether more processes, each of which takes a second to start, are worth it."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Consecutive rows of one packed array, and the raw values for them; None where there is none."""
+
+    array: Path
+    start: int
+    kind: Kind
+    values: Sequence[Any]
+    forbidden: str | None
+    """What a constant sample is called where it is a fault."""
+
+    @property
+    def note(self) -> Path:
+        """Where it stands that the block is done."""
+        return self.array.with_name(f"{self.array.stem}-{self.start}.json")
+
+    def fingerprint(self) -> str:
+        """Of the values: of files their size and time, of others their content."""
+        digest = sha256(f"{_code()} {self.kind!r} {self.forbidden}".encode())
+        for value in self.values:
+            digest.update(repr(_look(value)).encode())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What became of a block."""
+
+    facts: list[dict[str, float | str]]
+    """Of each row, as the kind describes it."""
+    faults: dict[int, str]
+    """Place in the block -> why that value cannot be used."""
+
+
+def prepare_array(path: Path, kind: Kind, num_rows: int) -> None:
+    """Have a packed array that has its room; one of an earlier run stays if it has the same shape.
+
+    In a file with holes a full disk would be noticed too late.
+    """
+    with suppress(FileNotFoundError, ValueError):
+        there = np.load(path, mmap_mode="r", allow_pickle=False)
+        if (there.shape, there.dtype) == ((num_rows, *kind.shape), np.dtype(kind.dtype)):
+            return
+    for note in notes(path):
+        note.unlink()
+    np.lib.format.open_memmap(path, mode="w+", dtype=kind.dtype, shape=(num_rows, *kind.shape))
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+
+
+def notes(array: Path) -> list[Path]:
+    """The notes of the blocks of an array that are done."""
+    return sorted(array.parent.glob(f"{array.stem}-*.json"))
+
+
+def pack_blocks(blocks: Sequence[Block], num_workers: int) -> Iterator[tuple[Block, Packed]]:
+    """Every block with what became of it, in any order.
+
+    Args:
+        blocks: of arrays that exist.
+        num_workers: processes that may share the work; they are started if it takes more than seconds.
+    """
+    start, num_done, todo = time.monotonic(), 0, []
+    for place, block in enumerate(blocks):
+        if (known := _known(block)) is not None:
+            yield block, known
+        elif num_workers < 2 or num_done == 0 or time.monotonic() - start < SECONDS_ALONE:
+            yield block, pack_block(block)
+            num_done += 1
+        else:
+            todo = list(blocks[place:])
+            break
+    if todo:
+        yield from _side_by_side(todo, num_workers)
+
+
+def pack_block(block: Block) -> Packed:
+    """Write the rows of a block, then its note."""
+    rows = np.zeros((len(block.values), *block.kind.shape), block.kind.dtype)
+    facts, faults = [], {}
+    fingerprint = block.fingerprint()
+    for place, value in enumerate(block.values):
+        try:
+            if value is not None:
+                rows[place] = _row(block, value)
+            facts.append(block.kind.describe(value) if value is not None else {})
+        except (ValueError, OSError) as error:
+            faults[place] = _reason(error, value)
+            facts.append({})
+    with block.array.open("r+b") as file:
+        file.seek(_offset(file) + block.start * rows[0].nbytes)
+        rows.tofile(file)
+        os.fsync(file.fileno())
+    packed = Packed(facts, faults)
+    with replaced(block.note) as temporary:
+        faults_text = {str(place): reason for place, reason in faults.items()}
+        temporary.write_text(json.dumps({"of": fingerprint, "facts": facts, "faults": faults_text}), encoding="utf-8")
+    return packed
+
+
+def _side_by_side(blocks: Sequence[Block], num_workers: int) -> Iterator[tuple[Block, Packed]]:
+    # A fork would have the threads' locks of this process without its threads.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(num_workers, context, initializer=_end_with_parent) as pool:
+        try:
+            futures = {pool.submit(_packed, block): block for block in blocks}
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _packed(block: Block) -> Packed:
+    return _known(block) or pack_block(block)
+
+
+def _known(block: Block) -> Packed | None:
+    """What an earlier run has noted of the block, if its values are still what they were."""
+    with suppress(FileNotFoundError, ValueError, KeyError):
+        noted = json.loads(block.note.read_text(encoding="utf-8"))
+        if noted["of"] == block.fingerprint():
+            return Packed(noted["facts"], {int(place): reason for place, reason in noted["faults"].items()})
+    return None
+
+
+def _row(block: Block, value: Any) -> np.ndarray:
+    kind = block.kind
+    array = kind.read(value)
+    if array.shape != kind.shape:
+        raise ValueError(f"has shape {array.shape}, {kind.shape} is declared")
+    if not kind.padded and not np.isfinite(array).all():
+        raise ValueError("gives values that are not finite")
+    if block.forbidden is not None and kind.is_constant(array):
+        raise ValueError(f"{block.forbidden.replace('_', ' ')} (preprocess.allow: [{block.forbidden}] takes it)")
+    return array
+
+
+def _reason(error: Exception, value: Any) -> str:
+    """Why, without the path, which is told with it."""
+    said = str(error.strerror).lower() if isinstance(error, OSError) and error.strerror else str(error)
+    return said.removeprefix(f"{value} ").removeprefix("is ") if isinstance(value, Path) else said
+
+
+def _look(value: Any) -> Any:
+    if isinstance(value, Path):
+        try:
+            status = value.stat()
+        except OSError:
+            return str(value)
+        if value.is_dir():
+            return str(value), [(path.name, path.stat().st_mtime_ns) for path in sorted(value.iterdir())]
+        return str(value), status.st_size, status.st_mtime_ns
+    return (value.shape, value.dtype.str, value.tobytes()) if isinstance(value, np.ndarray) else value
+
+
+@cache
+def _code() -> str:
+    """Of the files that say how values are read: another version reads them anew."""
+    files = sorted(Path(__file__).parent.rglob("*.py"))
+    return sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def _offset(file: Any) -> int:
+    version = np.lib.format.read_magic(file)
+    np.lib.format.read_array_header_1_0(file) if version == (1, 0) else np.lib.format.read_array_header_2_0(file)
+    return int(file.tell())
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
