@@ -35,12 +35,12 @@ def run(stages: list[str], verbose: bool) -> bool:
 
     server = start_if_needed()
     from flows.graph import pipeline
-    from flows.plan import plan
+    from flows.plan import check
     from flows.repair import repair
 
     with occupied():
         repair()
-        plan(stages)  # a wrong target is refused while the server starts
+        check(stages)  # a wrong target is refused while the server starts
     if server is not None:
         server.wait()
     state = pipeline(stages, return_state=True)

@@ -1,6 +1,7 @@
 """What DVC would run: the stages of the graph, in order, each up to date or not."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,23 @@ def plan(targets: Sequence[str] = ()) -> list[Planned]:
         ValueError: no such stage, or dvc.yaml is wrong.
         Busy: another DVC process holds the workspace.
     """
+    with _opened() as repo:
+        return _planned(_graph(repo, targets), targets)
+
+
+def check(targets: Sequence[str] = ()) -> None:
+    """Refuse what `plan` would refuse, without a look at any artifact.
+
+    Raises:
+        ValueError: no such stage, or dvc.yaml is wrong.
+        Busy: another DVC process holds the workspace.
+    """
+    with _opened() as repo:
+        _graph(repo, targets)
+
+
+@contextmanager
+def _opened() -> Iterator["Repo"]:
     from dvc.exceptions import DvcException
     from dvc.lock import LockError
     from dvc.repo import Repo
@@ -36,17 +54,21 @@ def plan(targets: Sequence[str] = ()) -> list[Planned]:
 
     try:
         with Repo() as repo, repo.lock:
-            return _planned(repo, targets)
+            yield repo
     except LockError as error:
         raise Busy(str(error)) from error
     except DvcException as error:
         raise ValueError(str(error)) from error
 
 
-def _planned(repo: "Repo", targets: Sequence[str]) -> list[Planned]:
+def _graph(repo: "Repo", targets: Sequence[str]) -> Any:
     graph = repo.index.graph
     for target in targets:
         _check_known(target, {stage.addressing for stage in graph})
+    return graph
+
+
+def _planned(graph: Any, targets: Sequence[str]) -> list[Planned]:
     found: dict[str, Planned] = {}
     for stage in sorted(graph, key=lambda stage: stage.addressing):
         if not targets or _is_named(stage, targets):
@@ -56,13 +78,14 @@ def _planned(repo: "Repo", targets: Sequence[str]) -> list[Planned]:
 
 def _add(stage: "Stage", graph: Any, found: dict[str, Planned]) -> None:
     """Add a stage after what it depends on; an edge of DVC's graph points from a stage to its dependency."""
+    if stage.cmd is None or stage.addressing in found:
+        return
     upstream = [other for other in graph.successors(stage) if other.cmd is not None]
     for other in upstream:
         _add(other, graph, found)
-    if stage.cmd is not None and stage.addressing not in found:
-        names = tuple(other.addressing for other in upstream)
-        stale = any(found[name].stale for name in names) or bool(stage.status())
-        found[stage.addressing] = Planned(stage.addressing, names, stale)
+    names = tuple(other.addressing for other in upstream)
+    stale = any(found[name].stale for name in names) or bool(stage.status())
+    found[stage.addressing] = Planned(stage.addressing, names, stale)
 
 
 def _is_named(stage: "Stage", targets: Iterable[str]) -> bool:
