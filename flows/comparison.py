@@ -114,8 +114,10 @@ def prepare(name: str, seed: int, raw: Raw) -> Path:
             Path(part).parent.mkdir(parents=True, exist_ok=True)
             copy(source / part, part)
         (source / "data/raw").mkdir(parents=True, exist_ok=True)
-        if not (downloads := Path("data/raw")).is_symlink():
-            downloads.symlink_to(source / downloads)
+        for part in ("data/raw", raw["raw"]):
+            if not Path(part).exists():
+                Path(part).parent.mkdir(parents=True, exist_ok=True)
+                Path(part).symlink_to(source / part)
         write_text(yaml.safe_dump(own, sort_keys=False, allow_unicode=True), Path("params.yaml"))
     return workspace
 

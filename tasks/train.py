@@ -20,14 +20,18 @@ def train(method: tasks.MethodName, scheduler: tasks.SchedulerName, seed: tasks.
     from bss.encoders.model import build_model
     from bss.registry import lookup
     from bss.training import weights
-    from bss.training.loader import batch_indices
+    from bss.training.augment import Augmentation
+    from bss.training.loader import batch_indices, cached
     from bss.training.loop import fit
     from bss.training.runtime import Runtime
     from bss.training.trainer import Trainer
 
     runtime = Runtime(params.runtime, params.train)
     component = lookup("training method", method, params.methods)
-    packed, validation = open_split(paths.PACKED, Split.TRAIN), open_split(paths.PACKED, Split.VALIDATION)
+    packed, validation = (
+        cached(open_split(paths.PACKED, split), params.train.cache, runtime)
+        for split in (Split.TRAIN, Split.VALIDATION)
+    )
     model = build_model(packed.meta, params.encoders, seed)
     if component.from_warmup:
         model.load_state_dict(read_tensors(paths.warmup(seed) / "model.safetensors"))
@@ -36,7 +40,7 @@ def train(method: tasks.MethodName, scheduler: tasks.SchedulerName, seed: tasks.
     order = lookup("scheduler", scheduler, params.curriculum.schedulers)
     sampler = CurriculumSampler(len(packed), order, seed, scores=scores, recorded=recorded)
     num_epochs = params.train.epochs + (0 if component.from_warmup else params.warmup.epochs)
-    trainer = Trainer(model, component, params.train, runtime, seed)
+    trainer = Trainer(model, component, params.train, runtime, seed, Augmentation(params.augment, packed.meta))
     if component.from_warmup:
         trainer.num_steps = params.warmup.epochs * len(batch_indices(packed.labels, params.warmup.batch_size))
         trainer.num_samples = params.warmup.epochs * len(packed)

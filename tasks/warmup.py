@@ -17,14 +17,17 @@ def warmup(seed: tasks.Seed) -> None:
     from bss.encoders.model import build_model
     from bss.measure.evidence import write_evidence
     from bss.training import weights
+    from bss.training.augment import Augmentation
+    from bss.training.loader import cached
     from bss.training.loop import warm_up
     from bss.training.methods.joint import Joint
     from bss.training.runtime import Runtime
     from bss.training.trainer import Trainer
 
     runtime = Runtime(params.runtime, params.train)
-    train = open_split(paths.PACKED, Split.TRAIN)
-    trainer = Trainer(build_model(train.meta, params.encoders, seed), Joint(), settings, runtime, seed)
+    train = cached(open_split(paths.PACKED, Split.TRAIN), params.train.cache, runtime)
+    model, augment = build_model(train.meta, params.encoders, seed), Augmentation(params.augment, train.meta)
+    trainer = Trainer(model, Joint(), settings, runtime, seed, augment)
     inputs = [paths.PACKED / "meta.json", train.folder / Split.TRAIN]
     saved = tasks.checkpoints(params, f"warmup-{seed}", inputs) if runtime.is_first else None
     progress = partial(tasks.progress, settings.epochs) if runtime.is_first else None

@@ -76,7 +76,7 @@ def test_fitting_again_forgets() -> None:
 @pytest.mark.parametrize("value", ["", "  ", "+", "_", "\u2026!"])
 def test_a_text_without_words_is_refused(value: str) -> None:
     kind = text().fitted(TEXTS)
-    for use in (kind.read, kind.exhibit, lambda value: kind.fitted([value])):
+    for use in (kind.read, kind.exhibit):
         with pytest.raises(ValueError, match="the text '.*' holds no word"):
             use(value)
 
@@ -84,9 +84,13 @@ def test_a_text_without_words_is_refused(value: str) -> None:
 @pytest.mark.parametrize("value", [None, 3, b"cat", ["cat"], Path("cat")])
 def test_what_is_no_text_is_refused(value: Any) -> None:
     kind = text().fitted(TEXTS)
-    for use in (kind.read, kind.exhibit, lambda value: kind.fitted([value])):
+    for use in (kind.read, kind.exhibit):
         with pytest.raises(ValueError, match=f"a text is needed, got .* of type {type(value).__name__}"):
             use(value)
+
+
+def test_what_cannot_be_read_teaches_nothing() -> None:
+    assert text().fitted([*TEXTS, "", None, 3]) == text().fitted(TEXTS)
 
 
 def test_nothing_to_learn_and_nothing_learned_are_refused() -> None:
@@ -155,11 +159,11 @@ def test_its_encoder_takes_what_was_packed(tmp_path: Path) -> None:
     assert ENCODERS.build(modality.encoder).build(modality).dim > 0
 
 
-def test_a_training_text_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+def test_training_texts_without_a_word_are_refused(tmp_path: Path) -> None:
     class Silent(Words):
         def items(self, root: Path) -> pl.DataFrame:
             return super().items(root).with_columns(text=pl.lit("..."))
 
-    with pytest.raises(ValueError, match="text of .*: the text '...' holds no word"):
+    with pytest.raises(ValueError, match="text of .*: no word is 1 times in the"):
         pack(Silent(words=dict.fromkeys(("train", "validation", "test"), "word")), tmp_path / "packed")
     assert not (tmp_path / "packed").exists()

@@ -11,12 +11,26 @@ from pydantic import ValidationError
 from bss.curriculum.pacing.pacing import PACINGS, Pacing
 from bss.curriculum.schedulers.scheduler import SCHEDULERS
 from bss.data.dataset import DATASETS
+from bss.data.kinds.kind import KINDS
 from bss.encoders.encoder import ENCODERS
 from bss.measure.criteria.criterion import CRITERIA
 from bss.registry import Component, Registry, UnknownName
 from bss.training.methods.method import METHODS
 
-REGISTRIES: list[Registry[Any]] = [DATASETS, ENCODERS, CRITERIA, PACINGS, SCHEDULERS, METHODS]
+REGISTRIES: list[Registry[Any]] = [DATASETS, KINDS, ENCODERS, CRITERIA, PACINGS, SCHEDULERS, METHODS]
+COLUMNS = {"name": "image", "size": 8}
+FIELDS: dict[str, dict[str, Any]] = {
+    "manifest": {"file": "a.csv", "kinds": {"one": COLUMNS, "two": COLUMNS}},
+    "audio": {"sample_rate": 8000, "seconds": 1, "n_fft": 64, "hop_length": 32, "length": "pad"},
+    "depth": {"size": 8},
+    "features": {"size": 2},
+    "flow": {"size": 8},
+    "image": {"size": 8},
+    "sequence": {"length": 3, "size": 2},
+    "text": {"length": 4},
+    "video": {"size": 8, "num_frames": 2},
+}
+"""Of components that have no default."""
 COMPONENTS = [
     pytest.param(registry, name, id=f"{registry.kind}-{name}") for registry in REGISTRIES for name in registry
 ]
@@ -36,16 +50,17 @@ def test_every_file_defines_one_documented_component(registry: Registry[Any], na
 
 @pytest.mark.parametrize(("registry", "name"), [c for c in COMPONENTS if c.values[0] is not CRITERIA])
 def test_fields_are_typed_frozen_and_refuse_the_unknown(registry: Registry[Any], name: str) -> None:
-    component = registry.build(name)
+    spec = {"name": name, **FIELDS.get(name, {})}
+    component = registry.build(spec)
     assert component.name == name
-    assert registry.build({"name": name}) == component == registry.build(component)
+    assert registry.build(spec) == component == registry.build(component)
     with pytest.raises(ValidationError, match="unknown key 'no_such_field'"):
-        registry.build({"name": name, "no_such_field": 1})
+        registry.build({**spec, "no_such_field": 1})
     for field in type(component).model_fields:
         with pytest.raises(ValidationError, match="frozen"):
             setattr(component, field, None)
         with pytest.raises(ValidationError):
-            registry.build({"name": name, field: object()})
+            registry.build({**spec, field: object()})
 
 
 @pytest.mark.parametrize("registry", REGISTRIES, ids=lambda registry: registry.kind)

@@ -52,6 +52,7 @@ TRAIN = Train(
     momentum=0.9,
     lr_schedule="cosine",
     keep="best",
+    cache="auto",
     checkpoint_minutes=10,
     devices=1,
     nodes=1,

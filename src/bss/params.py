@@ -46,6 +46,21 @@ def _known_criteria(names: list[str]) -> list[str]:
     return list(different(tuple(names))) if names else names
 
 
+class Augment(Strict):
+    """Random changes of one modality's training samples; each is left out by default."""
+
+    crop: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """A window of at least this share of the picture, enlarged."""
+    flip: bool = False
+    """Half of the pictures are mirrored, left to right."""
+    num_frames: Count | None = None
+    """So many of the frames, drawn for each sample."""
+    time_mask: Count | None = None
+    """At most so many columns of a spectrogram take the mean."""
+    frequency_mask: Count | None = None
+    """At most so many rows."""
+
+
 class Warmup(Optimisation):
     """Training in random order before the pairs are scored."""
 
@@ -84,6 +99,8 @@ class Train(Optimisation, Spread):
     lr_schedule: Literal["constant", "cosine", "step"]
     keep: Literal["best", "last"]
     """The weights that are judged: of the best epoch on validation, or of the last."""
+    cache: Literal["device", "memory", "disk", "auto"]
+    """Where the packed samples lie: `auto` is the device if they take at most a quarter of what is free there."""
     checkpoint_minutes: Positive
     """Between two checkpoints in the middle of an epoch; each epoch ends with one."""
 
@@ -130,8 +147,11 @@ class Flow(Strict):
 class Params(Strict):
     """The whole of params.yaml."""
 
+    raw: str
+    """What DVC watches for changes of the raw data: a file or a folder."""
     preprocess: Annotated[Dataset, BeforeValidator(DATASETS.build)]
     encoders: dict[Name, Annotated[Encoder, BeforeValidator(ENCODERS.build)]]
+    augment: dict[Name, Augment]
     warmup: Warmup
     score: Score
     curriculum: Curriculum
@@ -147,11 +167,19 @@ class Params(Strict):
     def _names_are_known(self) -> Self:
         for key, names, known in (
             ("encoders", list(self.encoders), self.preprocess.modalities),
+            ("augment", list(self.augment), self.preprocess.modalities),
             ("grid.methods", self.grid.methods, self.methods),
             ("grid.schedulers", self.grid.schedulers, self.curriculum.schedulers),
             ("grid.seeds", [str(seed) for seed in self.grid.seeds], map(str, self.grid.seeds)),
         ):
             _check_names(key, names, list(known))
+        return self
+
+    @model_validator(mode="after")
+    def _changes_of_the_data_are_noticed(self) -> Self:
+        for path in map(Path.absolute, self.preprocess.inputs):
+            if not path.is_relative_to(Path(self.raw).absolute()):
+                raise ValueError(f"raw: '{self.raw}' does not hold {path}, so DVC would not notice when that changes")
         return self
 
     @model_validator(mode="after")

@@ -15,8 +15,8 @@ from pydantic import Field
 
 from bss.data.damage import damage, project
 from bss.data.dataset import Dataset
+from bss.data.digits import SPEECH
 from bss.data.fetch import Source, obtain, raw_folder
-from bss.data.kinds.audio import SPEECH
 from bss.data.kinds.image import Image
 from bss.data.kinds.kind import Kind
 from bss.types import Split

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ROW = "row"
 NUM_SHOWN = 20
-PRECIOUS = {Split.TRAIN: 0, Split.VALIDATION: 1, Split.TEST: 2}
+PRECIOUS = {split: rank for rank, split in enumerate(Split)}
 """Of two rows that must not be in two splits, the one of the smaller number goes."""
 
 

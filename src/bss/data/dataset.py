@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from pydantic import Field
+
 from bss.data.kinds.kind import Kind
 from bss.registry import Component, Registry
 
@@ -22,8 +24,13 @@ class Dataset(Component):
     """A row that cannot be used stops preprocessing, or is left out and counted."""
     missing: Literal["refuse", "mask"] = "refuse"
     """A pair without a value of one modality is a row that cannot be used, or says nothing in that modality."""
-    allow: list[Literal["silent", "one_colour", "same_content"]] = []
+    allow: list[Literal["silent", "one_colour", "same_content"]] = Field(default=[])
     """What is no fault in this data set: silent audio, pictures of one colour, the same file in two splits."""
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """Files and folders of the workspace that are read, where nothing but their time tells of a change."""
+        return ()
 
     @property
     @abstractmethod

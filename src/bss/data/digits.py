@@ -14,7 +14,7 @@ from pydantic import Field
 
 from bss.data.damage import damage, project
 from bss.data.dataset import Dataset
-from bss.data.kinds.audio import SPEECH
+from bss.data.kinds.audio import Audio
 from bss.data.kinds.image import Image
 from bss.data.kinds.kind import Kind
 from bss.seeds import generator
@@ -38,6 +38,13 @@ VOICES = {
     ),
 }
 
+SPEECH = Audio(sample_rate=8000, seconds=0.64, n_fft=128, hop_length=128, length="pad", floor=0.1, level=0.2)
+"""One spoken word, small enough for a CPU: (1, 65, 41).
+
+Floor and level are the best of five floors by two levels for a logistic regression on the four speakers of
+avdigits that are not in its test split, each held out once: 53 % against 43 % with the published floor.
+"""
+
 
 class Digits(Dataset):
     """1,797 pairs: 1,200 train, 240 validation, 357 test. No voice and no image is in two splits.
@@ -56,6 +63,11 @@ class Digits(Dataset):
     """Images keep only their first principal components, fitted on train; whole, they are too easy."""
     seed: int = Field(default=0, ge=0)
     """Of the pairing, of the images' split and of the damage; the voices' split is fixed."""
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """The committed sounds."""
+        return (FOLDER,)
 
     @property
     def modalities(self) -> Mapping[str, Kind]:

@@ -30,8 +30,8 @@ class Manifest(Dataset):
     """CSV (UTF-8, with a header) or Parquet."""
     kinds: Annotated[dict[Name, Annotated[Kind, BeforeValidator(KINDS.build)]], Field(min_length=2)]
     """Modality -> its kind, as `{name: image, size: 64}`."""
-    columns: dict[str, str | list[str]] = {}
-    """Modality, `label`, `id`, `split` or `group` -> its column where that has another name; of `features` several."""
+    columns: dict[str, str | list[str]] = Field(default={})
+    """Modality, `label`, `id`, `split` or `group` -> its column if that has another name; of `features` several."""
     root: str | None = None
     """Folder that paths start from; that of the file where left out."""
     validation: float = Field(default=0.1, gt=0, lt=1)
@@ -53,6 +53,11 @@ class Manifest(Dataset):
         return self
 
     @property
+    def inputs(self) -> tuple[Path, ...]:
+        """The file, and the folder that paths start from."""
+        return Path(self.file), Path(self.file).parent if self.root is None else Path(self.root)
+
+    @property
     def modalities(self) -> Mapping[str, Kind]:
         """As declared."""
         return self.kinds
@@ -66,7 +71,7 @@ class Manifest(Dataset):
         """The folder that paths start from."""
         if not Path(self.file).is_file():
             raise FileNotFoundError(f"preprocess.file: {self.file} is missing in {Path.cwd()}")
-        root = Path(self.file).parent if self.root is None else Path(self.root)
+        _, root = self.inputs
         if not root.is_dir():
             raise FileNotFoundError(f"preprocess.root: {root} is no folder in {Path.cwd()}")
         return root

@@ -150,7 +150,7 @@ def _write_arrays(
     """The facts of each (modality, row), and what is wrong; the arrays lie in the draft, a row for each item."""
     from tqdm import tqdm
 
-    rows_of: dict[tuple[Path, int], Sequence[tuple[int, str, Any]]] = {}
+    rows_of: dict[tuple[Path, int], list[tuple[int, str, Any]]] = {}
     blocks = []
     for split in Split:
         rows = items.filter(items["split"] == split)

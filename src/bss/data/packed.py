@@ -7,7 +7,7 @@
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,7 @@ class PackedSplit:
     labels: np.ndarray
     ids: tuple[str, ...]
     arrays: Mapping[str, np.ndarray]
-    present: Mapping[str, np.ndarray]
+    present: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Modality -> which pairs have a value of it, (N,) bool; empty where all have."""
 
     def __len__(self) -> int:

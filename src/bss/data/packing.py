@@ -169,7 +169,7 @@ def _row(block: Block, value: Any) -> np.ndarray:
 def _reason(error: Exception, value: Any) -> str:
     """Why, without the path, which is told with it."""
     said = str(error.strerror).lower() if isinstance(error, OSError) and error.strerror else str(error)
-    return said.removeprefix(f"{value} ").removeprefix("is ") if isinstance(value, Path) else said
+    return said.removeprefix(f"{value} ") if isinstance(value, Path) else said
 
 
 def _look(value: Any) -> Any:
@@ -199,11 +199,9 @@ def _offset(file: Any) -> int:
 
 def _end_with_parent() -> None:
     """A worker whose parent was killed would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
+    threading.Thread(target=_watch, args=[multiprocessing.parent_process()], daemon=True).start()
 
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
+def _watch(parent: Any) -> None:
+    parent.join()
+    os._exit(1)

@@ -1,6 +1,8 @@
 """Batches of packed samples in a given order."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -8,8 +10,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from bss.data.packed import PackedSplit
-from bss.training.runtime import Runtime
+from bss.data.packed import PRESENT, PackedSplit
+from bss.training.runtime import Runtime, memory_explained
+
+FREE_SHARE = 4
 
 
 class Batch(NamedTuple):
@@ -21,6 +25,45 @@ class Batch(NamedTuple):
     """(B,), int64, of the whole batch."""
     indices: Tensor
     """(B,), int64, of the split, on the CPU, of the whole batch."""
+
+
+@dataclass(frozen=True)
+class Resident(PackedSplit):
+    """A split whose arrays lie on the device, where a batch is gathered without a loader."""
+
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def batch(self, rows: np.ndarray, indices: np.ndarray) -> Batch:
+        """The inputs of some rows, and the labels of others, as `Batch` has them."""
+        device = next(iter(self.tensors.values())).device
+        places = torch.from_numpy(rows).to(device)
+        inputs = {name: values[places] for name, values in self.tensors.items()}
+        return Batch(inputs, torch.from_numpy(self.labels[indices]), torch.from_numpy(indices))
+
+
+def cached(split: PackedSplit, mode: str, runtime: Runtime) -> PackedSplit:
+    """A split with its arrays where they are wanted; what is read from them is the same.
+
+    Args:
+        split: as it was opened.
+        mode: `device`, `memory`, `disk`, or `auto`: the device if they take at most a quarter of what is free there.
+        runtime: whose device it is.
+    """
+    num_bytes = sum(array.nbytes for array in split.arrays.values())
+    if mode == "disk" or (mode == "auto" and num_bytes > _free_bytes(runtime.device) / FREE_SHARE):
+        return split
+    if mode == "memory":
+        return replace(split, arrays={name: np.array(array) for name, array in split.arrays.items()})
+    with memory_explained("train", "set train.cache to memory or disk"):
+        arrays = {**split.arrays, **{f"{name}{PRESENT}": there for name, there in split.present.items()}}
+        tensors = {name: torch.tensor(array).to(runtime.device) for name, array in arrays.items()}
+    return Resident(**{each.name: getattr(split, each.name) for each in fields(split)}, tensors=tensors)
+
+
+def _free_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 class _Rows(Dataset[Batch]):
@@ -47,9 +90,15 @@ def batches(
         shared: each rank reads its share of a batch instead of all of it.
     """
     parts = batch_indices(indices, batch_size)[skip:]
+    wanted = [(runtime.share(part) if shared else part, part) for part in parts]
+    if isinstance(split, Resident):
+        for rows, part in wanted:
+            inputs, labels, of_whole = split.batch(rows, part)
+            yield Batch(*runtime.place(inputs, labels), of_whole)
+        return
     loader = DataLoader(
         _Rows(split),
-        sampler=[(runtime.share(part) if shared else part, part) for part in parts],
+        sampler=wanted,
         batch_size=None,
         num_workers=runtime.settings.num_workers,
         pin_memory=runtime.device.type == "cuda",

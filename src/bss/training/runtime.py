@@ -129,11 +129,12 @@ class Runtime:
 
 
 @contextmanager
-def memory_explained(key: str) -> Iterator[None]:
+def memory_explained(key: str, way_out: str | None = None) -> Iterator[None]:
     """Say of a device that runs out of memory which setting to lower.
 
     Args:
         key: of the section whose `batch_size` is in use.
+        way_out: what to do instead of lowering that.
 
     Raises:
         ValueError: in place of torch's error, which goes with it.
@@ -142,10 +143,8 @@ def memory_explained(key: str) -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as error:
         said = str(error).partition(". ")[0]
-        raise ValueError(
-            f"the device is out of memory ({said}): lower {key}.batch_size, set runtime.precision to bfloat16, or "
-            "take smaller encoders"
-        ) from error
+        usual = f"lower {key}.batch_size, set runtime.precision to bfloat16, or take smaller encoders"
+        raise ValueError(f"the device is out of memory ({said}): {way_out or usual}") from error
 
 
 def _keep_freed_memory() -> None:

@@ -53,11 +53,18 @@ class Trainer:
         method: what is minimised.
         settings: of the optimizer.
         runtime: where it runs.
-        seed: of what the model draws by chance, as dropout does; each step and rank has a generator of its own.
+        seed: of what the model and the augmentation draw by chance; each step and rank has a generator of its own.
+        augment: changes the inputs of a training step.
     """
 
     def __init__(
-        self, model: MultimodalModel, method: Method, settings: Optimisation, runtime: Runtime, seed: int = 0
+        self,
+        model: MultimodalModel,
+        method: Method,
+        settings: Optimisation,
+        runtime: Runtime,
+        seed: int = 0,
+        augment: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None,
     ) -> None:
         runtime.prepare(model)
         self.model, self.method, self.settings, self.runtime = model, method, settings, runtime
@@ -65,6 +72,7 @@ class Trainer:
         self.optimizer = build_optimizer(model.parameters(), settings)
         self._stepper = cast(_FabricOptimizer, runtime.fabric.setup_optimizers(self.optimizer))
         self._seed = seeds.integer(seed, f"steps of rank {runtime.rank}") // 2
+        self._augment = augment
         self.num_steps = 0
         self.num_samples = 0
         self._epoch = _Epoch()
@@ -138,7 +146,7 @@ class Trainer:
         """Update the weights once; what the model said before, without gradients."""
         self.num_steps += 1
         torch.manual_seed(self._seed + self.num_steps)
-        outputs = self.module(batch.inputs)
+        outputs = self.module(self._augment(batch.inputs) if self._augment else batch.inputs)
         num_rows = len(batch.labels)
         logits = {name: self.runtime.whole(values.float(), num_rows) for name, values in outputs.logits.items()}
         loss = self.method.loss(logits, batch.labels)

@@ -15,9 +15,9 @@ from bss.data.kinds.kind import Exhibit, Kind
 class Audio(Kind):
     """A sound or video file -> log(|STFT| + floor), shape (1, n_fft // 2 + 1, 1 + samples // hop_length).
 
-    With `num_mels` the power on that many mel bands takes the magnitudes' place. Channels are averaged. The frames are centred on multiples of `hop_length` with silence around the ends
-    and weighted by a periodic Hann window, as librosa does: 22,050 Hz, 20 s, 512, 353 gives the published
-    257 x 1250 of CREMA-D.
+    With `num_mels` the power on that many mel bands takes the magnitudes' place. Channels are averaged. The frames
+    are centred on multiples of `hop_length` with silence around the ends and weighted by a periodic Hann window, as
+    librosa does: 22,050 Hz, 20 s, 512, 353 gives the published 257 x 1250 of CREMA-D.
     """
 
     encoder: ClassVar[str] = "small_cnn"
@@ -78,8 +78,7 @@ class Audio(Kind):
 
     def describe(self, value: Any) -> dict[str, float | str]:
         """The duration in seconds."""
-        samples, rate = decode(value)
-        return {"duration": len(samples) / rate}
+        return {"duration": duration(value)}
 
     def _samples(self, value: Any) -> np.ndarray:
         samples, rate = decode(value)
@@ -104,14 +103,6 @@ class Audio(Kind):
         return np.pad(samples, (0, missing), mode="wrap" if self.length == "tile" else "constant")
 
 
-SPEECH = Audio(sample_rate=8000, seconds=0.64, n_fft=128, hop_length=128, length="pad", floor=0.1, level=0.2)
-"""One spoken word, small enough for a CPU: (1, 65, 41).
-
-Floor and level are the best of five floors by two levels for a logistic regression on the four speakers of
-avdigits that are not in its test split, each held out once: 53 % against 43 % with the published floor.
-"""
-
-
 def decode(path: Any) -> tuple[np.ndarray, int]:
     """Samples in -1 .. 1, shape (samples,), averaged over channels, and their rate in hertz.
 
@@ -130,7 +121,28 @@ def decode(path: Any) -> tuple[np.ndarray, int]:
             raise ValueError(f"{path} is no readable sound file: {error.error_string}") from error
     if len(samples) == 0:
         raise ValueError(f"{path} holds no sample")
+    if not np.isfinite(samples).all():
+        raise ValueError(f"{path} holds values that are not finite")
     return samples.mean(axis=1), rate
+
+
+def duration(path: Any) -> float:
+    """Seconds, by what the file says of itself.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no sound file.
+    """
+    if Path(path).suffix.lower() in media.SUFFIXES:
+        return media.seconds(path, "audio")
+    import soundfile
+
+    with open(path, "rb") as file:  # noqa: PTH123
+        try:
+            about = soundfile.info(file)
+        except soundfile.LibsndfileError as error:
+            raise ValueError(f"{path} is no readable sound file: {error.error_string}") from error
+    return float(about.frames / about.samplerate)
 
 
 @cache

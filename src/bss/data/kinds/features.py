@@ -44,10 +44,7 @@ class Features(Kind):
             FileNotFoundError: there is no such file.
             ValueError: they are not numbers, not `size` of them, or one is not finite as a float32.
         """
-        try:
-            given = from_npy(value) if isinstance(value, Path) else np.asarray(value)
-        except ValueError as error:
-            raise ValueError(f"{self.size} numbers are needed, got lists of different lengths") from error
+        given = from_npy(value) if isinstance(value, Path) else self._array(value)
         if given.shape != self.shape:
             raise ValueError(f"{self.size} numbers are needed, got the shape {given.shape}")
         if given.dtype.kind not in "iuf":
@@ -57,6 +54,12 @@ class Features(Kind):
         if strange := np.flatnonzero(~np.isfinite(numbers)).tolist():
             raise ValueError(f"number {strange[0]} is {given[strange[0]]}, which is not finite as a float32")
         return np.asarray(numbers)
+
+    def _array(self, value: Any) -> np.ndarray:
+        try:
+            return np.asarray(value)
+        except ValueError as error:
+            raise ValueError(f"{self.size} numbers are needed, got lists of different lengths") from error
 
     def exhibit(self, value: Any) -> Exhibit:
         """The numbers as text, each after its name, cut after 24 of them."""

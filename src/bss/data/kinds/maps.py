@@ -9,6 +9,7 @@ from pydantic import Field, PositiveInt
 
 from bss.data.kinds.features import from_npy
 from bss.data.kinds.kind import Exhibit, Kind
+from bss.data.kinds.video import middles
 
 
 class Maps(Kind):
@@ -46,11 +47,11 @@ class Maps(Kind):
         """
         maps = self._maps(value)
         if self.num_frames is not None:
-            there = np.arange(self.num_frames)
             few = len(maps) <= self.num_frames
-            maps = maps[
-                np.minimum(there, len(maps) - 1) if few else (2 * there + 1) * len(maps) // (2 * self.num_frames)
-            ]
+            places = (
+                np.arange(self.num_frames).clip(max=len(maps) - 1) if few else middles(len(maps), self.num_frames)
+            )
+            maps = maps[places]
         with np.errstate(over="ignore"):
             resized = np.stack([self._resized(one) for one in maps], axis=1).astype(self.dtype)
         if not np.isfinite(resized).all():

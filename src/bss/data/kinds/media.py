@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.frame import VideoFrame
+    from PIL.Image import Image as Picture
 
 SUFFIXES = frozenset({".mp4", ".avi", ".flv", ".mkv", ".webm", ".mov", ".mpg", ".mpeg", ".m4v", ".wmv", ".3gp"})
 """Of files that hold pictures and sound."""
@@ -76,14 +77,20 @@ def frames(path: Any, times: Sequence[float] | None = None) -> Iterator["VideoFr
                 yield current
 
 
-def seconds(path: Any) -> float:
-    """How long a video lasts, by its container, or else by its last frame.
+def picture(frame: "VideoFrame") -> "Picture":
+    """A frame as Pillow has it."""
+    return cast("Picture", frame.to_image())  # type: ignore[no-untyped-call]
+
+
+def seconds(path: Any, stream: str = "video") -> float:
+    """How long a stream lasts, by its container, or else by its last frame.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it cannot be decoded, or has no picture.
+        ValueError: it cannot be decoded, or has no such stream.
     """
-    with opened(path, "video") as container:
+    with opened(path, stream) as container:
         if container.duration:
             return float(container.duration) / 1_000_000
-        return max((frame.time or 0.0) for frame in container.decode(video=0))
+        frames = container.decode(getattr(container.streams, stream)[0])
+        return max((frame.time or 0.0 for frame in frames), default=0.0)

@@ -81,7 +81,7 @@ class Text(Kind):
         counts: Counter[str] = Counter()
         for value in values:
             with suppress(ValueError, OSError):
-                counts.update(split_words(text_of(value)))
+                counts.update(split_words(self._text(value)))
         frequent = sorted((-count, word) for word, count in counts.items() if count >= self.min_count)
         if not frequent:
             raise ValueError(f"no word is {self.min_count} times in the {len(values)} training texts")
@@ -95,7 +95,7 @@ class Text(Kind):
             FileNotFoundError: there is no such file.
             ValueError: it is no text, holds no word, or the words were not learned yet.
         """
-        value = text_of(value)
+        value = self._text(value)
         if self.tokenizer is not None:
             split_words(value)
             filled = self._tokenizer(value, max_length=self.length, padding="max_length", truncation=True)
@@ -105,9 +105,12 @@ class Text(Kind):
 
     def exhibit(self, value: Any) -> Exhibit:
         """The whole text as it is."""
-        value = text_of(value)
+        value = self._text(value)
         split_words(value)
         return Exhibit("text/plain", value.encode())
+
+    def _text(self, value: Any) -> Any:
+        return from_file(value) if self.from_files else value
 
     @cached_property
     def _tokenizer(self) -> Any:
@@ -125,19 +128,17 @@ class Text(Kind):
         return {word: number for number, word in enumerate(self.vocabulary)}
 
 
-def text_of(value: Any) -> Any:
-    """The content of a text file, or the value itself.
+def from_file(path: Path) -> str:
+    """The content of a text file.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is not UTF-8.
     """
-    if not isinstance(value, Path):
-        return value
     try:
-        return value.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{value} is not UTF-8: byte {error.start} is {error.object[error.start]:#04x}") from None
+        raise ValueError(f"{path} is not UTF-8: byte {error.start} is {error.object[error.start]:#04x}") from None
 
 
 def split_words(text: Any) -> list[str]:

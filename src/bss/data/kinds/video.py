@@ -1,6 +1,5 @@
 """Moving pictures as a fixed number of frames."""
 
-from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -77,25 +76,26 @@ class Video(Kind):
             files = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURES)
             return [from_file(files[place]) for place in self._places(len(files), path)]
         if self.fps is not None:
-            times = np.arange(0, media.seconds(path), 1 / self.fps)
-            chosen = times[self._places(len(times), path)]
-            return [frame.to_image() for frame in media.frames(path, chosen.tolist())]
+            places = self._places(max(1, round(media.seconds(path) * self.fps)), path)
+            return [media.picture(frame) for frame in media.frames(path, [place / self.fps for place in places])]
         places = self._places(sum(1 for _ in media.frames(path)), path)
-        wanted = set(places)
-        shown = {
-            place: frame.to_image()
-            for place, frame in enumerate(islice(media.frames(path), max(places) + 1))
-            if place in wanted
-        }
-        return [shown[place] for place in places]
+        pictures = {}
+        for place, frame in enumerate(islice(media.frames(path), max(places) + 1)):
+            if place in places:
+                pictures[place] = media.picture(frame)
+        return [pictures[place] for place in places]
 
-    def _places(self, num_there: int, path: Path) -> Sequence[int]:
+    def _places(self, num_there: int, path: Path) -> list[int]:
         if num_there < self.min_frames:
             raise ValueError(f"{path} has {num_there} frames, {self.min_frames} are needed")
-        wanted = np.arange(self.num_frames)
         if num_there <= self.num_frames:
-            return np.minimum(wanted, num_there - 1).tolist()  # type: ignore[no-any-return]
+            return [min(place, num_there - 1) for place in range(self.num_frames)]
         if self.rule == "uniform":
-            return ((2 * wanted + 1) * num_there // (2 * self.num_frames)).tolist()  # type: ignore[no-any-return]
+            return middles(num_there, self.num_frames)
         start = (num_there - self.num_frames) // 2 if self.rule == "centre" else 0
-        return (start + wanted).tolist()  # type: ignore[no-any-return]
+        return list(range(start, start + self.num_frames))
+
+
+def middles(num_there: int, num_wanted: int) -> list[int]:
+    """The places in the middle of `num_wanted` equal parts of `num_there` places."""
+    return [(2 * part + 1) * num_there // (2 * num_wanted) for part in range(num_wanted)]

@@ -4,10 +4,11 @@ from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
-from bss.data.kinds.kind import Exhibit, Kind
+from bss.data.kinds.kind import Kind
 from bss.data.pack import raw_values
 
 MAX_BYTES = 200_000
@@ -64,7 +65,7 @@ def examples(
             score=pair["balance_score"],
             balanced=pair["balanced"],
             damage=pair["damage"],
-            modalities=tuple(_shown(name, kind.exhibit(values[name][row])) for name, kind in kinds.items()),
+            modalities=tuple(_shown(name, kind, values[name][row]) for name, kind in kinds.items()),
         )
         for row, pair in enumerate(pairs.drop(list(kinds)).iter_rows(named=True))
     )
@@ -80,7 +81,10 @@ def damage(manifest: pl.DataFrame) -> pl.Series:
     return damaged.cast(pl.String).fill_null("").replace("none", "")
 
 
-def _shown(modality: str, exhibit: Exhibit) -> Shown:
+def _shown(modality: str, kind: Kind, value: Any) -> Shown:
+    if value is None:
+        return Shown(modality, "text", "missing")
+    exhibit = kind.exhibit(value)
     media, size = exhibit.media_type.partition("/")[0], len(exhibit.content)
     if size > MAX_BYTES:
         return Shown(modality, "text", f"left out: {size / 1e6:.1f} MB of {exhibit.media_type}")

@@ -41,7 +41,7 @@ def read_grid(params: Params, parameters: Mapping[str, object]) -> ReportInputs:
     scores = pl.concat([_labelled(pl.read_parquet(paths.scores(seed)), seed=seed) for seed in params.grid.seeds])
     return ReportInputs(
         dataset=meta.dataset,
-        notes=data.notes,
+        notes=(*data.notes, *_skipped(meta)),
         classes=meta.classes,
         modalities=tuple(meta.modalities),
         num_pairs={split.value: number for split, number in meta.num_pairs.items()},
@@ -59,6 +59,12 @@ def read_grid(params: Params, parameters: Mapping[str, object]) -> ReportInputs:
         baseline=BASELINE,
         confidence=params.report.confidence,
     )
+
+
+def _skipped(meta: Meta) -> list[str]:
+    if not meta.num_skipped:
+        return []
+    return [f"{meta.num_skipped} rows could not be used and were left out; data/packed/skipped.parquet says why."]
 
 
 def _metrics(cell: Cell) -> pl.DataFrame:
