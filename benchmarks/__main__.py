@@ -1,6 +1,6 @@
-"""Run the benchmarks and write docs/benchmarks.md: `python -m benchmarks [NAME ...] [--quick]`.
+"""Run the benchmarks and write their sections of docs/benchmarks.md: `python -m benchmarks [NAME ...] [--quick]`.
 
-Only a full run of all of them writes the page. The machine has to be quiet.
+The machine has to be quiet.
 """
 
 import importlib
@@ -20,6 +20,10 @@ from benchmarks.figures import Unavailable, table
 
 NAMES = ("overhead", "released", "throughput", "preprocess", "pipeline", "scale", "gpu")
 PAGE = Path("docs/benchmarks.md")
+HEADING = """# Benchmarks
+
+`make bench` runs them all and writes this page; `python -m benchmarks NAME` runs one and writes its section. Ratios are of
+rounds run in turns, in one process or in pairs of them: the median round, in brackets the smallest and the largest."""
 LIBRARIES = ("torch", "numpy", "polars", "lightning-fabric", "prefect", "dvc")
 
 
@@ -27,20 +31,28 @@ def main(
     names: Annotated[list[str] | None, typer.Argument(help=f"Of {', '.join(NAMES)}; all by default.")] = None,
     quick: Annotated[bool, typer.Option(help="Small sizes, to try them out; the figures mean nothing.")] = False,
 ) -> None:
-    """Measure, print, and write the page where all were measured in full."""
+    """Measure, print, and write what was measured in full into the page."""
     if wrong := sorted(set(names or []) - set(NAMES)):
         raise typer.BadParameter(f"{', '.join(wrong)}: expected some of {', '.join(NAMES)}")
-    parts = [heading()]
+    sections = written()
     for name in names or NAMES:
-        parts.append(section(name, quick))
-        typer.echo(f"{parts[-1]}\n")
-    if not names and not quick:
-        PAGE.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+        sections[name] = section(name, quick)
+        typer.echo(f"{sections[name]}\n")
+    if not quick:
+        ordered = [sections[name] for name in NAMES if name in sections]
+        PAGE.write_text("\n\n".join([HEADING, *ordered]) + "\n", encoding="utf-8")
         typer.echo(f"written: {PAGE}")
 
 
-def heading() -> str:
-    """What the page says first: when, where and with what."""
+def written() -> dict[str, str]:
+    """The sections of the page as it is."""
+    text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    parts = [f"## {part.strip()}" for part in text.split("\n## ")[1:]]
+    return {part.split("\n")[0].removeprefix("## "): part for part in parts}
+
+
+def machine() -> str:
+    """When, where and with what something is measured."""
     processor = next(
         (line.partition(": ")[2] for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
         platform.processor(),
@@ -51,13 +63,10 @@ def heading() -> str:
         ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=True
     ).stdout.strip()
     libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
-    return f"""# Benchmarks
-
-Written by `make bench` on {datetime.now(UTC):%Y-%m-%d} at commit {commit}. {processor}, {os.cpu_count()} cores,
-{gigabytes:.0f} GB, {gpu}; {platform.system()}, Python {platform.python_version()}, {libraries}.
-
-Ratios are of rounds run in turns in one process or beside one another: the median round, in brackets the smallest and
-the largest. `python -m benchmarks NAME` runs one of them."""
+    return (
+        f"on {datetime.now(UTC):%Y-%m-%d} at commit {commit}; {processor}, {os.cpu_count()} cores, "
+        f"{gigabytes:.0f} GB, {gpu}; {platform.system()}, Python {platform.python_version()}, {libraries}."
+    )
 
 
 def section(name: str, quick: bool) -> str:
@@ -69,7 +78,7 @@ def section(name: str, quick: bool) -> str:
         found = table(module.measure(quick))
     except Unavailable as reason:
         return f"## {name}\n\n{what}\n\nNot measured: {reason}."
-    return f"## {name}\n\n{what}\n\n{found}\n\nMeasured in {time.perf_counter() - start:.0f} s."
+    return f"## {name}\n\n{what}\n\n{found}\n\nMeasured in {time.perf_counter() - start:.0f} s {machine()}"
 
 
 def _lines(path: str) -> list[str]:
