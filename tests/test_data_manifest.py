@@ -103,6 +103,15 @@ def test_a_group_is_in_one_split(folder: Path) -> None:
     assert all(groups)
 
 
+def test_few_groups_are_still_split() -> None:
+    labels, groups = np.array(["a", "b"] * 12), np.repeat(["one", "two", "three", "four"], 6)
+    held = draw(labels, groups, 0.1, 0)
+    assert set(groups[held]).isdisjoint(groups[~held])
+    assert len(set(groups[held])) == 1
+    with pytest.raises(ValueError, match="no split can be drawn"):
+        draw(labels, np.full(24, "one"), 0.1, 0)
+
+
 def test_validation_is_drawn_where_the_file_names_none(folder: Path) -> None:
     write(folder, rows().with_columns(pl.col("split").replace("dev", "train")))
     out = packed(folder, validation=0.25)

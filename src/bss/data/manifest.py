@@ -145,7 +145,7 @@ class Manifest(Dataset):
 
 
 def draw(labels: "np.ndarray", groups: "np.ndarray | None", share: float, seed: int) -> "np.ndarray":
-    """Which rows to hold out, (N,) bool: about `share` of each class; of a group all or none.
+    """Which rows to hold out, (N,) bool: about `share` of each class; of a group all or none, one group at least.
 
     Raises:
         ValueError: a class has too few rows, or too few groups, to be in both parts.
@@ -159,7 +159,8 @@ def draw(labels: "np.ndarray", groups: "np.ndarray | None", share: float, seed: 
         splitter = StratifiedShuffleSplit(1, test_size=share, random_state=seed)
         parts = splitter.split(places, labels)
     else:
-        splitter = StratifiedGroupKFold(max(2, round(1 / share)), shuffle=True, random_state=seed)
+        num_parts = min(max(2, round(1 / share)), len(set(groups)))
+        splitter = StratifiedGroupKFold(num_parts, shuffle=True, random_state=seed)
         parts = splitter.split(places, labels, groups)
     try:
         held[next(iter(parts))[1]] = True
