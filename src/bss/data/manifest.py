@@ -155,14 +155,12 @@ def draw(labels: "np.ndarray", groups: "np.ndarray | None", share: float, seed: 
 
     held = np.zeros(len(labels), dtype=bool)
     places = np.arange(len(labels))
-    if groups is None:
-        splitter = StratifiedShuffleSplit(1, test_size=share, random_state=seed)
-        parts = splitter.split(places, labels)
-    else:
-        num_parts = min(max(2, round(1 / share)), len(set(groups)))
-        splitter = StratifiedGroupKFold(num_parts, shuffle=True, random_state=seed)
-        parts = splitter.split(places, labels, groups)
     try:
+        if groups is None:
+            parts = StratifiedShuffleSplit(1, test_size=share, random_state=seed).split(places, labels)
+        else:
+            num_parts = min(max(2, round(1 / share)), len(set(groups)))
+            parts = StratifiedGroupKFold(num_parts, shuffle=True, random_state=seed).split(places, labels, groups)
         held[next(iter(parts))[1]] = True
     except ValueError as error:
         raise ValueError(f"no split can be drawn ({error}); give the file a column split") from error
