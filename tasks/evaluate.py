@@ -20,7 +20,7 @@ def evaluate(method: tasks.MethodName, scheduler: tasks.SchedulerName, seed: tas
 
     cell = (method, scheduler, seed)
     test = open_split(paths.PACKED, Split.TEST)
-    model = build_model(test.meta, params.encoders, seed)
+    model = build_model(test.meta, params.encoders, seed, params.fusion)
     model.load_state_dict(read_tensors(paths.run(*cell) / "model.safetensors"))
     component = lookup("training method", method, params.methods)
     judgement = judge(model, test, component, params.evaluate.batch_size, Runtime(params.runtime))

@@ -28,7 +28,7 @@ def train(method: tasks.MethodName, scheduler: tasks.SchedulerName, seed: tasks.
     runtime = Runtime(params.runtime, params.train)
     component = lookup("training method", method, params.methods)
     packed, validation = open_split(paths.PACKED, Split.TRAIN), open_split(paths.PACKED, Split.VALIDATION)
-    model = build_model(packed.meta, params.encoders, seed)
+    model = build_model(packed.meta, params.encoders, seed, params.fusion)
     if component.from_warmup:
         model.load_state_dict(read_tensors(paths.warmup(seed) / "model.safetensors"))
     plan = paths.curriculum(scheduler, seed)

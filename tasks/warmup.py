@@ -24,7 +24,8 @@ def warmup(seed: tasks.Seed) -> None:
 
     runtime = Runtime(params.runtime, params.train)
     train = open_split(paths.PACKED, Split.TRAIN)
-    trainer = Trainer(build_model(train.meta, params.encoders, seed), Joint(), settings, runtime, seed)
+    model = build_model(train.meta, params.encoders, seed, params.fusion)
+    trainer = Trainer(model, Joint(), settings, runtime, seed)
     inputs = [paths.PACKED / "meta.json", train.folder / Split.TRAIN]
     saved = tasks.checkpoints(params, f"warmup-{seed}", inputs) if runtime.is_first else None
     progress = partial(tasks.progress, settings.epochs) if runtime.is_first else None

@@ -165,7 +165,7 @@ def test_the_model_joins_the_branches(splits: Splits) -> None:
         features.append(branch.encoder((inputs[name].double().float() - meta.mean) / meta.std))
         assert torch.allclose(found[name], features[-1], atol=1e-5)
         assert torch.allclose(logits[name], branch.head(features[-1]), atol=1e-5)
-    assert torch.allclose(logits["fused"], model.fusion(torch.cat(features, dim=1)), atol=1e-5)
+    assert torch.allclose(logits["fused"], model.fusion(dict(zip(found, features, strict=True))), atol=1e-5)
 
 
 def test_initial_weights_depend_on_seed_and_modality_alone(pair: Splits) -> None:

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 from bss.curriculum.schedulers.scheduler import SCHEDULERS, Scheduler
 from bss.data.dataset import DATASETS, Dataset
 from bss.encoders.encoder import ENCODERS, Encoder
+from bss.encoders.fusions.fusion import FUSIONS, Fusion
 from bss.measure.criteria.criterion import Criteria, different
 from bss.registry import Strict, UnknownName
 from bss.training.methods.method import METHODS, Method
@@ -104,6 +105,9 @@ class Evaluate(Strict):
     """The one look at the test split."""
 
     batch_size: Count
+    rule: Literal["fused", "sum", "weighted"]
+    """The multimodal prediction that is judged: of the fusion, or the mean of the modalities' probabilities, alike or
+    by weights chosen on validation."""
 
 
 class Report(Strict):
@@ -132,6 +136,7 @@ class Params(Strict):
 
     preprocess: Annotated[Dataset, BeforeValidator(DATASETS.build)]
     encoders: dict[Name, Annotated[Encoder, BeforeValidator(ENCODERS.build)]]
+    fusion: Annotated[Fusion, BeforeValidator(FUSIONS.build)]
     warmup: Warmup
     score: Score
     curriculum: Curriculum
