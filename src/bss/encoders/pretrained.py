@@ -48,7 +48,7 @@ def read_weights(path: Path) -> dict[str, "Tensor"]:
     return found
 
 
-def fit_weights(network: "nn.Module", path: Path, stem: str, head: str) -> None:
+def fit_weights(network: "nn.Module", path: Path, stem: str, head: str | tuple[str, ...]) -> None:
     """Load the weights of a file into a network that has no classifier, all of them and no others.
 
     Args:
@@ -111,8 +111,9 @@ def probed(name: str, shape: tuple[int, ...], forward: "Callable[[Tensor], Tenso
         raise ValueError(f"{name} takes what its model takes, got samples of the shape {shape}: {reason:.200}") from error
 
 
-def _is_of(name: str, head: str) -> bool:
-    return bool(head) and (name == head or name.startswith(f"{head}."))
+def _is_of(name: str, head: str | tuple[str, ...]) -> bool:
+    heads = (head,) if isinstance(head, str) else head
+    return any(name.startswith(f"{one}.") for one in heads)
 
 
 def _fault(given: Mapping[str, "Tensor"], wanted: Mapping[str, "Tensor"]) -> str:
