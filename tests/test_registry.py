@@ -12,11 +12,13 @@ from bss.curriculum.pacing.pacing import PACINGS, Pacing
 from bss.curriculum.schedulers.scheduler import SCHEDULERS
 from bss.data.dataset import DATASETS
 from bss.encoders.encoder import ENCODERS
+from bss.encoders.fusions.fusion import FUSIONS
 from bss.measure.criteria.criterion import CRITERIA
 from bss.registry import Component, Registry, UnknownName
 from bss.training.methods.method import METHODS
+from tests.encoders import REQUIRED
 
-REGISTRIES: list[Registry[Any]] = [DATASETS, ENCODERS, CRITERIA, PACINGS, SCHEDULERS, METHODS]
+REGISTRIES: list[Registry[Any]] = [DATASETS, ENCODERS, FUSIONS, CRITERIA, PACINGS, SCHEDULERS, METHODS]
 COMPONENTS = [
     pytest.param(registry, name, id=f"{registry.kind}-{name}") for registry in REGISTRIES for name in registry
 ]
@@ -36,16 +38,18 @@ def test_every_file_defines_one_documented_component(registry: Registry[Any], na
 
 @pytest.mark.parametrize(("registry", "name"), [c for c in COMPONENTS if c.values[0] is not CRITERIA])
 def test_fields_are_typed_frozen_and_refuse_the_unknown(registry: Registry[Any], name: str) -> None:
-    component = registry.build(name)
+    required = REQUIRED.get(name, {})
+    component = registry.build({"name": name, **required})
     assert component.name == name
-    assert registry.build({"name": name}) == component == registry.build(component)
+    assert registry.build(component) == component
+    assert required or registry.build(name) == component
     with pytest.raises(ValidationError, match="unknown key 'no_such_field'"):
-        registry.build({"name": name, "no_such_field": 1})
+        registry.build({"name": name, **required, "no_such_field": 1})
     for field in type(component).model_fields:
         with pytest.raises(ValidationError, match="frozen"):
             setattr(component, field, None)
         with pytest.raises(ValidationError):
-            registry.build({"name": name, field: object()})
+            registry.build({"name": name, **required, field: object()})
 
 
 @pytest.mark.parametrize("registry", REGISTRIES, ids=lambda registry: registry.kind)

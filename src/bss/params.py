@@ -160,6 +160,12 @@ class Params(Strict):
         return self
 
     @model_validator(mode="after")
+    def _metrics_have_names_of_their_own(self) -> Self:
+        if reserved := {"judged", "rule", "weights"} & set(self.preprocess.modalities):
+            raise ValueError(f"preprocess: a modality is called '{min(reserved)}', as something among the metrics is")
+        return self
+
+    @model_validator(mode="after")
     def _comparisons_have_their_baselines(self) -> Self:
         for key, names, needed in (
             ("grid.schedulers", self.grid.schedulers, BASELINE),
