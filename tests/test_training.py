@@ -1,5 +1,6 @@
 """Encoders, model, methods and the loop."""
 
+from functools import cache
 from itertools import pairwise
 from math import cos, exp, log, pi
 from pathlib import Path
@@ -107,6 +108,7 @@ MODALITIES = {
 """What an encoder may be asked to take, whichever encoder it is."""
 
 
+@cache
 def accepted(encoder: Encoder) -> dict[str, ModalityMeta]:
     """Those of the modalities that an encoder does not refuse."""
     found = {}
@@ -132,7 +134,9 @@ def made_up(modality: ModalityMeta, num_samples: int) -> np.ndarray:
 
 
 EXAMPLES = [
-    pytest.param(name, number, id=f"{name}-{number}") for name in ENCODERS for number in range(NUM_EXAMPLES.get(name, 1))
+    pytest.param(name, number, id=f"{name}-{number}")
+    for name in ENCODERS
+    for number in range(NUM_EXAMPLES.get(name, 1))
 ]
 of_every_encoder = pytest.mark.parametrize(("name", "number"), EXAMPLES)
 

@@ -108,7 +108,9 @@ def probed(name: str, shape: tuple[int, ...], forward: "Callable[[Tensor], Tenso
         return forward(sample)
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError, AttributeError) as error:
         reason = " ".join(str(error).split())
-        raise ValueError(f"{name} takes what its model takes, got samples of the shape {shape}: {reason:.200}") from error
+        raise ValueError(
+            f"{name} takes what its model takes, got samples of the shape {shape}: {reason:.200}"
+        ) from error
 
 
 def _is_of(name: str, head: str | tuple[str, ...]) -> bool:

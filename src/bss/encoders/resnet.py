@@ -29,7 +29,9 @@ def build_resnet(name: str, constructor: Callable[[], Any], modality: "ModalityM
     from torch import nn
 
     if len(modality.shape) not in (3, 4) or modality.tokens is not None:
-        raise ValueError(f"{name} takes samples of the shape (channels, [frames,] height, width), got {modality.shape}")
+        raise ValueError(
+            f"{name} takes samples of the shape (channels, [frames,] height, width), got {modality.shape}"
+        )
     network = constructor()
     network.conv1 = nn.Conv2d(modality.shape[0], 64, 7, stride=2, padding=3, bias=False)
     nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")

@@ -59,7 +59,8 @@ def judge(
     if told and rule != FUSED:
         told["weights"] = equal_weights([output for output in found if output != FUSED])
         if rule == "weighted":
-            assert validation is not None
+            if validation is None:
+                raise ValueError("evaluate.rule: weighted chooses its weights on the validation split, and got none")
             said = _probabilities(model, validation, method, batch_size, runtime)
             told["weights"] = best_weights({name: said[name] for name in told["weights"]}, validation.labels)
         found[JUDGED] = weighted_mean(found, told["weights"])

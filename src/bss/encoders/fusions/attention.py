@@ -42,15 +42,11 @@ class Attention(Fusion):
                     {name: nn.Linear(inner, width, bias=False) for name, inner in widths.items()}
                 )
                 self.kinds = nn.Parameter(torch.randn(len(widths), width) * width**-0.5)
-                self.query, self.key, self.value, self.out = (
-                    nn.Linear(width, width, bias=False) for _ in range(4)
-                )
+                self.query, self.key, self.value, self.out = (nn.Linear(width, width, bias=False) for _ in range(4))
                 self.head = nn.Linear(width, num_classes)
 
             def forward(self, features: "Mapping[str, Tensor]") -> "Tensor":
-                tokens = torch.stack(
-                    [project(features[name]) for name, project in self.projections.items()], dim=1
-                )
+                tokens = torch.stack([project(features[name]) for name, project in self.projections.items()], dim=1)
                 told = tokens + self.kinds
                 query, key, value = map(self._split, (self.query(told), self.key(tokens), self.value(tokens)))
                 # Written out: a handful of tokens gains nothing from a fused kernel, and this one repeats on CUDA.

@@ -41,6 +41,8 @@ class Comparison:
     confidence: float
     command: str
     parameters: Mapping[str, object]
+    rule: str = "fused"
+    """What made the multimodal predictions, see `Evaluate.rule`."""
 
 
 def write_comparison(given: Comparison, folder: Path) -> None:
