@@ -21,7 +21,9 @@ SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "i
 def examples(name: str) -> tuple[Encoder, ...]:
     """One encoder or more of a name, small where there is a choice."""
     if name == "huggingface":
-        plain = [{"model": folder(model)} for model in ("words", "image", "spectrogram", "video")]
+        plain: list[dict[str, Any]] = [
+            {"model": folder(model)} for model in ("words", "image", "spectrogram", "video")
+        ]
         further = [{**plain[0], "pool": "mean"}, {**plain[1], "lora_rank": 2}, {**plain[0], "freeze": True}]
         return tuple(ENCODERS.build({"name": name, **fields}) for fields in (*plain, *further))
     if name in TIMM:

@@ -24,7 +24,8 @@ def sequences() -> tuple[Tensor, list[int]]:
 
 def slow_gru(network: Any, steps: Tensor, num_layers: int) -> Tensor:
     """The equations, one sample without padding, a step at a time."""
-    weights, given = dict(network.named_parameters()), list(steps)
+    weights: dict[str, Tensor] = dict(network.named_parameters())
+    given = list(steps)
     for layer in range(num_layers):
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         w, u, b, c = (weights[f"{name}_l{layer}"] for name in names)

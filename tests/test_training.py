@@ -452,6 +452,7 @@ def test_training_on_cuda_repeats(encoder: str) -> None:
         np.arange(96) % 3,
         tuple(map(str, range(96))),
         {name: made_up(modality, 96) for name, modality in modalities.items()},
+        {},
     )
     results = []
     for _ in range(2):

@@ -59,7 +59,8 @@ class HuggingFace(Encoder):
             model.requires_grad_(False)
         if self.lora_rank is not None:
             _adapt(model, self.lora_rank)
-        return network.train()
+        result: nn.Module = network.train()
+        return result
 
     def _model(self) -> Any:
         transformers = library(self.name, "transformers")

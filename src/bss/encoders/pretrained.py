@@ -3,7 +3,7 @@
 import importlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -37,7 +37,7 @@ def read_weights(path: Path) -> dict[str, "Tensor"]:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
-            return cast("dict[str, Tensor]", load_file(path))
+            return load_file(path)
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch and safetensors answer a damaged file with a dozen types
         raise ValueError(f"{path} holds no state dict: {str(error).splitlines()[0]:.100}") from error
@@ -82,7 +82,7 @@ def frames_apart(network: "nn.Module", width: int) -> "nn.Module":
         def forward(self, videos: "Tensor") -> "Tensor":
             pictures = videos.transpose(1, 2).flatten(0, 1)
             each: Tensor = self.network(pictures)
-            return each.unflatten(0, (len(videos), -1)).mean(dim=1)
+            return each.view(len(videos), -1, each.shape[1]).mean(dim=1)
 
     return Frames()
 

@@ -15,7 +15,8 @@ MAX_CANDIDATES = 5_000
 
 def weighted_mean(probabilities: Mapping[str, ArrayLike], weights: Mapping[str, float]) -> NDArray[np.float64]:
     """The mean (N, C) of the modalities' probabilities (N, C) by weights that sum to 1."""
-    return np.einsum("m,mnc->nc", list(weights.values()), [np.asarray(probabilities[name]) for name in weights])
+    said = np.stack([np.asarray(probabilities[name], dtype=float) for name in weights])
+    return np.asarray(np.einsum("m,mnc->nc", list(weights.values()), said), dtype=float)
 
 
 def equal_weights(modalities: list[str]) -> dict[str, float]:

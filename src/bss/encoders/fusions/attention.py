@@ -57,6 +57,6 @@ class Attention(Fusion):
 
             def _split(self, tokens: "Tensor") -> "Tensor":
                 """(B, M, width) -> (B, heads, M, width / heads)."""
-                return tokens.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+                return tokens.view(*tokens.shape[:2], self.num_heads, -1).transpose(1, 2)
 
         return Attended(self.width, self.num_heads)
