@@ -36,7 +36,8 @@ def slow_gru(network: Any, steps: Tensor, num_layers: int) -> Tensor:
             state = (1 - update) * torch.tanh(n + reset * m) + update * state
             states.append(state)
         given = states
-    return given[-1]
+    last: Tensor = given[-1]
+    return last
 
 
 @pytest.mark.parametrize("num_layers", [1, 2])
