@@ -159,6 +159,7 @@ def write_results(
         confidence=grid.confidence,
         command=command,
         parameters=raw,
+        rule=grid.rule,
     )
     write_comparison(given, RESULTS / name)
     write_report(grid, RESULTS / name / "report.html")

@@ -72,7 +72,7 @@ def checkpoints(params: "Params", cell: str, inputs: Iterable[Path]) -> "Checkpo
     from bss.training.checkpoint import Checkpoints, key
 
     free = {"train": {"checkpoint_minutes", "cache", "devices", "nodes", "strategy"}, "runtime": {"num_workers"}}
-    sections = {"train", "runtime", "warmup", "score", "encoders", "augment", "curriculum", "methods"}
+    sections = {"train", "runtime", "warmup", "score", "encoders", "fusion", "augment", "curriculum", "methods"}
     parts = params.model_dump(mode="json", include=sections, exclude=free)
     return Checkpoints(paths.CHECKPOINTS / cell / key(parts, inputs), params.train.checkpoint_minutes)
 

@@ -3,7 +3,7 @@
 import tasks
 from bss import paths
 from bss.files import read_tensors, replaced, write_json
-from bss.types import Split
+from bss.types import FUSED, Split
 
 
 def evaluate(method: tasks.MethodName, scheduler: tasks.SchedulerName, seed: tasks.Seed) -> None:
@@ -20,12 +20,15 @@ def evaluate(method: tasks.MethodName, scheduler: tasks.SchedulerName, seed: tas
 
     cell = (method, scheduler, seed)
     test = open_split(paths.PACKED, Split.TEST)
-    model = build_model(test.meta, params.encoders, seed)
+    model = build_model(test.meta, params.encoders, seed, params.fusion)
     model.load_state_dict(read_tensors(paths.run(*cell) / "model.safetensors"))
     component = lookup("training method", method, params.methods)
-    judgement = judge(model, test, component, params.evaluate.batch_size, Runtime(params.runtime))
+    settings, runtime = params.evaluate, Runtime(params.runtime)
+    chooses = settings.rule == "weighted" and FUSED in component.judged([*test.meta.modalities, FUSED])
+    validation = open_split(paths.PACKED, Split.VALIDATION) if chooses else None
+    judgement = judge(model, test, component, settings.batch_size, runtime, settings.rule, validation)
     totals = pl.read_parquet(paths.run(*cell) / "history.parquet", columns=["num_steps", "num_samples"]).max()
-    write_json({**judgement.metrics, **totals.row(0, named=True)}, paths.metrics(*cell))
+    write_json({**judgement.metrics, **judgement.rule, **totals.row(0, named=True)}, paths.metrics(*cell))
     for name, table in {"predictions": judgement.predictions, "confusion": judgement.confusion}.items():
         with replaced(paths.predictions(*cell) / f"{name}.parquet") as temporary:
             table.write_parquet(temporary)

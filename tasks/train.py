@@ -32,7 +32,7 @@ def train(method: tasks.MethodName, scheduler: tasks.SchedulerName, seed: tasks.
         cached(open_split(paths.PACKED, split), params.train.cache, runtime)
         for split in (Split.TRAIN, Split.VALIDATION)
     )
-    model = build_model(packed.meta, params.encoders, seed)
+    model = build_model(packed.meta, params.encoders, seed, params.fusion)
     if component.from_warmup:
         model.load_state_dict(read_tensors(paths.warmup(seed) / "model.safetensors"))
     plan = paths.curriculum(scheduler, seed)

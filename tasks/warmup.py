@@ -26,8 +26,8 @@ def warmup(seed: tasks.Seed) -> None:
 
     runtime = Runtime(params.runtime, params.train)
     train = cached(open_split(paths.PACKED, Split.TRAIN), params.train.cache, runtime)
-    model, augment = build_model(train.meta, params.encoders, seed), Augmentation(params.augment, train.meta)
-    trainer = Trainer(model, Joint(), settings, runtime, seed, augment)
+    model = build_model(train.meta, params.encoders, seed, params.fusion)
+    trainer = Trainer(model, Joint(), settings, runtime, seed, Augmentation(params.augment, train.meta))
     inputs = [paths.PACKED / "meta.json", train.folder / Split.TRAIN]
     saved = tasks.checkpoints(params, f"warmup-{seed}", inputs) if runtime.is_first else None
     progress = partial(tasks.progress, settings.epochs) if runtime.is_first else None

@@ -44,6 +44,7 @@ def test_leaves_import_only_leaves_and_contracts() -> None:
     contracts = {
         "bss.data.dataset",
         "bss.encoders.encoder",
+        "bss.encoders.fusions.fusion",
         "bss.measure.criteria.criterion",
         "bss.curriculum.schedulers.scheduler",
         "bss.training.methods.method",

@@ -17,6 +17,7 @@ NEUTRAL = {"params", "paths", "files", "types", "registry"}
 REGISTRIES = {
     "DATASETS": "data",
     "ENCODERS": "encoders",
+    "FUSIONS": "encoders/fusions",
     "CRITERIA": "measure/criteria",
     "PACINGS": "curriculum/pacing",
     "SCHEDULERS": "curriculum/schedulers",
@@ -25,6 +26,7 @@ REGISTRIES = {
 SECTIONS = {
     "preprocess": "data",
     "encoders": "encoders",
+    "fusion": "encoders/fusions",
     "curriculum": "curriculum/schedulers",
     "methods": "training/methods",
 }

@@ -30,7 +30,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, forkserver: str) -> Work
 def test_every_artifact_is_there(workspace: Workspace) -> None:
     folder = workspace.folder
     metrics = json.loads((folder / "reports/metrics/joint-learned-0.json").read_text())
-    assert set(metrics) == {"audio", "image", "fused", "num_steps", "num_samples"}
+    assert set(metrics) == {"audio", "image", "fused", "rule", "num_steps", "num_samples"}
     assert set(metrics["fused"]) == {"accuracy", "macro_f1", "mean_average_precision", "auc"}
     assert set(json.loads((folder / "reports/metrics/unimodal-random-0.json").read_text())) == {
         *("audio", "image", "num_steps", "num_samples")

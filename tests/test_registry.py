@@ -13,13 +13,16 @@ from bss.curriculum.schedulers.scheduler import SCHEDULERS
 from bss.data.dataset import DATASETS
 from bss.data.kinds.kind import KINDS
 from bss.encoders.encoder import ENCODERS
+from bss.encoders.fusions.fusion import FUSIONS
 from bss.measure.criteria.criterion import CRITERIA
 from bss.registry import Component, Registry, UnknownName
 from bss.training.methods.method import METHODS
+from tests.encoders import REQUIRED
 
-REGISTRIES: list[Registry[Any]] = [DATASETS, KINDS, ENCODERS, CRITERIA, PACINGS, SCHEDULERS, METHODS]
+REGISTRIES: list[Registry[Any]] = [DATASETS, KINDS, ENCODERS, FUSIONS, CRITERIA, PACINGS, SCHEDULERS, METHODS]
 COLUMNS = {"name": "image", "size": 8}
 FIELDS: dict[str, dict[str, Any]] = {
+    **REQUIRED,
     "manifest": {"file": "a.csv", "kinds": {"one": COLUMNS, "two": COLUMNS}},
     "audio": {"sample_rate": 8000, "seconds": 1, "n_fft": 64, "hop_length": 32, "length": "pad"},
     "depth": {"size": 8},

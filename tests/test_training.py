@@ -1,5 +1,6 @@
 """Encoders, model, methods and the loop."""
 
+from functools import cache
 from itertools import pairwise
 from math import cos, exp, log, pi
 from pathlib import Path
@@ -32,6 +33,7 @@ from bss.training.runtime import Runtime
 from bss.training.selection import Selection, loss_and_accuracy
 from bss.training.trainer import Trainer
 from bss.types import Split
+from tests.encoders import NUM_EXAMPLES, examples
 from tests.toy import packed_toy
 
 SETTINGS = RuntimeSettings(
@@ -100,10 +102,14 @@ MODALITIES = {
     "tiny image": ModalityMeta(kind="image", shape=(1, 4, 4), mean=0, std=1, encoder="small_cnn"),
     "numbers": ModalityMeta(kind="features", shape=(6,), mean=0, std=1, encoder="mlp"),
     "words": ModalityMeta(kind="text", shape=(9,), mean=0, std=1, encoder="text_embedding", tokens=tuple("abcdefgh")),
+    "video": ModalityMeta(kind="video", shape=(3, 4, 16, 16), mean=0, std=1, encoder="resnet18"),
+    "flow": ModalityMeta(kind="flow", shape=(2, 8, 8), mean=0, std=1, encoder="small_cnn"),
+    "sequence": ModalityMeta(kind="sequence", shape=(7, 5), mean=0, std=1, encoder="gru"),
 }
 """What an encoder may be asked to take, whichever encoder it is."""
 
 
+@cache
 def accepted(encoder: Encoder) -> dict[str, ModalityMeta]:
     """Those of the modalities that an encoder does not refuse."""
     found = {}
@@ -121,30 +127,100 @@ def made_up(modality: ModalityMeta, num_samples: int) -> np.ndarray:
     generator = np.random.default_rng(0)
     if modality.tokens is not None:
         return generator.integers(len(modality.tokens), size=(num_samples, *modality.shape), dtype=np.int32)
-    return generator.normal(size=(num_samples, *modality.shape)).astype(np.float32)
+    values = generator.normal(size=(num_samples, *modality.shape)).astype(np.float32)
+    if modality.kind == "sequence":
+        for row in range(num_samples):
+            values[row, 1 + row % modality.shape[0] :] = np.nan
+    return values
+
+
+EXAMPLES = [
+    pytest.param(name, number, id=f"{name}-{number}")
+    for name in ENCODERS
+    for number in range(NUM_EXAMPLES.get(name, 1))
+]
+of_every_encoder = pytest.mark.parametrize(("name", "number"), EXAMPLES)
+
+
+def networks(name: str, number: int, seed: int = 0) -> list[tuple[Any, torch.Tensor]]:
+    """An encoder's network for each modality that it takes, with samples of it."""
+    encoder = examples(name)[number]
+    found: list[tuple[Any, torch.Tensor]] = []
+    for modality in accepted(encoder).values():
+        torch.manual_seed(seed)
+        found.append((encoder.build(modality), torch.from_numpy(made_up(modality, 5)).float()))
+    assert found, "it takes none of the modalities that there are"
+    return found
 
 
 @pytest.mark.parametrize("name", list(ENCODERS))
-def test_an_encoder_maps_a_batch_to_its_width(name: str) -> None:
-    encoder = ENCODERS.build(name)
-    assert accepted(encoder), "it takes none of the modalities that there are"
-    for modality in accepted(encoder).values():
-        network = encoder.build(modality).eval()
-        values = torch.from_numpy(made_up(modality, 5)).float()
+def test_every_example_of_an_encoder_is_tested(name: str) -> None:
+    assert len(examples(name)) == NUM_EXAMPLES.get(name, 1)
+
+
+@of_every_encoder
+def test_an_encoder_maps_a_batch_to_its_width(name: str, number: int) -> None:
+    for network, values in networks(name, number):
+        network.eval()
         features = network(values)
         assert features.shape == (5, network.dim)
         assert features.dtype == torch.float32
-        assert torch.allclose(network(values[2:3]), features[2:3], atol=1e-5)
+        assert features.isfinite().all()
+        assert torch.equal(network(values), features), "eval mode repeats"
+        assert torch.allclose(network(values[2:3]), features[2:3], atol=1e-5, rtol=1e-4)
+        assert not torch.allclose(features[0], features[1]), "samples are told apart"
+
+
+@of_every_encoder
+def test_a_gradient_reaches_every_weight_that_is_trained(name: str, number: int) -> None:
+    encoder = examples(name)[number]
+    for network, values in networks(name, number):
+        assert network.training
+        features = network(values)
+        if getattr(encoder, "freeze", False):
+            assert not any(weight.requires_grad for weight in network.parameters())
+            continue
+        (features * torch.randn_like(features)).sum().backward()
+        untouched = [
+            part for part, weight in network.named_parameters() if weight.requires_grad and weight.grad is None
+        ]
+        assert not untouched
+        reached = [weight.grad.abs().sum() > 0 for weight in network.parameters() if weight.grad is not None]
+        assert sum(reached) >= len(reached) / 2 > 0, "at first an adapter's second factor is zero, so the first waits"
+
+
+@of_every_encoder
+def test_the_same_seed_gives_an_encoder_the_same_weights(name: str, number: int) -> None:
+    pairs = zip(networks(name, number), networks(name, number), networks(name, number, seed=1), strict=True)
+    for (first, _), (second, _), (other, _) in pairs:
+        for part, values in first.state_dict().items():
+            assert torch.equal(values, second.state_dict()[part]), part
+        alike = [torch.equal(values, other.state_dict()[part]) for part, values in first.state_dict().items()]
+        own = name == "huggingface" and getattr(examples(name)[number], "lora_rank", None) is None
+        assert all(alike) == own, "what was read from a file has no seed"
+
+
+@of_every_encoder
+def test_an_encoder_is_the_same_after_its_state_was_put_back(name: str, number: int) -> None:
+    for (first, values), (other, _) in zip(networks(name, number), networks(name, number, seed=1), strict=True):
+        other.load_state_dict(first.state_dict())
+        assert torch.equal(first.eval()(values), other.eval()(values))
+
+
+@of_every_encoder
+def test_an_encoder_says_what_it_takes_instead(name: str, number: int) -> None:
+    encoder = examples(name)[number]
+    refused = [modality for modality in MODALITIES.values() if modality not in accepted(encoder).values()]
+    assert refused
+    for modality in refused:
+        with pytest.raises(ValueError, match=f"{name} takes .*, got ") as error:
+            encoder.build(modality)
+        assert len(str(error.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize("modality", MODALITIES)
-def test_the_encoder_of_a_kind_takes_it_and_others_say_why_not(modality: str) -> None:
-    meta = MODALITIES[modality]
-    assert modality in accepted(ENCODERS.build(meta.encoder))
-    for name in ENCODERS:
-        if modality not in accepted(ENCODERS.build(name)):
-            with pytest.raises(ValueError, match=f"{name} takes .*, got "):
-                ENCODERS.build(name).build(meta)
+def test_the_encoder_of_a_kind_takes_it(modality: str) -> None:
+    assert modality in accepted(ENCODERS.build(MODALITIES[modality].encoder))
 
 
 def test_an_encoder_that_cannot_take_a_shape_names_the_modality(pair: Splits) -> None:
@@ -166,7 +242,7 @@ def test_the_model_joins_the_branches(splits: Splits) -> None:
         features.append(branch.encoder((inputs[name].double().float() - meta.mean) / meta.std))
         assert torch.allclose(found[name], features[-1], atol=1e-5)
         assert torch.allclose(logits[name], branch.head(features[-1]), atol=1e-5)
-    assert torch.allclose(logits["fused"], model.fusion(torch.cat(features, dim=1)), atol=1e-5)
+    assert torch.allclose(logits["fused"], model.fusion(dict(zip(found, features, strict=True))), atol=1e-5)
 
 
 def test_initial_weights_depend_on_seed_and_modality_alone(pair: Splits) -> None:
@@ -368,7 +444,8 @@ def test_cuda_is_refused_where_there_is_none() -> None:
 @pytest.mark.parametrize("encoder", list(ENCODERS))
 def test_training_on_cuda_repeats(encoder: str) -> None:
     runtime = Runtime(SETTINGS.model_copy(update={"device": "cuda"}))
-    modalities = accepted(ENCODERS.build(encoder))
+    component = examples(encoder)[0]
+    modalities = accepted(component)
     train = PackedSplit(
         Path(),
         Split.TRAIN,
@@ -376,10 +453,11 @@ def test_training_on_cuda_repeats(encoder: str) -> None:
         np.arange(96) % 3,
         tuple(map(str, range(96))),
         {name: made_up(modality, 96) for name, modality in modalities.items()},
+        {},
     )
     results = []
     for _ in range(2):
-        model = build_model(train.meta, dict.fromkeys(modalities, ENCODERS.build(encoder)), 0)
+        model = build_model(train.meta, dict.fromkeys(modalities, component), 0)
         trainer = Trainer(model, Joint(), TRAIN, runtime)
         losses = trainer.train_epoch(batches(train, np.arange(96), 16, runtime), 0.01)
         results.append((losses, trainer.model.fusion.weight.cpu()))

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 from bss.curriculum.schedulers.scheduler import SCHEDULERS, Scheduler
 from bss.data.dataset import DATASETS, Dataset
 from bss.encoders.encoder import ENCODERS, Encoder
+from bss.encoders.fusions.fusion import FUSIONS, Fusion
 from bss.measure.criteria.criterion import Criteria, different
 from bss.registry import Strict, UnknownName
 from bss.training.methods.method import METHODS, Method
@@ -121,6 +122,9 @@ class Evaluate(Strict):
     """The one look at the test split."""
 
     batch_size: Count
+    rule: Literal["fused", "sum", "weighted"]
+    """The multimodal prediction that is judged: of the fusion, or the mean of the modalities' probabilities, alike or
+    by weights chosen on validation."""
 
 
 class Report(Strict):
@@ -151,6 +155,7 @@ class Params(Strict):
     """What DVC watches for changes of the raw data: a file or a folder."""
     preprocess: Annotated[Dataset, BeforeValidator(DATASETS.build)]
     encoders: dict[Name, Annotated[Encoder, BeforeValidator(ENCODERS.build)]]
+    fusion: Annotated[Fusion, BeforeValidator(FUSIONS.build)]
     augment: dict[Name, Augment]
     warmup: Warmup
     score: Score
@@ -180,6 +185,12 @@ class Params(Strict):
         for path in map(Path.absolute, self.preprocess.inputs):
             if not path.is_relative_to(Path(self.raw).absolute()):
                 raise ValueError(f"raw: '{self.raw}' does not hold {path}, so DVC would not notice when that changes")
+        return self
+
+    @model_validator(mode="after")
+    def _metrics_have_names_of_their_own(self) -> Self:
+        if reserved := {"judged", "rule", "weights"} & set(self.preprocess.modalities):
+            raise ValueError(f"preprocess: a modality is called '{min(reserved)}', as something among the metrics is")
         return self
 
     @model_validator(mode="after")

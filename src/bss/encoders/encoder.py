@@ -25,4 +25,4 @@ class Encoder(Component):
         """
 
 
-ENCODERS: Registry[Encoder] = Registry("encoder", "bss.encoders", Encoder, helpers=("model",))
+ENCODERS: Registry[Encoder] = Registry("encoder", "bss.encoders", Encoder, helpers=("model", "pretrained", "resnet"))

@@ -26,6 +26,10 @@ class MLP(Encoder):
 
         if modality.tokens is not None:
             raise ValueError("mlp takes quantities, got the ids of words: take text_embedding")
+        if modality.kind == "sequence":
+            raise ValueError(
+                f"mlp takes samples without padding, got a sequence of the shape {modality.shape}: take gru"
+            )
         widths = [prod(modality.shape), *[self.width] * self.num_layers]
         layers: list[nn.Module] = [nn.Flatten()]
         for inner, outer in pairwise(widths):

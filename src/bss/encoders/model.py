@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from bss import seeds
 from bss.data.packed import PRESENT, Meta, ModalityMeta
 from bss.encoders.encoder import ENCODERS, Encoder
+from bss.encoders.fusions.concat import Concat
+from bss.encoders.fusions.fusion import Fusion
 from bss.types import FUSED
 
 
@@ -48,12 +50,13 @@ class Branch(nn.Module):
 
 
 class MultimodalModel(nn.Module):
-    """Late fusion: one branch a modality, and a linear classifier on the concatenated features."""
+    """Late fusion: one branch a modality, and a fusion of their features."""
 
-    def __init__(self, branches: Mapping[str, Branch], num_classes: int) -> None:
+    def __init__(self, branches: Mapping[str, Branch], num_classes: int, fusion: Fusion | None = None) -> None:
         super().__init__()
         self.branches = nn.ModuleDict(branches)
-        self.fusion = nn.Linear(sum(branch.head.in_features for branch in branches.values()), num_classes)
+        widths = {name: branch.head.in_features for name, branch in branches.items()}
+        self.fusion = (fusion or Concat()).build(widths, num_classes)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Outputs:
         """Modality -> packed values (B, *shape), to the logits and features of all branches and of the fusion."""
@@ -62,12 +65,16 @@ class MultimodalModel(nn.Module):
         }
         features = {name: found for name, (found, _) in outputs.items()}
         logits = {name: found for name, (_, found) in outputs.items()}
-        logits[FUSED] = self.fusion(torch.cat(list(features.values()), dim=1))
+        logits[FUSED] = self.fusion(features)
         return Outputs(logits, features)
 
 
-def build_model(meta: Meta, encoders: Mapping[str, Encoder], seed: int) -> MultimodalModel:
+def build_model(
+    meta: Meta, encoders: Mapping[str, Encoder], seed: int, fusion: Fusion | None = None
+) -> MultimodalModel:
     """The model for a packed data set; a modality without an encoder of its own gets that of its kind.
+
+    Without a `fusion` the features are concatenated.
 
     Each part draws its initial weights from its own generator, so a branch starts alike whatever stands beside it.
     """
@@ -78,7 +85,7 @@ def build_model(meta: Meta, encoders: Mapping[str, Encoder], seed: int) -> Multi
         with _seeded(seed, f"weights of {name}"):
             branches[name] = _branch(name, encoder, modality, num_classes)
     with _seeded(seed, "weights of the fusion"):
-        return MultimodalModel(branches, num_classes)
+        return MultimodalModel(branches, num_classes, fusion)
 
 
 def _branch(name: str, encoder: Encoder, modality: ModalityMeta, num_classes: int) -> Branch:

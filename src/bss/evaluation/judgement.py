@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isnan
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -10,14 +11,16 @@ import polars as pl
 from bss.data.packed import PackedSplit
 from bss.encoders.model import MultimodalModel
 from bss.evaluation.metrics import classification_metrics, confusion_matrix
+from bss.evaluation.rule import JUDGED, best_weights, equal_weights, weighted_mean
 from bss.training.loop import split_evidence
 from bss.training.methods.method import Method
 from bss.training.runtime import Runtime, memory_explained
+from bss.types import FUSED
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What evaluation found, for each output that the method trains."""
+    """What evaluation found, for each output that the method trains, and for "judged" where a rule makes it."""
 
     metrics: Mapping[str, Mapping[str, float | None]]
     """Output -> metric -> value in [0, 1], None where a metric is not defined."""
@@ -25,20 +28,57 @@ class Judgement:
     """One row a sample and output: id, label, output, prediction, probability of each class."""
     confusion: pl.DataFrame
     """One row a cell: output, label, prediction, num_samples."""
+    rule: Mapping[str, Any]
+    """`rule`: which multimodal prediction counts, and `weights` of the modalities where it is their mean; empty
+    where the method fuses nothing."""
 
 
-def judge(model: MultimodalModel, split: PackedSplit, method: Method, batch_size: int, runtime: Runtime) -> Judgement:
-    """Metrics, predictions and confusion matrices of a model on a split."""
+def judge(
+    model: MultimodalModel,
+    split: PackedSplit,
+    method: Method,
+    batch_size: int,
+    runtime: Runtime,
+    rule: str = FUSED,
+    validation: PackedSplit | None = None,
+) -> Judgement:
+    """Metrics, predictions and confusion matrices of a model on a split.
+
+    Args:
+        model: trained.
+        split: what it is judged on.
+        method: that trained it.
+        batch_size: of the pass over a split; changes no result.
+        runtime: where it runs.
+        rule: `fused`, `sum` or `weighted`, see `Evaluate.rule`.
+        validation: the split that the rule `weighted` chooses its weights on.
+    """
     runtime.prepare(model)
-    with memory_explained("evaluate"):
-        evidence = split_evidence(model, split, batch_size, runtime)
-    outputs = method.judged(evidence.logits)
-    probabilities = {output: evidence.logits[output].double().softmax(dim=1).numpy() for output in outputs}
+    found = _probabilities(model, split, method, batch_size, runtime)
+    told: dict[str, Any] = {"rule": rule} if FUSED in found else {}
+    if told and rule != FUSED:
+        told["weights"] = equal_weights([output for output in found if output != FUSED])
+        if rule == "weighted":
+            if validation is None:
+                raise ValueError("evaluate.rule: weighted chooses its weights on the validation split, and got none")
+            said = _probabilities(model, validation, method, batch_size, runtime)
+            told["weights"] = best_weights({name: said[name] for name in told["weights"]}, validation.labels)
+        found[JUDGED] = weighted_mean(found, told["weights"])
     return Judgement(
-        {output: _metrics(probabilities[output], split.labels) for output in outputs},
-        pl.concat([_predictions(output, probabilities[output], split) for output in outputs]),
-        pl.concat([_confusion(output, probabilities[output], split) for output in outputs]),
+        {output: _metrics(values, split.labels) for output, values in found.items()},
+        pl.concat([_predictions(output, values, split) for output, values in found.items()]),
+        pl.concat([_confusion(output, values, split) for output, values in found.items()]),
+        told,
     )
+
+
+def _probabilities(
+    model: MultimodalModel, split: PackedSplit, method: Method, batch_size: int, runtime: Runtime
+) -> dict[str, np.ndarray]:
+    """Output that the method trains -> (N, C)."""
+    with memory_explained("evaluate"):
+        logits = split_evidence(model, split, batch_size, runtime).logits
+    return {output: logits[output].double().softmax(dim=1).numpy() for output in method.judged(logits)}
 
 
 def _metrics(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float | None]:

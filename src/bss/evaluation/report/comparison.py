@@ -12,6 +12,7 @@ import polars as pl
 import yaml
 
 from bss.evaluation.report.canvas import INK, SERIES, WIDTH, Chart, canvas, finish
+from bss.evaluation.report.headline import RULES
 from bss.evaluation.report.text import markdown, plain
 from bss.evaluation.report.words import ABSENT, interval, level, mean_sd, percent
 from bss.evaluation.variant import Variant
@@ -40,6 +41,8 @@ class Comparison:
     confidence: float
     command: str
     parameters: Mapping[str, object]
+    rule: str = "fused"
+    """What made the multimodal predictions, see `Evaluate.rule`."""
 
 
 def write_comparison(given: Comparison, folder: Path) -> None:
@@ -105,6 +108,7 @@ def _facts(given: Comparison) -> list[tuple[str, str]]:
         *((f"{split} pairs", f"{number:,}") for split, number in given.num_pairs.items()),
         ("rows", f"{len(given.table)}"),
         ("seeds", str(given.table["num_seeds"].max())),
+        ("multimodal prediction", RULES[given.rule]),
     ]
 
 

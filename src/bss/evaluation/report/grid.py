@@ -13,8 +13,9 @@ from bss import paths
 from bss.data.packed import MANIFEST, Meta
 from bss.evaluation.report.examples import examples
 from bss.evaluation.report.inputs import ReportInputs
+from bss.evaluation.rule import JUDGED
 from bss.params import ALONE, BASELINE, Params
-from bss.types import Split
+from bss.types import FUSED, Split
 
 Cell = tuple[str, str, int]
 """Method, scheduler, seed."""
@@ -47,7 +48,7 @@ def read_grid(params: Params, parameters: Mapping[str, object]) -> ReportInputs:
         num_pairs={split.value: number for split, number in meta.num_pairs.items()},
         metrics=pl.concat([_metrics(cell) for cell in cells(params)]),
         history=_tables(params, paths.run, "history"),
-        predictions=_tables(params, paths.predictions, "predictions"),
+        predictions=_as_judged(_tables(params, paths.predictions, "predictions")),
         scores=scores,
         pacing=pl.concat([_pacing(scheduler, params) for scheduler in params.grid.schedulers]),
         draws=_tables(params, paths.run, "draws"),
@@ -58,6 +59,7 @@ def read_grid(params: Params, parameters: Mapping[str, object]) -> ReportInputs:
         versions={"python": platform.python_version(), **{name: version(name) for name in ("torch", "bss")}},
         baseline=BASELINE,
         confidence=params.report.confidence,
+        rule=params.evaluate.rule,
     )
 
 
@@ -71,8 +73,17 @@ def _metrics(cell: Cell) -> pl.DataFrame:
     """One row an output; a metric that is not defined is null."""
     found = json.loads(paths.metrics(*cell).read_text(encoding="utf-8"))
     counts = {name: found.pop(name) for name in ("num_steps", "num_samples")}
-    rows = [{"output": output, **metrics, **counts} for output, metrics in found.items()]
-    return _of_cell(pl.DataFrame(rows), cell)
+    rows = [{"output": output, **found[output], **counts} for output in found if output not in {"rule", "weights"}]
+    return _of_cell(_as_judged(pl.DataFrame(rows)), cell)
+
+
+def _as_judged(table: pl.DataFrame) -> pl.DataFrame:
+    """What a rule has made in the place of the fusion's own output, where one was used."""
+    output = pl.col("output")
+    runs = [name for name in ("method", "scheduler", "seed") if name in table.columns]
+    replaces = (output == JUDGED).any()
+    kept = table.filter(~((output == FUSED) & (replaces.over(runs) if runs else replaces)))
+    return kept.with_columns(output.replace(JUDGED, FUSED))
 
 
 def _tables(params: Params, folder: Callable[[str, str, int], Path], name: str) -> pl.DataFrame:

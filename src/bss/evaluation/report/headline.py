@@ -12,6 +12,11 @@ from bss.evaluation.report.words import level, mean_sd, percent, points
 from bss.types import FUSED
 
 Row = Mapping[str, Any]
+RULES = {
+    "fused": "of the fusion",
+    "sum": "mean of the modalities' probabilities",
+    "weighted": "mean of the modalities' probabilities, weights chosen on validation",
+}
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,7 @@ def facts(inputs: ReportInputs) -> list[tuple[str, str]]:
         ("seeds", f"{runs['seed'].n_unique()}"),
         ("epochs", f"{epochs['epoch'].n_unique()}"),
         ("runs", f"{runs.height}"),
+        ("multimodal prediction", RULES[inputs.rule]),
     ]
 
 

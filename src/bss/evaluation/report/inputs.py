@@ -61,6 +61,8 @@ class ReportInputs:
     baseline: str = "random"
     """The scheduler that differences are to."""
     confidence: float = 0.95
+    rule: str = "fused"
+    """What made the multimodal predictions, see `Evaluate.rule`; tables have them as the output "fused"."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

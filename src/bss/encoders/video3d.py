@@ -1,0 +1,68 @@
+"""Convolutions over space and time for videos."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from bss.encoders.encoder import Encoder
+from bss.encoders.pretrained import fit_weights, mean_over, probed
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from bss.data.packed import ModalityMeta
+
+NONE = "none"
+STEMS = {"r3d_18": "stem.0", "mc3_18": "stem.0", "r2plus1d_18": "stem.0", "s3d": "features.0.0.0"}
+
+
+class Video3D(Encoder):
+    """A video network of torchvision without its classifier; its first convolution takes any number of channels.
+
+    The last feature map is averaged whole, where torchvision's S3D averages windows of 2 x 7 x 7 first. S3D's
+    pooling has no deterministic gradient on CUDA (`runtime.deterministic: false` lets it train there).
+    Checkpoints of I3D are not supported: torchvision has no network that they fit.
+    """
+
+    network: Literal["r3d_18", "mc3_18", "r2plus1d_18", "s3d"] = "r3d_18"
+    weights: str = NONE
+    """`none` for random ones, or the path of a torchvision state dict (`.pth` or `.safetensors`)."""
+
+    def build(self, modality: "ModalityMeta") -> "nn.Module":
+        """(B, channels, frames, H, W) -> (B, 512), of S3D (B, 1024)."""
+        import torch
+
+        shape = modality.shape
+        if len(shape) != 4:
+            raise ValueError(f"video3d takes samples of the shape (channels, frames, height, width), got {shape}")
+        network = self._headless(shape[0])
+        if self.weights != NONE:
+            head = "classifier" if self.network == "s3d" else "fc"
+            fit_weights(network, Path(self.weights), f"{STEMS[self.network]}.weight", head)
+        with torch.no_grad():
+            found = probed(self.name, shape, network.eval(), torch.zeros(1, *shape))
+        network.dim = found.shape[1]
+        result: nn.Module = network.train()
+        return result
+
+    def _headless(self, channels: int) -> Any:
+        from torch import nn
+        from torchvision.models import video
+
+        network = getattr(video, self.network)()
+        _set_stem(network, STEMS[self.network], channels)
+        if self.network == "s3d":
+            network.avgpool, network.classifier = nn.Identity(), nn.Identity()
+        else:
+            network.avgpool, network.fc = mean_over((2, 3, 4)), nn.Identity()
+        return network
+
+
+def _set_stem(network: Any, name: str, channels: int) -> None:
+    """Replace the first convolution by one for another number of channels, else alike."""
+    from torch import nn
+
+    above, _, last = name.rpartition(".")
+    old = network.get_submodule(name)
+    new = nn.Conv3d(channels, old.out_channels, old.kernel_size, old.stride, old.padding, bias=False)
+    nn.init.kaiming_normal_(new.weight, mode="fan_out", nonlinearity="relu")
+    setattr(network.get_submodule(above), last, new)

@@ -1,0 +1,73 @@
+"""The multimodal prediction that is judged: the fusion's own, or a mean of what the modalities say."""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+JUDGED = "judged"
+"""The output of a rule other than the fusion's, beside the outputs of the model."""
+STEPS = 10
+"""Weights are multiples of a tenth."""
+MAX_CANDIDATES = 5_000
+"""With so many modalities that there would be more, the steps are larger."""
+
+
+def weighted_mean(probabilities: Mapping[str, ArrayLike], weights: Mapping[str, float]) -> NDArray[np.float64]:
+    """The mean (N, C) of the modalities' probabilities (N, C) by weights that sum to 1."""
+    said = np.stack([np.asarray(probabilities[name], dtype=float) for name in weights])
+    return np.asarray(np.einsum("m,mnc->nc", list(weights.values()), said), dtype=float)
+
+
+def equal_weights(modalities: list[str]) -> dict[str, float]:
+    """Of the plain mean: with equal weights it ranks the classes as the sum does."""
+    return dict.fromkeys(modalities, 1 / len(modalities))
+
+
+def best_weights(probabilities: Mapping[str, ArrayLike], labels: ArrayLike) -> dict[str, float]:
+    """The weights whose mean is right most often; of several the nearest to equal ones, then the first of the grid.
+
+    Candidates are equal weights and all multiples of `1 / STEPS` that sum to 1.
+
+    Args:
+        probabilities: modality -> (N, C), of the validation split.
+        labels: (N,), in [0, C).
+
+    Raises:
+        ValueError: no sample.
+    """
+    labels, names = np.asarray(labels), list(probabilities)
+    if not len(labels):
+        raise ValueError("evaluate.rule: weighted needs validation samples, and there are none")
+    said = np.stack([np.asarray(probabilities[name], dtype=float) for name in names])
+    equal = np.full(len(names), 1 / len(names))
+    best, chosen = (-1, 0.0), equal
+    for weights in (equal, *_grid(len(names))):
+        num_right = int((np.einsum("m,mnc->nc", weights, said).argmax(axis=1) == labels).sum())
+        rank = (num_right, -round(float(np.square(weights - equal).sum()), 9))
+        if rank > best:
+            best, chosen = rank, weights
+    return dict(zip(names, chosen.tolist(), strict=True))
+
+
+def _grid(number: int) -> list[NDArray[np.float64]]:
+    """Weights (number,) on a grid of the simplex, as fine as MAX_CANDIDATES allows."""
+    for steps in range(STEPS, 0, -1):
+        found = []
+        for parts in _parts(steps, number):
+            found.append(np.array(parts) / steps)
+            if len(found) > MAX_CANDIDATES:
+                break
+        else:
+            return found
+    return []
+
+
+def _parts(total: int, number: int) -> Iterator[tuple[int, ...]]:
+    """Every way to share `total` among `number`, in order."""
+    if number == 1:
+        yield (total,)
+        return
+    for first in range(total + 1):
+        for rest in _parts(total - first, number - 1):
+            yield first, *rest
