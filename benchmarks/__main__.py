@@ -22,8 +22,8 @@ NAMES = ("overhead", "released", "throughput", "preprocess", "pipeline", "scale"
 PAGE = Path("docs/benchmarks.md")
 HEADING = """# Benchmarks
 
-`make bench` runs them all and writes this page; `python -m benchmarks NAME` runs one and writes its section. Ratios are of
-rounds run in turns, in one process or in pairs of them: the median round, in brackets the smallest and the largest."""
+`make bench` runs them all and writes this page; `python -m benchmarks NAME` runs one and writes its section. Ratios
+are of rounds run in turns, in one process or in pairs of them: the median, in brackets the smallest and the largest."""
 LIBRARIES = ("torch", "numpy", "polars", "lightning-fabric", "prefect", "dvc")
 
 

@@ -52,7 +52,8 @@ def some_frames(values: Tensor, num_frames: int) -> Tensor:
     """Frames (B, C, T, H, W) -> `num_frames` of them, other ones for each sample, in their order."""
     draw = torch.rand(len(values), values.shape[2], device=values.device)
     kept = draw <= draw.kthvalue(num_frames, dim=1, keepdim=True).values
-    return values.transpose(1, 2)[kept].unflatten(0, (len(values), num_frames)).transpose(1, 2)
+    frames = values.transpose(1, 2)
+    return frames[kept].reshape(len(values), num_frames, *frames.shape[2:]).transpose(1, 2)
 
 
 def cropped(values: Tensor, least: float | None, *, flip: bool) -> Tensor:
