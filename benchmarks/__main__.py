@@ -23,7 +23,8 @@ PAGE = Path("docs/benchmarks.md")
 HEADING = """# Benchmarks
 
 `make bench` runs them all and writes this page; `python -m benchmarks NAME` runs one and writes its section. Ratios
-are of rounds run in turns, in one process or in pairs of them: the median, in brackets the smallest and the largest."""
+are of rounds run in turns, in one process or in pairs of processes: the median, in brackets the smallest and the
+largest."""
 LIBRARIES = ("torch", "numpy", "polars", "lightning-fabric", "prefect", "dvc")
 
 
