@@ -11,7 +11,9 @@ def preprocess() -> None:
     params = tasks.params()
 
     from bss.data.pack import pack
+    from bss.memory import keep_freed_memory
 
+    keep_freed_memory()
     pack(params.preprocess, paths.PACKED, len(os.sched_getaffinity(0)))
 
 

@@ -4,6 +4,7 @@ import fcntl
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +14,23 @@ from bss.data.check import ROW, BadData, Finding, check, check_splits
 from bss.data.dataset import Dataset
 from bss.data.kinds.kind import Kind
 from bss.data.packed import MANIFEST, META, PRESENT, SKIPPED, Meta, ModalityMeta
-from bss.data.packing import NUM_VALUES, Block, notes, pack_blocks, prepare_array
+from bss.data.packing import NUM_VALUES, Block, Moments, mean_and_std, notes, pack_blocks, prepare_array
 from bss.files import FULL, sync, told_when_full
 from bss.types import Split
 
 if TYPE_CHECKING:
     import polars as pl
 
-CHUNK = 256  # samples whose statistics are summed at once
+CHUNK = 256  # rows that are copied at once
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """What was found in (modality, row)."""
+
+    facts: dict[tuple[str, int], dict[str, float | str]]
+    moments: dict[tuple[str, int], Moments]
+    faults: list[Finding]
 
 
 def pack(dataset: Dataset, out: Path, num_workers: int = 1) -> None:
@@ -48,14 +58,14 @@ def pack(dataset: Dataset, out: Path, num_workers: int = 1) -> None:
     check_splits(items, dataset)
     kinds = fitted(dataset, items, root)
     with told_when_full(out), _draft(out) as draft:
-        facts, faults = _write_arrays(dataset, kinds, items, root, draft, num_workers)
-        late = _sifted(faults, dataset)
+        rows = _write_arrays(dataset, kinds, items, root, draft, num_workers)
+        late = _sifted(rows.faults, dataset)
         kept = _without(items, late)
         check_splits(kept, dataset)
         for split in Split:
-            _write_split(split, items, kept, facts, dataset, draft)
+            _write_split(split, items, kept, rows, dataset, draft)
         _findings_table([*skipped, *late]).write_parquet(draft / SKIPPED)
-        meta = _describe(dataset, kinds, kept, len(skipped) + len(late), draft)
+        meta = _describe(dataset, kinds, kept, rows, len(skipped) + len(late))
         (draft / META).write_text(meta.model_dump_json(indent=2, exclude_none=True) + "\n")
         _move(draft, out)
 
@@ -74,8 +84,8 @@ def examine(dataset: Dataset, out: Path, num_workers: int = 1) -> list[Finding]:
     check_splits(sound, dataset)
     kinds = fitted(dataset, sound, root)
     with told_when_full(out), _draft(out, keep=True) as draft:
-        _, faults = _write_arrays(dataset, kinds, sound, root, draft, num_workers)
-    return sorted([*found, *faults])
+        rows = _write_arrays(dataset, kinds, sound, root, draft, num_workers)
+    return sorted([*found, *rows.faults])
 
 
 def fitted(dataset: Dataset, items: "pl.DataFrame", root: Path) -> dict[str, Kind]:
@@ -111,29 +121,6 @@ def raw_values(column: "pl.Series", root: Path, *, paths: bool) -> list[Any]:
     return column.to_list()
 
 
-def moments(path: Path, present: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation over all values of a packed array but NaN, in float64; a constant one has 1.
-
-    Args:
-        path: of the array (N, *shape).
-        present: which rows count, (N,) bool.
-    """
-    count, total = 0, 0.0
-    for chunk in _chunks(path, present):
-        count, total = count + chunk.size, total + float(chunk.sum(dtype=np.float64))
-    mean = total / max(count, 1)
-    variance = sum(float(np.square(chunk.astype(np.float64) - mean).sum()) for chunk in _chunks(path, present))
-    return mean, float(np.sqrt(variance / max(count, 1))) or 1.0
-
-
-def _chunks(path: Path, present: np.ndarray) -> Iterator[np.ndarray]:
-    """The values of some rows at a time, read anew: a map of the whole array would fill the memory."""
-    for start in range(0, len(present), CHUNK):
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-        chunk = np.array(array[start : start + CHUNK][present[start : start + CHUNK]])
-        yield chunk[~np.isnan(chunk)] if chunk.dtype.kind == "f" else chunk
-
-
 def _sifted(findings: Sequence[Finding], dataset: Dataset) -> Sequence[Finding]:
     if findings and dataset.on_bad == "error":
         raise BadData(dataset.name, findings)
@@ -146,8 +133,8 @@ def _without(items: "pl.DataFrame", findings: Sequence[Finding]) -> "pl.DataFram
 
 def _write_arrays(
     dataset: Dataset, kinds: Mapping[str, Kind], items: "pl.DataFrame", root: Path, draft: Path, num_workers: int
-) -> tuple[dict[tuple[str, int], dict[str, float | str]], list[Finding]]:
-    """The facts of each (modality, row), and what is wrong; the arrays lie in the draft, a row for each item."""
+) -> _Rows:
+    """What was found in the rows; the arrays lie in the draft, a row for each item."""
     from tqdm import tqdm
 
     rows_of: dict[tuple[Path, int], list[tuple[int, str, Any]]] = {}
@@ -159,30 +146,32 @@ def _write_arrays(
             array = draft / split / f"{name}.npy"
             prepare_array(array, kind, len(rows))
             forbidden = None if kind.constant in dataset.allow else kind.constant
+            measured = kind.normalised and split == Split.TRAIN
             named = list(zip(rows[ROW], rows["id"], raw_values(rows[name], root, paths=kind.paths), strict=True))
             for start in range(0, len(named), NUM_VALUES):
                 part = rows_of[array, start] = named[start : start + NUM_VALUES]
-                blocks.append(Block(array, start, kind, [value for _, _, value in part], forbidden))
-    facts: dict[tuple[str, int], dict[str, float | str]] = {}
-    faults = []
+                blocks.append(Block(array, start, kind, [value for _, _, value in part], forbidden, measured))
+    found = _Rows({}, {}, [])
     with tqdm(total=len(items) * len(kinds), desc=f"pack {dataset.name}", unit="value", disable=None) as bar:
         for block, packed in pack_blocks(blocks, num_workers):
             part = rows_of[block.array, block.start]
-            for (row, _, _), described in zip(part, packed.facts, strict=True):
-                facts[block.array.stem, row] = described
+            name = block.array.stem
+            found.facts |= {(name, row): described for (row, _, _), described in zip(part, packed.facts, strict=True)}
+            found.moments |= {(name, part[place][0]): values for place, values in packed.moments.items()}
             for place, reason in packed.faults.items():
                 row, identity, value = part[place]
-                source = str(value.relative_to(root)) if isinstance(value, Path) else block.array.stem
-                faults.append(Finding(row, identity, source, reason))
+                source = str(value.relative_to(root)) if isinstance(value, Path) else name
+                found.faults.append(Finding(row, identity, source, reason))
             bar.update(len(part))
-    return facts, sorted(faults)
+    found.faults.sort()
+    return found
 
 
 def _write_split(
     split: Split,
     items: "pl.DataFrame",
     kept: "pl.DataFrame",
-    facts: Mapping[tuple[str, int], Mapping[str, float | str]],
+    found: _Rows,
     dataset: Dataset,
     draft: Path,
 ) -> None:
@@ -195,7 +184,7 @@ def _write_split(
             note.unlink()
         if not is_kept.all():
             _keep_rows(array, np.flatnonzero(is_kept))
-    _manifest(of_split.filter(is_kept), dataset, facts).write_parquet(draft / split / MANIFEST)
+    _manifest(of_split.filter(is_kept), dataset, found.facts).write_parquet(draft / split / MANIFEST)
 
 
 def _keep_rows(path: Path, rows: np.ndarray) -> None:
@@ -239,13 +228,12 @@ def _findings_table(findings: Sequence[Finding]) -> "pl.DataFrame":
 
 
 def _describe(
-    dataset: Dataset, kinds: Mapping[str, Kind], items: "pl.DataFrame", num_skipped: int, draft: Path
+    dataset: Dataset, kinds: Mapping[str, Kind], items: "pl.DataFrame", found: _Rows, num_skipped: int
 ) -> Meta:
     train = items.filter(items["split"] == Split.TRAIN)
     modalities = {}
     for name, kind in kinds.items():
-        present = train[name].is_not_null().to_numpy()
-        mean, std = moments(draft / Split.TRAIN / f"{name}.npy", present) if kind.normalised else (0.0, 1.0)
+        mean, std = mean_and_std([found.moments[name, row] for row in train[ROW] if (name, row) in found.moments])
         modalities[name] = ModalityMeta(
             kind=kind.name,
             shape=kind.shape,

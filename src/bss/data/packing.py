@@ -11,17 +11,19 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from bss.data.kinds.kind import Kind
 from bss.files import replaced
+from bss.memory import keep_freed_memory
 
 NUM_VALUES = 64  # of a block
 SECONDS_ALONE = 2.0
@@ -38,6 +40,8 @@ class Block:
     values: Sequence[Any]
     forbidden: str | None
     """What a constant sample is called where it is a fault."""
+    measured: bool
+    """Whether the moments of the rows are wanted."""
 
     @property
     def note(self) -> Path:
@@ -46,10 +50,19 @@ class Block:
 
     def fingerprint(self) -> str:
         """Of the values: of files their size and time, of others their content."""
-        digest = sha256(f"{_code()} {self.kind!r} {self.forbidden}".encode())
+        digest = sha256(f"{_code()} {self.kind!r} {self.forbidden} {self.measured}".encode())
         for value in self.values:
             digest.update(repr(_look(value)).encode())
         return digest.hexdigest()
+
+
+class Moments(NamedTuple):
+    """Of some values, in float64."""
+
+    count: int
+    mean: float
+    squares: float
+    """Sum of the squared distances from the mean."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +73,8 @@ class Packed:
     """Of each row, as the kind describes it."""
     faults: dict[int, str]
     """Place in the block -> why that value cannot be used."""
+    moments: dict[int, "Moments"]
+    """Place in the block -> of the values of that row, where they are wanted."""
 
 
 def prepare_array(path: Path, kind: Kind, num_rows: int) -> None:
@@ -107,35 +122,58 @@ def pack_blocks(blocks: Sequence[Block], num_workers: int) -> Iterator[tuple[Blo
 def pack_block(block: Block) -> Packed:
     """Write the rows of a block, then its note."""
     rows = np.zeros((len(block.values), *block.kind.shape), block.kind.dtype)
-    facts, faults = [], {}
+    packed = Packed([{} for _ in block.values], {}, {})
     fingerprint = block.fingerprint()
     for place, value in enumerate(block.values):
-        try:
-            if value is not None:
+        if value is not None:
+            try:
                 rows[place] = _row(block, value)
-            facts.append(block.kind.describe(value) if value is not None else {})
-        except (ValueError, OSError) as error:
-            faults[place] = _reason(error, value)
-            facts.append({})
+                packed.facts[place] = block.kind.describe(value)
+            except (ValueError, OSError) as error:
+                packed.faults[place] = _reason(error, value)
+            else:
+                if block.measured:
+                    packed.moments[place] = moments(rows[place])
     with block.array.open("r+b") as file:
         file.seek(_offset(file) + block.start * rows[0].nbytes)
         rows.tofile(file)
         os.fsync(file.fileno())
-    packed = Packed(facts, faults)
     with replaced(block.note) as temporary:
-        faults_text = {str(place): reason for place, reason in faults.items()}
-        temporary.write_text(json.dumps({"of": fingerprint, "facts": facts, "faults": faults_text}), encoding="utf-8")
+        temporary.write_text(json.dumps({"of": fingerprint, **asdict(packed)}), encoding="utf-8")
     return packed
+
+
+def moments(row: np.ndarray) -> Moments:
+    """Of the values of a row but NaN."""
+    values = row.astype(np.float64).ravel()
+    if np.isnan(values).any():
+        values = values[~np.isnan(values)]
+    mean = float(values.mean())
+    return Moments(values.size, mean, float(np.square(values - mean).sum()))
+
+
+def mean_and_std(rows: Sequence[Moments]) -> tuple[float, float]:
+    """Mean and standard deviation over the values of all rows; 0 and 1 of none, and a constant has deviation 1."""
+    if not rows:
+        return 0.0, 1.0
+    counts, means, squares = (np.array(column, dtype=np.float64) for column in zip(*rows, strict=True))
+    mean = float((counts * means).sum() / counts.sum())
+    variance = (squares + counts * np.square(means - mean)).sum() / counts.sum()
+    return mean, float(np.sqrt(variance)) or 1.0
 
 
 def _side_by_side(blocks: Sequence[Block], num_workers: int) -> Iterator[tuple[Block, Packed]]:
     # A fork would have the threads' locks of this process without its threads.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(num_workers, context, initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(num_workers, context, initializer=_begin) as pool:
         try:
             futures = {pool.submit(_packed, block): block for block in blocks}
             for future in as_completed(futures):
                 yield futures[future], future.result()
+        except BrokenProcessPool as error:
+            raise ValueError(
+                "a process that packs has died, for want of memory if nobody killed it; run again, what was packed is kept"
+            ) from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -150,7 +188,10 @@ def _known(block: Block) -> Packed | None:
     with suppress(FileNotFoundError, ValueError, KeyError):
         noted = json.loads(block.note.read_text(encoding="utf-8"))
         if noted["of"] == block.fingerprint():
-            return Packed(noted["facts"], {int(place): reason for place, reason in noted["faults"].items()})
+            faults = {int(place): reason for place, reason in noted["faults"].items()}
+            return Packed(
+                noted["facts"], faults, {int(at): Moments(*three) for at, three in noted["moments"].items()}
+            )
     return None
 
 
@@ -197,8 +238,9 @@ def _offset(file: Any) -> int:
     return int(file.tell())
 
 
-def _end_with_parent() -> None:
+def _begin() -> None:
     """A worker whose parent was killed would wait for work for ever."""
+    keep_freed_memory()
     threading.Thread(target=_watch, args=[multiprocessing.parent_process()], daemon=True).start()
 
 

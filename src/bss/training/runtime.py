@@ -1,10 +1,9 @@
 """Where and how the arithmetic runs: device, precision, compilation, threads, and how many processes share it."""
 
-import ctypes
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -16,6 +15,7 @@ from lightning_fabric.strategies.strategy import Strategy
 from torch import Tensor, distributed, nn
 
 from bss import params
+from bss.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces what params.yaml says
 T = TypeVar("T")
 PRECISION = {"float32": "32-true", "bfloat16": "bf16-mixed"}
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of mallopt(3)
 LEAST_OF_A_RANK = 2
 """Samples of a rank in a batch: batch normalisation needs two."""
 
@@ -66,7 +65,7 @@ class Runtime:
             torch.use_deterministic_algorithms(settings.deterministic)
             torch.backends.cudnn.benchmark = not settings.deterministic
         else:
-            _keep_freed_memory()
+            keep_freed_memory()
 
     @property
     def is_first(self) -> bool:
@@ -145,14 +144,6 @@ def memory_explained(key: str, way_out: str | None = None) -> Iterator[None]:
         said = str(error).partition(". ")[0]
         usual = f"lower {key}.batch_size, set runtime.precision to bfloat16, or take smaller encoders"
         raise ValueError(f"the device is out of memory ({said}): {way_out or usual}") from error
-
-
-def _keep_freed_memory() -> None:
-    """Left alone, glibc returns large blocks to the system, which clears their pages anew for every step."""
-    with suppress(AttributeError):  # another libc
-        set_option = ctypes.CDLL(None).mallopt
-        set_option(M_MMAP_MAX, 0)
-        set_option(M_TRIM_THRESHOLD, -1)
 
 
 def _device(wanted: str) -> str:
