@@ -38,6 +38,8 @@ class Video(Kind):
     """A video of fewer is refused."""
     channels: Literal[1, 3] = 3
     """1 grey, 3 red, green and blue."""
+    spans: dict[str, tuple[int, int]] = {}
+    """Path of a video file -> its first frame that counts, and the one after the last; of others all count."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -80,7 +82,9 @@ class Video(Kind):
             times = np.arange(0, media.seconds(path), 1 / self.fps)
             chosen = times[self._places(len(times), path)]
             return [frame.to_image() for frame in media.frames(path, chosen.tolist())]
-        places = self._places(sum(1 for _ in media.frames(path)), path)
+        start, end = self.spans.get(str(path), (0, None))
+        num_there = sum(1 for _ in islice(media.frames(path), start, end))
+        places = [start + place for place in self._places(num_there, path)]
         wanted = set(places)
         shown = {
             place: frame.to_image()
