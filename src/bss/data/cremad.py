@@ -31,12 +31,12 @@ class Cremad(AudioVisual):
 
     layouts: ClassVar[Mapping[str, Layout]] = {
         "frames": Layout(
-            ("AudioWAV", "Image-01-FPS", *LISTS.values()),
+            ("AudioWAV", "Image-01-FPS"),
             "frames (published loaders): AudioWAV/CLIP.wav, Image-01-FPS/CLIP/*.jpg, annotations/{train,test}.csv",
         ),
         "clips": Layout(
             ("AudioWAV", "VideoFlash"),
-            "clips (as handed out): AudioWAV/CLIP.wav, VideoFlash/CLIP.flv; annotations/{train,test}.csv if you have them",
+            "clips (as handed out): AudioWAV/CLIP.wav, VideoFlash/CLIP.flv, if you like annotations/ as well",
         ),
     }
     origin: ClassVar[str] = "CREMA-D comes from https://github.com/CheyneyComputerScience/CREMA-D (ODbL, git-lfs)"
@@ -95,7 +95,13 @@ class Cremad(AudioVisual):
         return clips, labels, hold_out(labels, splits, Split.VALIDATION, "validation of cremad")
 
     def _listed(self, root: Path) -> bool:
-        return all((root / path).is_file() for path in LISTS.values())
+        """Whether there are the published lists; one alone is an error."""
+        if not (root / "annotations").is_dir():
+            return False
+        for path in LISTS.values():
+            if not (root / path).is_file():
+                raise FileNotFoundError(f"{root / path} is missing; without the folder annotations/ a split is drawn")
+        return True
 
 
 def parts(clip: str) -> list[str]:

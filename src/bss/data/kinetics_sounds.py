@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Row = tuple[str, str, str, str, str]
 """Id, label, split, sound and picture."""
+FOLDERS = ("train_wav", "train_img/Image-01-FPS", "test_wav", "test_img/Image-01-FPS")
 CLASSES = "classes.txt"
 OFFICIAL = {Split.TRAIN: "train.csv", Split.VALIDATION: "validate.csv|val.csv", Split.TEST: "test.csv"}
 
@@ -33,15 +34,14 @@ class KineticsSounds(AudioVisual):
 
     layouts: ClassVar[Mapping[str, Layout]] = {
         "frames": Layout(
-            tuple(f"{part}_{kind}" for part in ("train", "test") for kind in ("wav", "img/Image-01-FPS"))
-            + ("annotations/train.csv", "annotations/test.csv"),
+            (*FOLDERS, "annotations/train.csv", "annotations/test.csv"),
             "frames (published loaders): {train,test}_wav/ID.wav, {train,test}_img/Image-01-FPS/ID/*.jpg, "
             "annotations/{train,test}.csv with the columns label,youtube_id",
         ),
         "clips": Layout(
             ("videos", CLASSES, *OFFICIAL.values()),
-            "clips (as handed out): videos/**/ID_START_END.mp4, {train,validate,test}.csv of Kinetics with the columns "
-            "label,youtube_id,time_start,time_end, classes.txt with a class a line",
+            "clips (as handed out): videos/**/ID_START_END.mp4, {train,validate,test}.csv of Kinetics with the "
+            "columns label,youtube_id,time_start,time_end, classes.txt with a class a line",
         ),
     }
     origin: ClassVar[str] = "Kinetics comes from https://github.com/cvdfoundation/kinetics-dataset (lists CC BY 4.0)"

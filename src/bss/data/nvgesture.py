@@ -1,13 +1,13 @@
 """`nvgesture`: 25 gestures of drivers, seen by a colour and a depth camera.
 
 NVGesture (Molchanov et al. 2016): https://research.nvidia.com/publication/2016-06_online-detection-and-classification
-(CC BY-NC-SA 4.0). Optical flow is not handed out; the published loaders read arrays that were made of the colour videos.
+(CC BY-NC-SA 4.0). Optical flow is not handed out; the published loaders read arrays made of the colour videos.
 """
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -62,7 +62,7 @@ class NVGesture(Collected):
     num_frames: int = Field(default=64, ge=1)
     image_size: int = Field(default=224, ge=8)
     """Pixels a side of a frame."""
-    rule: str = Field(default="centre", pattern="^(uniform|first|centre)$")
+    rule: Literal["uniform", "first", "centre"] = "centre"
     """Which frames of the videos, as of the kind `video`; of the flow they are always spread evenly."""
 
     @property
@@ -73,18 +73,14 @@ class NVGesture(Collected):
     @property
     def modalities(self) -> Mapping[str, Kind]:
         """Colour, depth, and the flow where it is wanted."""
-        kinds: dict[str, Kind] = {}
-        for name, channels in (("rgb", 3), ("depth", 1)):
-            kinds[name] = Video(
-                size=self.image_size,
-                num_frames=self.num_frames,
-                rule=self.rule,
-                channels=channels,
-                spans=self._spans(name),
-            )
-        if self.flow:
-            kinds["flow"] = Flow(size=self.image_size, num_frames=self.num_frames)
-        return kinds
+        size, num_frames = self.image_size, self.num_frames
+        videos = {
+            name: Video(size=size, num_frames=num_frames, rule=self.rule, channels=3, spans=self._spans(name))
+            for name in SENSORS
+        }
+        depth = videos["depth"].model_copy(update={"channels": 1})
+        flow = {"flow": Flow(size=size, num_frames=num_frames)} if self.flow else {}
+        return {"rgb": videos["rgb"], "depth": depth, **flow}
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -96,7 +92,7 @@ class NVGesture(Collected):
         root = super().locate()
         if self.flow and first(root, FLOW) is None:
             raise FileNotFoundError(
-                f"{root / 'flow_data'} is missing: the optical flow is not handed out, it is made of the colour videos. "
+                f"{root / 'flow_data'} is missing: the flow is not handed out, it is made of the colour videos. "
                 "Put flow_data/{train,test}/NUMBER.npy there, or set preprocess.flow: false"
             )
         return root

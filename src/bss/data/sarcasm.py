@@ -1,14 +1,14 @@
 """`sarcasm`: tweets with a picture, sarcastic or not.
 
-Cai, Cai and Wan (2019): https://github.com/headacheboy/data-of-multimodal-sarcasm-detection, which links the pictures.
-The tweets are their authors'; there is no licence.
+Cai, Cai and Wan (2019): https://github.com/headacheboy/data-of-multimodal-sarcasm-detection, with a link to the
+pictures. The tweets are their authors'; there is no licence.
 """
 
 import ast
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -31,7 +31,9 @@ LISTS = {
 JSON = {Split.TRAIN: "train.json", Split.VALIDATION: "valid.json|val.json|dev.json", Split.TEST: "test.json"}
 IMAGES = "dataset_image|images"
 CLASSES = ("plain", "sarcastic")
-TELLING = frozenset("sarcasm sarcastic reposting <url> joke jokes humour humor irony ironic exgag".split())
+TELLING = frozenset(
+    ("sarcasm", "sarcastic", "reposting", "<url>", "joke", "jokes", "humour", "humor", "irony", "ironic", "exgag")
+)
 """The publisher leaves out the tweets with one of these words: they tell the label."""
 
 
@@ -93,17 +95,16 @@ class Sarcasm(Collected):
         return pl.DataFrame(kept, schema=dict.fromkeys(names, pl.String), orient="row")
 
     def _listed(self, root: Path) -> Iterator[Row]:
-        place = -1 if self.label == "human" else 2
+        place = -1 if self.label == "human" else 0
         for split, need in LISTS.items():
             path = root / str(first(root, need))
             for number, line in lines(path):
-                identity, text, *_ = entry = literal(path, number, line)
-                image = f"{first(root, IMAGES)}/{identity}.jpg"
-                yield str(identity), CLASSES[entry[place]], split.value, image, text
+                identity, text, *labels = literal(path, number, line)
+                yield identity, CLASSES[labels[place]], split.value, f"{first(root, IMAGES)}/{identity}.jpg", text
 
 
-def literal(path: Path, number: int, line: str) -> list[str | int]:
-    """The list on a line: id, text and one or two labels.
+def literal(path: Path, number: int, line: str) -> tuple[Any, ...]:
+    """What is on a line: id, text and one or two labels.
 
     Raises:
         ValueError: it is no such list; the message has the line.
@@ -115,7 +116,7 @@ def literal(path: Path, number: int, line: str) -> list[str | int]:
     known = isinstance(entry, list) and len(entry) in (3, 4) and isinstance(entry[1], str)
     if not known or any(type(label) is not int or label not in (0, 1) for label in entry[2:]):
         raise broken(path, number, line, "['ID', 'TEXT', LABEL] or two labels of 0 or 1")
-    return list(entry)
+    return str(entry[0]), *entry[1:]
 
 
 def from_json(root: Path) -> Iterator[Row]:

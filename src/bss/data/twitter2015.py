@@ -41,7 +41,7 @@ class Twitter2015(Collected):
         ),
         "annotations": Layout(
             (*(f"annotations/{part}.tsv" for part in PARTS.values()), IMAGES),
-            f"published loaders: annotations/{{train,dev,test}}.tsv with the columns Label, ImageID, String, {IMAGES}/",
+            f"published loaders: annotations/{{train,dev,test}}.tsv with columns Label, ImageID, String, {IMAGES}/",
         ),
     }
     origin: ClassVar[str] = "Twitter-15 comes from https://github.com/jefferyYu/TomBERT (for research)"

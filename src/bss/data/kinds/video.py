@@ -38,7 +38,7 @@ class Video(Kind):
     """A video of fewer is refused."""
     channels: Literal[1, 3] = 3
     """1 grey, 3 red, green and blue."""
-    spans: dict[str, tuple[int, int]] = {}
+    spans: dict[str, tuple[int, int]] = Field(default_factory=dict)
     """Path of a video file -> its first frame that counts, and the one after the last; of others all count."""
 
     @property
