@@ -10,7 +10,7 @@ import soundfile
 
 CODECS = {".flv": ("flv1", "pcm_s16le"), ".mp4": ("mpeg4", "aac"), ".avi": ("mjpeg", None)}
 """Suffix -> codec of the pictures and of the sound."""
-RATE = 16000
+RATE = 22050
 
 
 def pixels(seed: int, step: int = 0, size: int = 32) -> np.ndarray:
