@@ -17,7 +17,8 @@ from tests.stages import FAST, packed, raw_root, run_stages
 EMOTIONS = ("ANG", "DIS", "FEA", "HAP", "NEU", "SAD")
 CLIPS = [f"{actor}_IEO_{emotion}_XX" for actor in range(1001, 1008) for emotion in EMOTIONS]
 TINY: dict[str, Any] = {
-    "sample_rate": 8000, "seconds": 0.8, "n_fft": 64, "hop_length": 64, "image_size": 16, "num_frames": 2, "fps": 10.0,
+    "sample_rate": 8000, "seconds": 0.8, "n_fft": 64, "hop_length": 64,
+    "image_size": 16, "num_frames": 2, "fps": 10.0,
 }  # fmt: skip
 
 

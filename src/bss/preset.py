@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from yaml import safe_load
+
 from bss.files import write_text
 from bss.params import Params, checked, read_mapping
 from bss.registry import UnknownName
@@ -28,29 +30,45 @@ def apply(name: str, path: Path, folder: Path = FOLDER) -> list[str]:
     Raises:
         ValueError: there is no such preset, or the result would not be valid; the file is as it was.
     """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
     if name not in known(folder):
         raise UnknownName("preset", name, known(folder))
-    overlay, before = read_mapping(folder / f"{name}.yaml"), read_mapping(path)
-    yaml = YAML()
-    yaml.preserve_quotes, yaml.width = True, 1 << 20
-    try:
-        document = yaml.load(path.read_text(encoding="utf-8"))
-    except YAMLError as error:  # a key that is there twice, which the reader of the stages lets pass
-        raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
+    source = folder / f"{name}.yaml"
+    read_mapping(source)  # a mapping, or a line that says what else it is
+    before, document, overlay = read_mapping(path), _document(path), _document(source)
     for section, value in overlay.items():
         if section == "preprocess" and isinstance(document.get(section), dict):
             _replace(document[section], value)
         else:
             _lay(document, section, value)
-    text = io.StringIO()
-    yaml.dump(document, text)
-    after = YAML(typ="safe").load(text.getvalue())
-    checked(after, Params, folder / f"{name}.yaml")
-    write_text(text.getvalue(), path)
+    text = _written(document)
+    after = safe_load(text)
+    checked(after, Params, source)
+    write_text(text, path)
     return list(differences(before, after))
+
+
+def _document(path: Path) -> Any:
+    """A file with its comments, and its numbers as they are spelled."""
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return _yaml().load(path.read_text(encoding="utf-8"))
+    except YAMLError as error:  # a key that is there twice, which the reader of the stages lets pass
+        raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
+
+
+def _written(document: Any) -> str:
+    text = io.StringIO()
+    _yaml().dump(document, text)
+    return text.getvalue()
+
+
+def _yaml() -> Any:
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.preserve_quotes, yaml.width = True, 1 << 20
+    return yaml
 
 
 def differences(before: Any, after: Any, key: str = "") -> Iterator[str]:
