@@ -51,7 +51,8 @@ def write_json(root: Path) -> None:
     write_images(root)
     for part in PARTS:
         rows = [{"image": f"data/{name}.jpg", "text": text, "label": label} for name, text, label in entries(part)]
-        (root / f"{part.rstrip('2')}.json").write_text(json.dumps(rows))
+        (root / "annotations").mkdir(exist_ok=True)
+        (root / f"annotations/{part.rstrip('2')}_data.json").write_text(json.dumps(rows))
 
 
 @pytest.mark.parametrize("folder", ["text", "."])
@@ -62,7 +63,7 @@ def test_the_text_lists(root: Path, tmp_path: Path, folder: str) -> None:
     assert splits[Split.TEST].ids == ("2007", "2008", "2009", "2010")
     assert splits[Split.TEST].labels.tolist() == splits[Split.VALIDATION].labels.tolist() == [0, 1, 0, 1]
     assert splits[Split.TEST].arrays["image"].shape == (4, 3, 16, 16)
-    tokens = splits[Split.TRAIN].meta.modalities["text"].tokens
+    tokens = splits[Split.TRAIN].meta.modalities["text"].tokens or ()
     said = [tokens[number] for number in splits[Split.TEST].arrays["text"][1]]
     assert said == ["it", "s", "so", "great", "1", "<pad>"]
 
@@ -70,7 +71,7 @@ def test_the_text_lists(root: Path, tmp_path: Path, folder: str) -> None:
 def test_the_json_lists_are_the_same(root: Path, tmp_path: Path) -> None:
     write_json(root)
     from_json = packed(Sarcasm(**TINY), tmp_path / "json")
-    for path in root.glob("*.json"):
+    for path in root.glob("annotations/*.json"):
         path.unlink()
     write_lists(root)
     from_lists = packed(Sarcasm(**TINY), tmp_path / "lists")
@@ -129,8 +130,8 @@ def test_a_broken_line_is_named_and_nothing_is_run(root: Path, line: str) -> Non
 )
 def test_a_broken_json_list_is_named(root: Path, content: str, message: str) -> None:
     write_json(root)
-    (root / "valid.json").write_text(content)
-    with pytest.raises(ValueError, match=rf"valid\.json.*{message}"):
+    (root / "annotations/valid_data.json").write_text(content)
+    with pytest.raises(ValueError, match=rf"valid_data\.json.*{message}"):
         Sarcasm().items(root)
 
 

@@ -28,7 +28,11 @@ LISTS = {
     Split.VALIDATION: "text/valid2.txt|valid2.txt|text/valid.txt|valid.txt",
     Split.TEST: "text/test2.txt|test2.txt|text/test.txt|test.txt",
 }
-JSON = {Split.TRAIN: "train.json", Split.VALIDATION: "valid.json|val.json|dev.json", Split.TEST: "test.json"}
+JSON = {
+    Split.TRAIN: "annotations/train_data.json|train.json",
+    Split.VALIDATION: "annotations/valid_data.json|annotations/val_data.json|valid.json|val.json",
+    Split.TEST: "annotations/test_data.json|test.json",
+}
 IMAGES = "dataset_image|images"
 CLASSES = ("plain", "sarcastic")
 TELLING = frozenset(
@@ -50,7 +54,7 @@ class Sarcasm(Collected):
         ),
         "json": Layout(
             (*JSON.values(), IMAGES),
-            "published loaders: {train,valid,test}.json with a list of {image, text, label}, dataset_image/ID.jpg",
+            "published loaders: annotations/{train,valid,test}_data.json with a list of {image, text, label}, images/ID.jpg",
         ),
     }
     origin: ClassVar[str] = "It comes from https://github.com/headacheboy/data-of-multimodal-sarcasm-detection"
