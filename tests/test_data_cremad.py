@@ -155,3 +155,4 @@ def test_the_whole_pipeline(root: Path, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     metrics = run_stages(tmp_path, {"name": "cremad", "split": "actor", **TINY}, {"audio": FAST, "video": FAST})
     assert set(metrics) >= {"audio", "video", "fused"}
+    assert "none in two" in (tmp_path / "reports/report.html").read_text(), "every table says which split it is"

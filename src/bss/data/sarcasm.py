@@ -54,7 +54,7 @@ class Sarcasm(Collected):
         ),
         "json": Layout(
             (*JSON.values(), IMAGES),
-            "published loaders: annotations/{train,valid,test}_data.json with a list of {image, text, label}, images/ID.jpg",
+            "published loaders: annotations/{train,valid,test}_data.json with {image, text, label}, images/ID.jpg",
         ),
     }
     origin: ClassVar[str] = "It comes from https://github.com/headacheboy/data-of-multimodal-sarcasm-detection"
