@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from bss.data.check import BadData
+from bss.data.kinds.video import Video
 from bss.data.nvgesture import NVGesture
 from bss.types import Split
 from tests.media import write_video
@@ -23,11 +24,11 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return raw_root("nvgesture", tmp_path, monkeypatch)
 
 
-def write(root: Path, flow: str | None = None, marks: str = "2:8") -> None:
+def write(root: Path, flow: str | None = None, marks: str = "2:8", num_tested: int = NUM_CLASSES) -> None:
     """Each class twice for training and once for the test; videos of ten frames."""
     for split, subjects in [("train", (1, 2)), ("test", (3,))]:
         rows = []
-        for label in range(1, NUM_CLASSES + 1):
+        for label in range(1, (num_tested if split == "test" else NUM_CLASSES) + 1):
             for subject in subjects:
                 folder = f"Video_data/class_{label:02}/subject{subject}_r0"
                 rows.append(f"path:./{folder} depth:sk_depth:{marks} color:sk_color:{marks} {FAR} label:{label}")
@@ -59,6 +60,11 @@ def test_the_frames_are_those_between_the_marks(root: Path, tmp_path: Path, rule
     splits = packed(NVGesture(flow=False, rule=rule, **TINY), tmp_path / "packed")
     seen = splits[Split.TEST].arrays["rgb"].astype(np.float32).mean(axis=(1, 3)).argmax(axis=-1)
     assert (seen == bars).all()
+
+
+def test_spans_are_not_in_seconds() -> None:
+    with pytest.raises(ValueError, match="spans are counted in the frames of the file; leave fps out"):
+        Video(size=8, num_frames=2, fps=1.0, spans={"a.avi": (0, 2)})
 
 
 @pytest.mark.parametrize("folder", ["flow_data", "Video_data/flow_data"])
@@ -120,7 +126,7 @@ def test_a_missing_video_and_marks_beyond_the_end_are_named(root: Path, tmp_path
 
 
 def test_the_whole_pipeline(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(root, "flow_data")
+    write(root, "flow_data", num_tested=3)
     monkeypatch.chdir(tmp_path)
     metrics = run_stages(tmp_path, {"name": "nvgesture", **TINY}, {"rgb": FAST, "depth": FAST, "flow": FAST})
     assert set(metrics) >= {"rgb", "depth", "flow", "fused"}

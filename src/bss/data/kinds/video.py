@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from bss.data.kinds import media
 from bss.data.kinds.image import Image, from_file
@@ -40,6 +40,12 @@ class Video(Kind):
     """1 grey, 3 red, green and blue."""
     spans: dict[str, tuple[int, int]] = Field(default_factory=dict)
     """Path of a video file -> its first frame that counts, and the one after the last; of others all count."""
+
+    @model_validator(mode="after")
+    def _spans_are_of_frames(self) -> "Video":
+        if self.spans and self.fps is not None:
+            raise ValueError("spans are counted in the frames of the file; leave fps out")
+        return self
 
     @property
     def shape(self) -> tuple[int, ...]:
