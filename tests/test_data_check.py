@@ -15,7 +15,7 @@ from bss.data.kinds.kind import Kind
 from bss.data.pack import examine, pack
 from bss.data.packed import Meta, open_split
 from bss.types import Split
-from tests.media import write_video
+from tests.media import encode
 from tests.pairs import NUM_ROWS, make_pairs, manifest, rows, write
 
 ROW = 21  # of the bad pair, clip 20, in train
@@ -37,7 +37,7 @@ def truncated_picture(folder: Path) -> None:
 
 
 def video_without_sound(folder: Path) -> None:
-    write_video(folder / "20.mp4", [np.zeros((16, 16, 3), np.uint8)] * 3)
+    encode(folder / "20.mp4", [np.zeros((16, 16, 3), np.uint8)] * 3)
     put(folder, sound="20.mp4")
 
 

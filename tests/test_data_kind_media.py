@@ -16,7 +16,7 @@ from bss.data.kinds.image import Image
 from bss.data.kinds.sequence import Sequence
 from bss.data.kinds.text import Text
 from bss.data.kinds.video import Video
-from tests.media import write_video
+from tests.media import encode
 
 GREYS = [np.full((16, 24, 3), 12 * number, np.uint8) for number in range(20)]
 """Twenty frames, each of its own grey."""
@@ -44,7 +44,7 @@ def test_frames_are_taken_by_rule_and_rate(
     tmp_path: Path, suffix: str, fields: dict[str, Any], frames: list[int]
 ) -> None:
     path = tmp_path / f"clip{suffix}"
-    write_video(path, GREYS, fps=10, sound=np.tile(TONE, 2))
+    encode(path, GREYS, fps=10, sound=np.tile(TONE, 2))
     kind = Video(size=(8, 12), **fields)
     array = kind.read(path)
     assert array.shape == kind.shape == (3, len(frames), 8, 12)
@@ -64,19 +64,19 @@ def test_a_folder_of_frames_is_read_in_the_order_of_names(tmp_path: Path) -> Non
 
 
 def test_a_short_video_repeats_its_last_frame(tmp_path: Path) -> None:
-    write_video(tmp_path / "clip.mkv", GREYS[:3])
+    encode(tmp_path / "clip.mkv", GREYS[:3])
     assert greys(Video(size=4, num_frames=5).read(tmp_path / "clip.mkv")) == [0, 1, 2, 2, 2]
 
 
 def test_a_frame_is_the_picture_that_was_written(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (16, 24, 3), dtype=np.uint8)
-    write_video(tmp_path / "clip.mkv", [pixels])
+    encode(tmp_path / "clip.mkv", [pixels])
     assert (Video(size=(16, 24), num_frames=1).read(tmp_path / "clip.mkv")[:, 0].transpose(1, 2, 0) == pixels).all()
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".avi", ".flv", ".mkv"])
 def test_the_sound_of_a_video_is_heard(tmp_path: Path, suffix: str) -> None:
-    write_video(tmp_path / f"clip{suffix}", GREYS, sound=TONE)
+    encode(tmp_path / f"clip{suffix}", GREYS, sound=TONE)
     samples, rate = decode(tmp_path / f"clip{suffix}")
     assert rate == 22_050
     assert len(samples) == pytest.approx(22_050, abs=2500)
@@ -86,7 +86,7 @@ def test_the_sound_of_a_video_is_heard(tmp_path: Path, suffix: str) -> None:
 
 
 def test_no_picture_and_no_video_are_told(tmp_path: Path) -> None:
-    write_video(tmp_path / "sound.mkv", [], sound=TONE)
+    encode(tmp_path / "sound.mkv", [], sound=TONE)
     with pytest.raises(ValueError, match=r"sound.mkv has no video"):
         Video(size=4, num_frames=2).read(tmp_path / "sound.mkv")
     (tmp_path / "torn.mp4").write_bytes(b"torn" * 50)

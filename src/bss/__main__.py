@@ -37,5 +37,21 @@ def check() -> None:
     raise typer.Exit(1 if findings else 0)
 
 
+@app.command()
+def preset(name: str) -> None:
+    """Lay presets/NAME.yaml over params.yaml, whose comments stay, and tell what has changed.
+
+    Exit 0 it is done, 2 wrong input; then params.yaml is as it was.
+    """
+    from bss.preset import apply
+
+    try:
+        changed = apply(name, Path("params.yaml"))
+    except (ValueError, OSError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from None
+    typer.echo("\n".join(changed or ["params.yaml: nothing has changed"]))
+
+
 if __name__ == "__main__":
     sys.exit(app())

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 from typing import TYPE_CHECKING
 
 from bss.data.dataset import Dataset
@@ -155,7 +156,7 @@ def _fault(root: Path, value: str) -> str | None:
         return "no such file"
     except OSError as error:  # a loop of links, a folder that is not ours, a name that is too long
         return str(error.strerror).lower()
-    return "the file is empty" if status.st_size == 0 else None
+    return "the file is empty" if status.st_size == 0 and S_ISREG(status.st_mode) else None
 
 
 def _same_content(items: "pl.DataFrame", dataset: Dataset, root: Path) -> Iterator[Finding]:

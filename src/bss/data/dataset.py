@@ -62,5 +62,5 @@ class Dataset(Component):
 
 
 DATASETS: Registry[Dataset] = Registry(
-    "data set", "bss.data", Dataset, helpers=("check", "pack", "packed", "packing", "damage", "fetch")
+    "data set", "bss.data", Dataset, helpers=("check", "collected", "pack", "packed", "packing", "damage", "fetch")
 )

@@ -156,8 +156,10 @@ def _write_arrays(
         for block, packed in pack_blocks(blocks, num_workers):
             part = rows_of[block.array, block.start]
             name = block.array.stem
-            found.facts |= {(name, row): described for (row, _, _), described in zip(part, packed.facts, strict=True)}
-            found.moments |= {(name, part[place][0]): values for place, values in packed.moments.items()}
+            found.facts.update(
+                {(name, row): described for (row, _, _), described in zip(part, packed.facts, strict=True)}
+            )
+            found.moments.update({(name, part[place][0]): values for place, values in packed.moments.items()})
             for place, reason in packed.faults.items():
                 row, identity, value = part[place]
                 source = str(value.relative_to(root)) if isinstance(value, Path) else name

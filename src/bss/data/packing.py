@@ -59,7 +59,7 @@ class Block:
 class Moments(NamedTuple):
     """Of some values, in float64."""
 
-    count: int
+    num_values: int
     mean: float
     squares: float
     """Sum of the squared distances from the mean."""
@@ -172,7 +172,7 @@ def _side_by_side(blocks: Sequence[Block], num_workers: int) -> Iterator[tuple[B
                 yield futures[future], future.result()
         except BrokenProcessPool as error:
             raise ValueError(
-                "a process that packs has died, for want of memory if nobody killed it; run again, what was packed is kept"
+                "a process that packs has died, for want of memory if nobody killed it; run again: what is packed is kept"
             ) from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)

@@ -18,7 +18,7 @@ MIN_EXHIBIT = 64  # pixels: below that a person sees a dot
 class Image(Kind):
     """An image file, or an array (H, W) or (H, W, 3) of 0 .. 255 -> (channels, height, width), 0 .. 255.
 
-    An image of another size is resized (bilinear), one of another mode converted; what is transparent shows white.
+    An image of another size is resized (bicubic), one of another mode converted; what is transparent shows white.
     """
 
     encoder: ClassVar[str] = "small_cnn"

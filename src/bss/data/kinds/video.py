@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from bss.data.kinds import media
 from bss.data.kinds.image import Image, from_file
@@ -37,6 +37,14 @@ class Video(Kind):
     """A video of fewer is refused."""
     channels: Literal[1, 3] = 3
     """1 grey, 3 red, green and blue."""
+    spans: dict[str, tuple[int, int]] = Field(default_factory=dict)
+    """Path of a video file -> its first frame that counts, and the one after the last; of others all count."""
+
+    @model_validator(mode="after")
+    def _spans_are_of_frames(self) -> "Video":
+        if self.spans and self.fps is not None:
+            raise ValueError("spans are counted in the frames of the file; leave fps out")
+        return self
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -78,7 +86,9 @@ class Video(Kind):
         if self.fps is not None:
             places = self._places(max(1, round(media.seconds(path) * self.fps)), path)
             return [media.picture(frame) for frame in media.frames(path, [place / self.fps for place in places])]
-        places = self._places(sum(1 for _ in media.frames(path)), path)
+        start, end = self.spans.get(str(path), (0, None))
+        num_there = sum(1 for _ in islice(media.frames(path), start, end))
+        places = [start + place for place in self._places(num_there, path)]
         pictures = {}
         for place, frame in enumerate(islice(media.frames(path), max(places) + 1)):
             if place in places:

@@ -1,0 +1,143 @@
+"""Presets: the settings of a paper, or better ones, laid over params.yaml.
+
+A preset is a file of `presets/` with some of the keys of params.yaml. Its reasons stand in its comments.
+"""
+
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from yaml import safe_load
+
+from bss.files import write_text
+from bss.params import Params, checked, read_mapping
+from bss.registry import UnknownName
+
+FOLDER = Path("presets")
+REPLACED = ("preprocess", "encoders")
+"""Sections of which nothing is kept: what fits one data set does not fit another."""
+
+
+def known(folder: Path = FOLDER) -> list[str]:
+    """The names of the presets."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def apply(name: str, path: Path, folder: Path = FOLDER) -> list[str]:
+    """Lay a preset over a parameter file, whose comments stay; the lines that tell what has changed.
+
+    Raises:
+        ValueError: there is no such preset, or the result would not be valid; the file is as it was.
+    """
+    if name not in known(folder):
+        raise UnknownName("preset", name, known(folder))
+    source = folder / f"{name}.yaml"
+    read_mapping(source)  # a mapping, or a line that says what else it is
+    before, document, overlay = read_mapping(path), _document(path), _document(source)
+    for section, value in overlay.items():
+        if section == "preprocess" and isinstance(document.get(section), dict):
+            _replace(document[section], value)
+        else:
+            _lay(document, section, value)
+    text = _written(document)
+    after = safe_load(text)
+    checked(after, Params, source)
+    write_text(text, path)
+    return list(differences(before, after))
+
+
+def _document(path: Path) -> Any:
+    """A file with its comments, and its numbers as they are spelled."""
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return _yaml().load(path.read_text(encoding="utf-8"))
+    except YAMLError as error:  # a key that is there twice, which the reader of the stages lets pass
+        raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
+
+
+def _written(document: Any) -> str:
+    text = io.StringIO()
+    _yaml().dump(document, text)
+    return text.getvalue()
+
+
+def _yaml() -> Any:
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.preserve_quotes, yaml.width = True, 1 << 20
+    return yaml
+
+
+def differences(before: Any, after: Any, key: str = "") -> Iterator[str]:
+    """A line for each value that is another one, `key: old -> new`; `-` is none."""
+    if not (isinstance(before, Mapping) and isinstance(after, Mapping)) or ("name" in after and key != "preprocess"):
+        if before != after:
+            yield f"{key}: {_short(before)} -> {_short(after)}"
+        return
+    for name in [*before, *(name for name in after if name not in before)]:
+        yield from differences(before.get(name), after.get(name), f"{key}.{name}" if key else str(name))
+
+
+def _short(value: Any) -> str:
+    return "-" if value is None else str(value)
+
+
+def _lay(above: Any, key: str, value: Any) -> None:
+    """Mappings are merged, but for components, which have a name, and sections that are replaced."""
+    there = above.get(key)
+    if isinstance(value, Mapping) and isinstance(there, Mapping) and "name" not in value and key not in REPLACED:
+        for name, inner in value.items():
+            _lay(there, name, inner)
+    else:
+        above[key] = _flow(value)
+
+
+def _replace(section: Any, values: Mapping[str, Any]) -> None:
+    """The section has these values and no others. What follows it in the file hangs at its last key, and stays."""
+    last = next(reversed(section))
+    following = _cut(section, last)
+    for name in [name for name in section if name not in values]:
+        del section[name]
+    for name, value in values.items():
+        section[name] = _flow(value)
+    _append(section, next(reversed(section)), following)
+
+
+def _cut(section: Any, key: str) -> str:
+    """Take the comments after a key's own line away from it."""
+    token = section.ca.items.get(key, [None] * 4)[2]
+    if token is None:
+        return ""
+    own, _, following = token.value.partition("\n")
+    token.value = f"{own}\n" if own else "\n"
+    return str(following)
+
+
+def _append(section: Any, key: str, following: str) -> None:
+    from ruamel.yaml.error import CommentMark
+    from ruamel.yaml.tokens import CommentToken
+
+    if not following:
+        return
+    comments = section.ca.items.setdefault(key, [None] * 4)
+    if comments[2] is None:
+        comments[2] = CommentToken("\n", CommentMark(0), None)
+    comments[2].value += following
+
+
+def _flow(value: Any) -> Any:
+    """A value as it is written on one line."""
+    from ruamel.yaml.comments import CommentedMap, CommentedSeq
+
+    if isinstance(value, Mapping):
+        mapping = CommentedMap({name: _flow(inner) for name, inner in value.items()})
+        mapping.fa.set_flow_style()
+        return mapping
+    if isinstance(value, list):
+        sequence = CommentedSeq([_flow(inner) for inner in value])
+        sequence.fa.set_flow_style()
+        return sequence
+    return value
