@@ -171,9 +171,8 @@ def _side_by_side(blocks: Sequence[Block], num_workers: int) -> Iterator[tuple[B
             for future in as_completed(futures):
                 yield futures[future], future.result()
         except BrokenProcessPool as error:
-            raise ValueError(
-                "a process that packs has died, for want of memory if nobody killed it; run again: what is packed is kept"
-            ) from error
+            said = "a process that packs has died, for want of memory if nobody killed it"
+            raise ValueError(f"{said}; run again: what is packed is kept") from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

@@ -83,14 +83,15 @@ def picture(frame: "VideoFrame") -> "Picture":
 
 
 def seconds(path: Any, stream: str = "video") -> float:
-    """How long a stream lasts, by its container, or else by its last frame.
+    """How long a stream lasts, by its header, or else by its last packet.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it cannot be decoded, or has no such stream.
     """
     with opened(path, stream) as container:
-        if container.duration:
-            return float(container.duration) / 1_000_000
-        frames = container.decode(getattr(container.streams, stream)[0])
-        return max((frame.time or 0.0 for frame in frames), default=0.0)
+        chosen = getattr(container.streams, stream)[0]
+        if chosen.duration:
+            return float(chosen.duration * chosen.time_base)
+        packets = (packet for packet in container.demux(chosen) if packet.pts is not None)
+        return float(max(((packet.pts + (packet.duration or 0)) * chosen.time_base for packet in packets), default=0))
