@@ -204,7 +204,7 @@ from pathlib import Path
 import bss.data.packing as packing
 from bss.data.kinds.image import Image
 from tests.pairs import manifest
-packing.NUM_VALUES, packing.SECONDS_ALONE = 4, 0.0
+packing.NUM_VALUES, packing.SECONDS_ALONE, packing.SECONDS_WORTH = 4, 0.0, 0.0
 import bss.data.pack as module
 module.NUM_VALUES = 4
 from bss.data.pack import pack

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 from PIL import Image as Pictures
+from scipy.signal import resample_poly
 
 from bss.data.kinds.audio import Audio, decode, duration, mel_bands
 from bss.data.kinds.depth import Depth
@@ -178,3 +179,9 @@ def test_pictures_and_sounds_that_tell_nothing_are_known() -> None:
     assert Image(size=2).is_constant(np.full((3, 2, 2), [[[9]], [[8]], [[7]]], np.uint8))
     assert not Image(size=2).is_constant(np.arange(12, dtype=np.uint8).reshape(3, 2, 2))
     assert not Features(size=2).constant
+
+
+def test_resampling_is_scipys_own(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", TONE, 22_050, subtype="FLOAT")
+    kind = Audio(sample_rate=16_000, seconds=1, n_fft=512, hop_length=256, length="pad")
+    assert kind._samples(tmp_path / "a.wav") == pytest.approx(resample_poly(TONE, 320, 441), abs=1e-5)

@@ -26,8 +26,10 @@ from bss.files import replaced
 from bss.memory import keep_freed_memory
 
 NUM_VALUES = 64  # of a block
-SECONDS_ALONE = 2.0
-"""After that it is known whether more processes, each of which takes a second to start, are worth it."""
+SECONDS_ALONE = 0.5
+"""After that it is known how long the rest will take."""
+SECONDS_WORTH = 4.0
+"""Of work that more processes are worth, each of which takes a second to start."""
 
 
 @dataclass(frozen=True)
@@ -105,18 +107,18 @@ def pack_blocks(blocks: Sequence[Block], num_workers: int) -> Iterator[tuple[Blo
         blocks: of arrays that exist.
         num_workers: processes that may share the work; they are started if it takes more than seconds.
     """
-    start, num_done, todo = time.monotonic(), 0, []
+    seconds, num_done = 0.0, 0
     for place, block in enumerate(blocks):
         if (known := _known(block)) is not None:
             yield block, known
-        elif num_workers < 2 or num_done == 0 or time.monotonic() - start < SECONDS_ALONE:
-            yield block, pack_block(block)
-            num_done += 1
-        else:
-            todo = list(blocks[place:])
-            break
-    if todo:
-        yield from _side_by_side(todo, num_workers)
+            continue
+        left = seconds / max(num_done, 1) * (len(blocks) - place)
+        if num_workers > 1 and seconds >= SECONDS_ALONE and left >= SECONDS_WORTH:
+            yield from _side_by_side(blocks[place:], num_workers)
+            return
+        start = time.monotonic()
+        yield block, pack_block(block)
+        seconds, num_done = seconds + time.monotonic() - start, num_done + 1
 
 
 def pack_block(block: Block) -> Packed:
