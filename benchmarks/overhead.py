@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.cremad_shaped import CremadShaped
 from benchmarks.figures import Figure, ratios
 from benchmarks.procedures import (
     Decoded,
@@ -39,8 +40,8 @@ def dataset() -> Dataset:
 def measure(quick: bool = False) -> list[Figure]:
     """Rounds of one epoch of each kind, in turns; the ratios of each round."""
     torch.set_num_threads(1)
-    data = Digits() if quick else dataset()
     with tempfile.TemporaryDirectory() as folder:
+        data = CremadShaped.of(Path(folder), 6, quick=True) if quick else dataset()
         pack(data, Path(folder) / "packed")
         split = open_split(Path(folder) / "packed", "train")
         kinds = _epochs(data, split)

@@ -11,7 +11,6 @@ from benchmarks.figures import Figure, ratios
 from benchmarks.overhead import dataset
 from bss import params
 from bss.data.dataset import Dataset
-from bss.data.digits import Digits
 from bss.data.pack import pack
 from bss.data.packed import PackedSplit, open_split
 from bss.encoders.encoder import Encoder
@@ -57,7 +56,7 @@ def measure(quick: bool = False) -> list[Figure]:
     with tempfile.TemporaryDirectory() as name:
         clips = CremadShaped.of(Path(name), 6 if quick else 32, quick=quick)
         cases: list[tuple[str, Dataset, Encoder | None, int, int, Runtime]] = [
-            ("small CNNs", Digits() if quick else dataset(), None, 32, 1 if quick else 12, runtime()),
+            ("small CNNs", clips if quick else dataset(), None, 3 if quick else 32, 1 if quick else 12, runtime()),
             ("two ResNet-18s", clips, ResNet18(), 3 if quick else 16, 1 if quick else 3, runtime(threads=2)),
         ]
         figures = []

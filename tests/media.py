@@ -54,7 +54,7 @@ def write_video(path: Path, seed: int, num_frames: int, fps: int = 10, *, with_s
         path,
         [pixels(seed, step) for step in range(num_frames)],
         fps,
-        tone(seed, num_frames / fps) if with_sound else None,
+        tone(seed, num_frames / fps) if with_sound and path.suffix != ".avi" else None,
     )
     return path
 

@@ -223,7 +223,8 @@ def test_no_two_splits_have_a_motif_of_a_class_in_common(folder: Path) -> None:
 def test_no_text_is_cut_and_none_is_empty(folder: Path, text: str) -> None:
     kind = EmojiImgText(text=text, flags=True).modalities["text"]
     texts = pairs(folder, text=text, flags=True)["text"].to_list()
-    arrays = np.stack([kind.fitted(texts).read(value) for value in texts])
+    learned = kind.fitted(texts)
+    arrays = np.stack([learned.read(value) for value in texts])
     assert (arrays[:, 0] > 0).all()
     assert (arrays[:, -1] > 0).any()
     longer = kind.model_copy(update={"length": kind.shape[0] + 1}).fitted(texts)
