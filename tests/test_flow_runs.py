@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,10 @@ def newest_run(api: str) -> Any:
 @pytest.fixture(scope="module")
 def first_run(home: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, str]:
     project = make_project(tmp_path_factory.mktemp("first") / "project", GRAPH)
-    return project, *run(project, HOME=str(home))
+    (project / "began").write_text(datetime.now(UTC).isoformat())
+    status, output = run(project, HOME=str(home))
+    (project / "ended").write_text(datetime.now(UTC).isoformat())
+    return project, status, output
 
 
 def test_a_run_with_its_own_server_makes_everything_and_shows_the_report(
@@ -102,7 +106,9 @@ def test_a_run_with_its_own_server_makes_everything_and_shows_the_report(
 
 
 def test_the_server_keeps_the_states_the_logs_and_the_artifacts(first_run: tuple[Path, int, str], api: str) -> None:
-    report = {"name": {"any_": ["report"]}, "state": {"name": {"any_": ["Completed"]}}}
+    began, ended = ((first_run[0] / name).read_text() for name in ("began", "ended"))
+    of_time = {"after_": began, "before_": ended}  # the server knows the runs of other tests too
+    report = {"name": {"any_": ["report"]}, "state": {"name": {"any_": ["Completed"]}}, "start_time": of_time}
     (task,) = request(api, "task_runs/filter", task_runs=report)
     assert list(task_states(api, task["flow_run_id"], 4).values()) == ["Completed"] * 4
     of_run = {"flow_run_id": {"any_": [task["flow_run_id"]]}}
