@@ -1,9 +1,10 @@
 """What DVC would run: the stages of the graph, in order, each up to date or not."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from flows.workspace import repository
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -29,7 +30,7 @@ def plan(targets: Sequence[str] = ()) -> list[Planned]:
         ValueError: no such stage, or dvc.yaml is wrong.
         Busy: another DVC process holds the workspace.
     """
-    with _opened() as repo:
+    with repository() as repo:
         return _planned(_graph(repo, targets), targets)
 
 
@@ -40,25 +41,8 @@ def check(targets: Sequence[str] = ()) -> None:
         ValueError: no such stage, or dvc.yaml is wrong.
         Busy: another DVC process holds the workspace.
     """
-    with _opened() as repo:
+    with repository() as repo:
         _graph(repo, targets)
-
-
-@contextmanager
-def _opened() -> Iterator["Repo"]:
-    from dvc.exceptions import DvcException
-    from dvc.lock import LockError
-    from dvc.repo import Repo
-
-    from flows.workspace import Busy
-
-    try:
-        with Repo() as repo, repo.lock:
-            yield repo
-    except LockError as error:
-        raise Busy(str(error)) from error
-    except DvcException as error:
-        raise ValueError(str(error)) from error
 
 
 def _graph(repo: "Repo", targets: Sequence[str]) -> Any:

@@ -4,12 +4,11 @@
 so that the entry of `evaluate` names a file that nobody has; the second brings entries without what they name.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from flows.plan import plan
-from flows.workspace import Busy, occupied
+from flows.workspace import occupied, repository
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -25,7 +24,7 @@ def push(targets: Sequence[str] = ()) -> None:
         ValueError: an unknown target, or a remote that DVC cannot use.
     """
     current = [stage.name for stage in plan(targets) if not stage.stale]
-    with _held() as repo:
+    with repository() as repo:
         stages = _by_name(repo)
         for name in current:  # one that was checked out rather than run has no entry yet
             repo.stage_cache.save(stages[name])
@@ -47,7 +46,7 @@ def restore(targets: Sequence[str] = ()) -> set[str]:
     """
     planned = plan(targets)
     here: set[str] = set()
-    with occupied(), _held() as repo:
+    with occupied(), repository() as repo:
         repo.stage_cache.pull(None)
         stages = _by_name(repo)
         for stage in planned:
@@ -62,21 +61,6 @@ def has_remote() -> bool:
 
     with Repo() as repo:
         return bool(repo.config["core"].get("remote"))
-
-
-@contextmanager
-def _held() -> "Iterator[Repo]":
-    from dvc.exceptions import DvcException
-    from dvc.lock import LockError
-    from dvc.repo import Repo
-
-    try:
-        with Repo() as repo, repo.lock:
-            yield repo
-    except LockError as error:
-        raise Busy(str(error)) from error
-    except DvcException as error:
-        raise ValueError(str(error)) from error
 
 
 def _files(stage: "Stage") -> set[Any]:

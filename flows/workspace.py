@@ -6,8 +6,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flows.work import at_work
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
 
 TEMPORARY = Path(".dvc/tmp")
 SECONDS_TO_END = 15.0
@@ -42,6 +46,27 @@ def occupied() -> Iterator[None]:
         file.flush()
         _wait_for_the_dying()
         yield
+
+
+@contextmanager
+def repository() -> Iterator["Repo"]:
+    """The DVC repository of the current folder, locked.
+
+    Raises:
+        ValueError: DVC refuses what the block asks for.
+        Busy: another DVC process holds the workspace.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.lock import LockError
+    from dvc.repo import Repo
+
+    try:
+        with Repo() as repo, repo.lock:
+            yield repo
+    except LockError as error:
+        raise Busy(str(error)) from error
+    except DvcException as error:
+        raise ValueError(str(error)) from error
 
 
 def _wait_for_the_dying() -> None:

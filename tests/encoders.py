@@ -7,6 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from bss.data.packed import ModalityMeta
 from bss.encoders.encoder import ENCODERS, Encoder
 
 REQUIRED: dict[str, dict[str, Any]] = {"huggingface": {"model": "somewhere"}}
@@ -54,3 +57,41 @@ def folder(model: str) -> str:
         torch.manual_seed(0)
         transformers.AutoModel.from_config(configurations[model]()).save_pretrained(place)
     return str(place)
+
+
+MODALITIES = {
+    "spectrogram": ModalityMeta(kind="audio", shape=(1, 65, 41), mean=0, std=1, encoder="small_cnn"),
+    "image": ModalityMeta(kind="image", shape=(3, 8, 8), mean=0, std=1, encoder="small_cnn"),
+    "tiny image": ModalityMeta(kind="image", shape=(1, 4, 4), mean=0, std=1, encoder="small_cnn"),
+    "numbers": ModalityMeta(kind="features", shape=(6,), mean=0, std=1, encoder="mlp"),
+    "words": ModalityMeta(kind="text", shape=(9,), mean=0, std=1, encoder="text_embedding", tokens=tuple("abcdefgh")),
+    "video": ModalityMeta(kind="video", shape=(3, 4, 16, 16), mean=0, std=1, encoder="resnet18"),
+    "flow": ModalityMeta(kind="flow", shape=(2, 8, 8), mean=0, std=1, encoder="small_cnn"),
+    "sequence": ModalityMeta(kind="sequence", shape=(7, 5), mean=0, std=1, encoder="gru"),
+}
+"""What an encoder may be asked to take, whichever encoder it is."""
+
+
+@cache
+def accepted(encoder: Encoder) -> dict[str, ModalityMeta]:
+    """Those of the modalities that an encoder does not refuse."""
+    found = {}
+    for name, modality in MODALITIES.items():
+        try:
+            encoder.build(modality)
+        except ValueError:
+            continue
+        found[name] = modality
+    return found
+
+
+def made_up(modality: ModalityMeta, num_samples: int) -> np.ndarray:
+    """Samples of a modality, (num_samples, *shape); no two alike."""
+    generator = np.random.default_rng(0)
+    if modality.tokens is not None:
+        return generator.integers(len(modality.tokens), size=(num_samples, *modality.shape), dtype=np.int32)
+    values = generator.normal(size=(num_samples, *modality.shape)).astype(np.float32)
+    if modality.kind == "sequence":
+        for row in range(num_samples):
+            values[row, 1 + row % modality.shape[0] :] = np.nan
+    return values

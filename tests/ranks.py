@@ -21,7 +21,7 @@ from bss.training.loop import fit
 from bss.training.methods.method import METHODS
 from bss.training.runtime import Runtime
 from bss.training.trainer import Trainer
-from tests.test_training import SETTINGS, TRAIN
+from tests.toy import SETTINGS, TRAIN
 
 EPOCHS = 3
 

@@ -29,8 +29,7 @@ from bss.training.methods.method import METHODS, Method
 from bss.training.runtime import Runtime
 from bss.training.trainer import Trainer
 from bss.types import Split
-from tests.test_training import SETTINGS, TRAIN
-from tests.toy import packed_toy
+from tests.toy import SETTINGS, TRAIN, packed_toy
 
 EPOCHS, STEPS = 3, 6
 Splits = dict[Split, PackedSplit]

@@ -173,6 +173,15 @@ def test_inconsistent_items_are_refused(sounds: Sounds, edit: pl.Expr, message: 
         check_splits(wrong, sounds)
 
 
+def test_a_split_that_skipping_empties_is_told_with_the_reasons(sounds: Sounds, tmp_path: Path) -> None:
+    validation = pairs().filter(pl.col("split") == "validation")["sound"]
+    for name in validation:
+        (tmp_path / name).write_bytes(b"")
+    lenient = sounds.model_copy(update={"on_bad": "skip"})
+    with pytest.raises(ValueError, match=r"'validation' is empty\n.* rows cannot be used\nrow .*: the file is empty"):
+        pack(lenient, tmp_path / "packed")
+
+
 def test_a_missing_modality_is_refused(sounds: Sounds) -> None:
     with pytest.raises(ValueError, match=r"lack the columns \['picture'\]"):
         check(pairs().drop("picture").with_row_index("row", offset=1), sounds, sounds.locate())

@@ -13,22 +13,11 @@ from bss.encoders.model import build_model
 from bss.evaluation.judgement import judge
 from bss.evaluation.report.grid import _as_judged
 from bss.evaluation.rule import best_weights, equal_weights, weighted_mean
-from bss.params import Runtime as RuntimeSettings
 from bss.training.methods.joint import Joint
 from bss.training.methods.unimodal import Unimodal
 from bss.training.runtime import Runtime
 from bss.types import Split
-from tests.toy import packed_toy
-
-SETTINGS = RuntimeSettings(
-    device="cpu",
-    precision="float32",
-    compile=False,
-    channels_last=False,
-    deterministic=True,
-    threads=1,
-    num_workers=0,
-)
+from tests.toy import SETTINGS, packed_toy
 
 
 def said(number: int, seed: int, num_samples: int = 40) -> tuple[dict[str, Any], Any]:

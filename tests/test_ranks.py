@@ -14,8 +14,7 @@ import torch
 from bss.files import read_tensors
 from bss.params import Runtime as RuntimeSettings
 from bss.training.runtime import Runtime
-from tests.test_training import SETTINGS
-from tests.toy import packed_toy
+from tests.toy import SETTINGS, packed_toy
 from tests.workspace import ROOT
 
 pytestmark = pytest.mark.xdist_group("ranks")

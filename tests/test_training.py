@@ -1,6 +1,5 @@
 """Encoders, model, methods and the loop."""
 
-from functools import cache
 from itertools import pairwise
 from math import cos, exp, log, pi
 from pathlib import Path
@@ -15,13 +14,12 @@ from bss.curriculum.sampler import CurriculumSampler
 from bss.curriculum.schedulers.learned import Learned
 from bss.curriculum.schedulers.random import Random
 from bss.curriculum.schedulers.scheduler import Scheduler
-from bss.data.packed import Meta, ModalityMeta, PackedSplit
-from bss.encoders.encoder import ENCODERS, Encoder
+from bss.data.packed import Meta, PackedSplit
+from bss.encoders.encoder import ENCODERS
 from bss.encoders.mlp import MLP
 from bss.encoders.model import MultimodalModel, build_model
 from bss.measure.evidence import Evidence
 from bss.params import Optimisation, Train
-from bss.params import Runtime as RuntimeSettings
 from bss.training import loop
 from bss.training.loader import batch_indices, batches
 from bss.training.loop import fit, split_evidence
@@ -33,33 +31,9 @@ from bss.training.runtime import Runtime
 from bss.training.selection import Selection, loss_and_accuracy
 from bss.training.trainer import Trainer
 from bss.types import Split
-from tests.encoders import NUM_EXAMPLES, examples
-from tests.toy import packed_toy
+from tests.encoders import accepted, examples, made_up
+from tests.toy import SETTINGS, TRAIN, packed_toy
 
-SETTINGS = RuntimeSettings(
-    device="cpu",
-    precision="float32",
-    compile=False,
-    channels_last=False,
-    deterministic=True,
-    threads=1,
-    num_workers=0,
-)
-TRAIN = Train(
-    epochs=8,
-    batch_size=16,
-    optimizer="adamw",
-    lr=0.01,
-    weight_decay=1e-4,
-    momentum=0.9,
-    lr_schedule="cosine",
-    keep="best",
-    cache="auto",
-    checkpoint_minutes=10,
-    devices=1,
-    nodes=1,
-    strategy="ddp",
-)
 Splits = dict[Split, PackedSplit]
 
 
@@ -94,133 +68,6 @@ def trained(
         settings, settings.epochs,
     )  # fmt: skip
     return model, history, sampler
-
-
-MODALITIES = {
-    "spectrogram": ModalityMeta(kind="audio", shape=(1, 65, 41), mean=0, std=1, encoder="small_cnn"),
-    "image": ModalityMeta(kind="image", shape=(3, 8, 8), mean=0, std=1, encoder="small_cnn"),
-    "tiny image": ModalityMeta(kind="image", shape=(1, 4, 4), mean=0, std=1, encoder="small_cnn"),
-    "numbers": ModalityMeta(kind="features", shape=(6,), mean=0, std=1, encoder="mlp"),
-    "words": ModalityMeta(kind="text", shape=(9,), mean=0, std=1, encoder="text_embedding", tokens=tuple("abcdefgh")),
-    "video": ModalityMeta(kind="video", shape=(3, 4, 16, 16), mean=0, std=1, encoder="resnet18"),
-    "flow": ModalityMeta(kind="flow", shape=(2, 8, 8), mean=0, std=1, encoder="small_cnn"),
-    "sequence": ModalityMeta(kind="sequence", shape=(7, 5), mean=0, std=1, encoder="gru"),
-}
-"""What an encoder may be asked to take, whichever encoder it is."""
-
-
-@cache
-def accepted(encoder: Encoder) -> dict[str, ModalityMeta]:
-    """Those of the modalities that an encoder does not refuse."""
-    found = {}
-    for name, modality in MODALITIES.items():
-        try:
-            encoder.build(modality)
-        except ValueError:
-            continue
-        found[name] = modality
-    return found
-
-
-def made_up(modality: ModalityMeta, num_samples: int) -> np.ndarray:
-    """Samples of a modality, (num_samples, *shape); no two alike."""
-    generator = np.random.default_rng(0)
-    if modality.tokens is not None:
-        return generator.integers(len(modality.tokens), size=(num_samples, *modality.shape), dtype=np.int32)
-    values = generator.normal(size=(num_samples, *modality.shape)).astype(np.float32)
-    if modality.kind == "sequence":
-        for row in range(num_samples):
-            values[row, 1 + row % modality.shape[0] :] = np.nan
-    return values
-
-
-EXAMPLES = [
-    pytest.param(name, number, id=f"{name}-{number}")
-    for name in ENCODERS
-    for number in range(NUM_EXAMPLES.get(name, 1))
-]
-of_every_encoder = pytest.mark.parametrize(("name", "number"), EXAMPLES)
-
-
-def networks(name: str, number: int, seed: int = 0) -> list[tuple[Any, torch.Tensor]]:
-    """An encoder's network for each modality that it takes, with samples of it."""
-    encoder = examples(name)[number]
-    found: list[tuple[Any, torch.Tensor]] = []
-    for modality in accepted(encoder).values():
-        torch.manual_seed(seed)
-        found.append((encoder.build(modality), torch.from_numpy(made_up(modality, 5)).float()))
-    assert found, "it takes none of the modalities that there are"
-    return found
-
-
-@pytest.mark.parametrize("name", list(ENCODERS))
-def test_every_example_of_an_encoder_is_tested(name: str) -> None:
-    assert len(examples(name)) == NUM_EXAMPLES.get(name, 1)
-
-
-@of_every_encoder
-def test_an_encoder_maps_a_batch_to_its_width(name: str, number: int) -> None:
-    for network, values in networks(name, number):
-        network.eval()
-        features = network(values)
-        assert features.shape == (5, network.dim)
-        assert features.dtype == torch.float32
-        assert features.isfinite().all()
-        assert torch.equal(network(values), features), "eval mode repeats"
-        assert torch.allclose(network(values[2:3]), features[2:3], atol=1e-5, rtol=1e-4)
-        assert not torch.allclose(features[0], features[1]), "samples are told apart"
-
-
-@of_every_encoder
-def test_a_gradient_reaches_every_weight_that_is_trained(name: str, number: int) -> None:
-    encoder = examples(name)[number]
-    for network, values in networks(name, number):
-        assert network.training
-        features = network(values)
-        if getattr(encoder, "freeze", False):
-            assert not any(weight.requires_grad for weight in network.parameters())
-            continue
-        (features * torch.randn_like(features)).sum().backward()
-        untouched = [
-            part for part, weight in network.named_parameters() if weight.requires_grad and weight.grad is None
-        ]
-        assert not untouched
-        reached = [weight.grad.abs().sum() > 0 for weight in network.parameters() if weight.grad is not None]
-        assert sum(reached) >= len(reached) / 2 > 0, "at first an adapter's second factor is zero, so the first waits"
-
-
-@of_every_encoder
-def test_the_same_seed_gives_an_encoder_the_same_weights(name: str, number: int) -> None:
-    pairs = zip(networks(name, number), networks(name, number), networks(name, number, seed=1), strict=True)
-    for (first, _), (second, _), (other, _) in pairs:
-        for part, values in first.state_dict().items():
-            assert torch.equal(values, second.state_dict()[part]), part
-        alike = [torch.equal(values, other.state_dict()[part]) for part, values in first.state_dict().items()]
-        own = name == "huggingface" and getattr(examples(name)[number], "lora_rank", None) is None
-        assert all(alike) == own, "what was read from a file has no seed"
-
-
-@of_every_encoder
-def test_an_encoder_is_the_same_after_its_state_was_put_back(name: str, number: int) -> None:
-    for (first, values), (other, _) in zip(networks(name, number), networks(name, number, seed=1), strict=True):
-        other.load_state_dict(first.state_dict())
-        assert torch.equal(first.eval()(values), other.eval()(values))
-
-
-@of_every_encoder
-def test_an_encoder_says_what_it_takes_instead(name: str, number: int) -> None:
-    encoder = examples(name)[number]
-    refused = [modality for modality in MODALITIES.values() if modality not in accepted(encoder).values()]
-    assert refused
-    for modality in refused:
-        with pytest.raises(ValueError, match=f"{name} takes .*, got ") as error:
-            encoder.build(modality)
-        assert len(str(error.value).splitlines()) == 1
-
-
-@pytest.mark.parametrize("modality", MODALITIES)
-def test_the_encoder_of_a_kind_takes_it(modality: str) -> None:
-    assert modality in accepted(ENCODERS.build(MODALITIES[modality].encoder))
 
 
 def test_an_encoder_that_cannot_take_a_shape_names_the_modality(pair: Splits) -> None:

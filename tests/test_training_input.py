@@ -17,8 +17,7 @@ from bss.training.methods.joint import Joint
 from bss.training.runtime import Runtime
 from bss.training.trainer import Trainer
 from bss.types import Split
-from tests.test_training import SETTINGS, TRAIN
-from tests.toy import packed_toy
+from tests.toy import SETTINGS, TRAIN, packed_toy
 
 MODES = ["device", "memory", "disk", "auto"]
 

@@ -1,4 +1,4 @@
-"""A small learnable data set of any number of modalities, packed by the real code."""
+"""A small learnable data set of any number of modalities, and the settings to train on it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,8 +11,35 @@ from bss.data.kinds.image import Image
 from bss.data.kinds.kind import Kind
 from bss.data.pack import pack
 from bss.data.packed import PackedSplit, open_split
+from bss.params import Runtime as RuntimeSettings
+from bss.params import Train
 from bss.types import Split
 
+SETTINGS = RuntimeSettings(
+    device="cpu",
+    precision="float32",
+    compile=False,
+    channels_last=False,
+    deterministic=True,
+    threads=1,
+    num_workers=0,
+)
+"""Of a test that trains: one thread of the CPU."""
+TRAIN = Train(
+    epochs=8,
+    batch_size=16,
+    optimizer="adamw",
+    lr=0.01,
+    weight_decay=1e-4,
+    momentum=0.9,
+    lr_schedule="cosine",
+    keep="best",
+    cache="auto",
+    checkpoint_minutes=10,
+    devices=1,
+    nodes=1,
+    strategy="ddp",
+)
 NUM_SAMPLES = {Split.TRAIN: 96, Split.VALIDATION: 33, Split.TEST: 30}
 
 

@@ -80,18 +80,24 @@ def check(items: "pl.DataFrame", dataset: Dataset, root: Path) -> list[Finding]:
     return sorted(found)
 
 
-def check_splits(items: "pl.DataFrame", dataset: Dataset) -> None:
+def check_splits(items: "pl.DataFrame", dataset: Dataset, skipped: Sequence[Finding] = ()) -> None:
     """Refuses items with an empty split, or a class that has no training pair.
+
+    Args:
+        items: that are left.
+        dataset: what they are of.
+        skipped: why the others are not.
 
     Raises:
         ValueError: the message names it.
     """
+    others = f"\n{told(dataset.name, skipped)}" if skipped else ""
     for split in Split:
         if split not in set(items["split"]):
-            raise ValueError(f"{dataset.name}: the split '{split}' is empty")
+            raise ValueError(f"{dataset.name}: the split '{split}' is empty{others}")
     trained = set(items["label"].filter(items["split"] == Split.TRAIN))
     if untrained := [name for name in dataset.classes if name not in trained]:
-        raise ValueError(f"{dataset.name}: no training pair of the classes {untrained}")
+        raise ValueError(f"{dataset.name}: no training pair of the classes {untrained}{others}")
 
 
 def _labels_have_one_spelling(items: "pl.DataFrame", name: str) -> None:
@@ -100,8 +106,8 @@ def _labels_have_one_spelling(items: "pl.DataFrame", name: str) -> None:
         spellings["".join(str(label).split()).casefold()].setdefault(str(label), row)
     for first, *others in (list(found.items()) for found in spellings.values()):
         if others:
-            told = ", ".join(f"'{label}' in row {row}" for label, row in [first, *others])
-            raise ValueError(f"{name}: one label is spelled in several ways: {told}")
+            where = ", ".join(f"'{label}' in row {row}" for label, row in [first, *others])
+            raise ValueError(f"{name}: one label is spelled in several ways: {where}")
 
 
 def _double_ids(items: "pl.DataFrame") -> Iterator[Finding]:

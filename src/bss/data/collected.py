@@ -13,7 +13,9 @@ from pydantic import Field
 from bss.data.dataset import Dataset
 from bss.data.fetch import VARIABLE, raw_folder
 from bss.data.kinds.audio import Audio
+from bss.data.kinds.image import Image
 from bss.data.kinds.kind import Kind
+from bss.data.kinds.text import Text
 from bss.data.kinds.video import Video
 from bss.seeds import generator
 from bss.types import Split
@@ -113,6 +115,22 @@ class AudioVisual(Collected):
         picture = ("num_frames", "fps", "rule", "min_frames")
         video = Video(size=self.image_size, **{name: getattr(self, name) for name in picture})
         return {"audio": audio, "video": video}
+
+
+class Tweets(Collected):
+    """Texts with a picture, read as the published loaders read them where a field is left out."""
+
+    length: int = Field(default=30, ge=1)
+    """Words of a text, or tokens of the tokenizer."""
+    tokenizer: str | None = None
+    """A Hugging Face tokenizer, a folder or a name of the hub; the words of the training texts where left out."""
+    image_size: int = Field(default=224, ge=8)
+    """Pixels a side."""
+
+    @property
+    def modalities(self) -> Mapping[str, Kind]:
+        """The picture and the words of the tweet."""
+        return {"image": Image(size=self.image_size), "text": Text(length=self.length, tokenizer=self.tokenizer)}
 
 
 def first(root: Path, need: str) -> str | None:

@@ -55,13 +55,13 @@ def pack(dataset: Dataset, out: Path, num_workers: int = 1) -> None:
     items = dataset.items(root).with_row_index(ROW, offset=1)
     skipped = _sifted(check(items, dataset, root), dataset)
     items = _without(items, skipped)
-    check_splits(items, dataset)
+    check_splits(items, dataset, skipped)
     kinds = fitted(dataset, items, root)
     with told_when_full(out), _draft(out) as draft:
         rows = _write_arrays(dataset, kinds, items, root, draft, num_workers)
         late = _sifted(rows.faults, dataset)
         kept = _without(items, late)
-        check_splits(kept, dataset)
+        check_splits(kept, dataset, [*skipped, *late])
         for split in Split:
             _write_split(split, items, kept, rows, dataset, draft)
         _findings_table([*skipped, *late]).write_parquet(draft / SKIPPED)
@@ -81,7 +81,7 @@ def examine(dataset: Dataset, out: Path, num_workers: int = 1) -> list[Finding]:
     items = dataset.items(root).with_row_index(ROW, offset=1)
     found = check(items, dataset, root)
     sound = _without(items, found)
-    check_splits(sound, dataset)
+    check_splits(sound, dataset, found)
     kinds = fitted(dataset, sound, root)
     with told_when_full(out), _draft(out, keep=True) as draft:
         rows = _write_arrays(dataset, kinds, sound, root, draft, num_workers)

@@ -107,6 +107,7 @@ def pack_blocks(blocks: Sequence[Block], num_workers: int) -> Iterator[tuple[Blo
         blocks: of arrays that exist.
         num_workers: processes that may share the work; they are started if it takes more than seconds.
     """
+    keep_freed_memory()
     seconds, num_done = 0.0, 0
     for place, block in enumerate(blocks):
         if (known := _known(block)) is not None:
@@ -123,35 +124,39 @@ def pack_blocks(blocks: Sequence[Block], num_workers: int) -> Iterator[tuple[Blo
 
 def pack_block(block: Block) -> Packed:
     """Write the rows of a block, then its note."""
-    rows = np.zeros((len(block.values), *block.kind.shape), block.kind.dtype)
+    nothing = np.zeros(block.kind.shape, block.kind.dtype)
     packed = Packed([{} for _ in block.values], {}, {})
     fingerprint = block.fingerprint()
-    for place, value in enumerate(block.values):
-        if value is not None:
-            try:
-                rows[place] = _row(block, value)
-                packed.facts[place] = block.kind.describe(value)
-            except (ValueError, OSError) as error:
-                packed.faults[place] = _reason(error, value)
-            else:
-                if block.measured:
-                    packed.moments[place] = moments(rows[place])
     with block.array.open("r+b") as file:
-        file.seek(_offset(file) + block.start * rows[0].nbytes)
-        rows.tofile(file)
+        file.seek(_offset(file) + block.start * nothing.nbytes)
+        for place, value in enumerate(block.values):
+            row = nothing
+            if value is not None:
+                try:
+                    row = _row(block, value)
+                    packed.facts[place] = block.kind.describe(value)
+                except (ValueError, OSError) as error:
+                    packed.faults[place] = _reason(error, value)
+                else:
+                    if block.measured:
+                        packed.moments[place] = moments(row)
+            file.write(row.data)
+        file.flush()
         os.fsync(file.fileno())
-    with replaced(block.note) as temporary:
+    with replaced(block.note, lasting=False) as temporary:
         temporary.write_text(json.dumps({"of": fingerprint, **asdict(packed)}), encoding="utf-8")
     return packed
 
 
 def moments(row: np.ndarray) -> Moments:
     """Of the values of a row but NaN."""
-    values = row.astype(np.float64).ravel()
-    if np.isnan(values).any():
+    single = row.ravel().astype(np.float32) if row.dtype == np.float16 else row.ravel()
+    values = single.astype(np.float64)  # of half precision twice as fast by way of single
+    if row.dtype.kind == "f" and np.isnan(values).any():
         values = values[~np.isnan(values)]
     mean = float(values.mean())
-    return Moments(values.size, mean, float(np.square(values - mean).sum()))
+    values -= mean
+    return Moments(values.size, mean, float(np.einsum("i,i->", values, values)))
 
 
 def mean_and_std(rows: Sequence[Moments]) -> tuple[float, float]:
@@ -198,7 +203,7 @@ def _known(block: Block) -> Packed | None:
 
 def _row(block: Block, value: Any) -> np.ndarray:
     kind = block.kind
-    array = kind.read(value)
+    array = np.ascontiguousarray(kind.read(value), kind.dtype)
     if array.shape != kind.shape:
         raise ValueError(f"has shape {array.shape}, {kind.shape} is declared")
     if not kind.padded and not np.isfinite(array).all():

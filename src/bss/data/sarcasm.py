@@ -10,12 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field
-
-from bss.data.collected import Collected, Layout, broken, first, lines
-from bss.data.kinds.image import Image
-from bss.data.kinds.kind import Kind
-from bss.data.kinds.text import Text
+from bss.data.collected import Layout, Tweets, broken, first, lines
 from bss.types import Split
 
 if TYPE_CHECKING:
@@ -41,7 +36,7 @@ TELLING = frozenset(
 """The publisher leaves out the tweets with one of these words: they tell the label."""
 
 
-class Sarcasm(Collected):
+class Sarcasm(Tweets):
     """19,816 / 2,410 / 2,409 pairs, the published splits.
 
     The defaults are those of the published loaders: 30 words, a picture of 224 pixels.
@@ -62,12 +57,6 @@ class Sarcasm(Collected):
     """Of the lines with two labels: by a person (the last), as published, or by the author's hashtag."""
     drop_telling: bool = True
     """Whether tweets with a word that tells the label are left out, as published."""
-    length: int = Field(default=30, ge=1)
-    """Words of a text, or tokens of the tokenizer."""
-    tokenizer: str | None = None
-    """A Hugging Face tokenizer, a folder or a name of the hub; the words of the training texts where left out."""
-    image_size: int = Field(default=224, ge=8)
-    """Pixels a side."""
 
     @property
     def told(self) -> tuple[str, ...]:
@@ -78,11 +67,6 @@ class Sarcasm(Collected):
             f"Where a tweet of validation or test has two labels, it is that by {self.label}.",
             *(left_out if self.drop_telling else ()),
         )
-
-    @property
-    def modalities(self) -> Mapping[str, Kind]:
-        """The picture and the words of the tweet."""
-        return {"image": Image(size=self.image_size), "text": Text(length=self.length, tokenizer=self.tokenizer)}
 
     @property
     def classes(self) -> tuple[str, ...]:

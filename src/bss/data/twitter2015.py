@@ -10,10 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from bss.data.collected import Collected, Layout, broken, lines
-from bss.data.kinds.image import Image
-from bss.data.kinds.kind import Kind
-from bss.data.kinds.text import Text
+from bss.data.collected import Layout, Tweets, broken, lines
 from bss.types import Split
 
 if TYPE_CHECKING:
@@ -26,7 +23,7 @@ IMAGES, TARGET = "twitter2015_images", "$T$"
 LABEL, IMAGE, TEXT = "Label", "ImageID", "String"
 
 
-class Twitter2015(Collected):
+class Twitter2015(Tweets):
     """3,197 / 1,122 / 1,037 pairs, the published splits.
 
     A tweet is one pair for each thing that is named in it. The defaults are those of the published loaders: 20 words,
@@ -46,11 +43,6 @@ class Twitter2015(Collected):
     }
     origin: ClassVar[str] = "Twitter-15 comes from https://github.com/jefferyYu/TomBERT (for research)"
     length: int = Field(default=20, ge=1)
-    """Words of a text, or tokens of the tokenizer."""
-    tokenizer: str | None = None
-    """A Hugging Face tokenizer, a folder or a name of the hub; the words of the training texts where left out."""
-    image_size: int = Field(default=224, ge=8)
-    """Pixels a side."""
 
     @property
     def told(self) -> tuple[str, ...]:
@@ -59,11 +51,6 @@ class Twitter2015(Collected):
             "The three splits are the published ones.",
             f"The placeholder {TARGET} is replaced by what it stands for.",
         )
-
-    @property
-    def modalities(self) -> Mapping[str, Kind]:
-        """The picture and the words of the tweet."""
-        return {"image": Image(size=self.image_size), "text": Text(length=self.length, tokenizer=self.tokenizer)}
 
     @property
     def classes(self) -> tuple[str, ...]:

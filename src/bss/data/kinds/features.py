@@ -47,13 +47,7 @@ class Features(Kind):
         given = from_npy(value) if isinstance(value, Path) else self._array(value)
         if given.shape != self.shape:
             raise ValueError(f"{self.size} numbers are needed, got the shape {given.shape}")
-        if given.dtype.kind not in "iuf":
-            raise ValueError(f"{self.size} numbers are needed, got values of type {given.dtype}")
-        with np.errstate(over="ignore"):
-            numbers = given.astype(self.dtype)
-        if strange := np.flatnonzero(~np.isfinite(numbers)).tolist():
-            raise ValueError(f"number {strange[0]} is {given[strange[0]]}, which is not finite as a float32")
-        return np.asarray(numbers)
+        return singles(given)
 
     def _array(self, value: Any) -> np.ndarray:
         try:
@@ -68,6 +62,22 @@ class Features(Kind):
             words = [f"{name}{NO_BREAK}{word}" for name, word in zip(self.names, words, strict=False)]
         rest = [f"... ({self.size} numbers)"] if self.size > MAX_EXHIBIT else []
         return Exhibit("text/plain", "  ".join([*words, *rest]).encode())
+
+
+def singles(given: np.ndarray) -> np.ndarray:
+    """Numbers, or steps of numbers, in single precision.
+
+    Raises:
+        ValueError: they are no numbers, or one is not finite as a float32; the message has its place.
+    """
+    if given.dtype.kind not in "iuf":
+        raise ValueError(f"numbers are needed, got values of type {given.dtype}")
+    with np.errstate(over="ignore"):
+        numbers = given.astype(np.float32)
+    for *step, number in np.argwhere(~np.isfinite(numbers)).tolist():
+        place = "".join([f"number {number}", *(f" of step {one}" for one in step)])
+        raise ValueError(f"{place} is {given[*step, number]}, which is not finite as a float32")
+    return numbers
 
 
 def from_npy(path: Path) -> np.ndarray:

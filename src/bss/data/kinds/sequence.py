@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from bss.data.kinds.features import from_npy
+from bss.data.kinds.features import from_npy, singles
 from bss.data.kinds.kind import Exhibit, Kind
 
 
@@ -41,12 +41,7 @@ class Sequence(Kind):
             FileNotFoundError: there is no such file.
             ValueError: it has no step, steps of another size, or a number that is not finite as a float32.
         """
-        steps = self._steps(value)[: self.length]
-        with np.errstate(over="ignore"):
-            numbers = steps.astype(self.dtype)
-        if strange := np.argwhere(~np.isfinite(numbers)).tolist():
-            step, number = strange[0]
-            raise ValueError(f"number {number} of step {step} is {steps[step, number]}, not finite as a float32")
+        numbers = singles(self._steps(value)[: self.length])
         return np.pad(numbers, ((0, self.length - len(numbers)), (0, 0)), constant_values=np.nan)
 
     def exhibit(self, value: Any) -> Exhibit:
