@@ -7,12 +7,15 @@ Pillow, convert, resize. It runs in a process of its own, as such a script does,
 import multiprocessing
 import os
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import psutil  # type: ignore[import-untyped]
 import soundfile
 from PIL import Image as Pictures
 from scipy.signal import resample_poly
@@ -48,6 +51,7 @@ def measure(quick: bool = False) -> list[Figure]:
                 start = time.perf_counter()
                 work()
                 rates[case].append(counts[case] / (time.perf_counter() - start))
+        gigabytes = most_memory(cases["cores"])
         figures = _of_modalities(data, sounds[:200])
     return [
         *figures,
@@ -57,6 +61,7 @@ def measure(quick: bool = False) -> list[Figure]:
         Figure(
             "packing by all cores / plain decoding", ratios(rates["cores"], rates["plain"]), "", ("at least", 1.7)
         ),
+        Figure("memory of all the processes that pack, at most", [gigabytes], " GB", ("at most", 2)),
         Figure("reading packed pairs in random order", rates["read"], " pairs/s"),
         Figure("reading / plain decoding", ratios(rates["read"], rates["plain"]), "", ("at least", 50)),
     ]
@@ -65,6 +70,29 @@ def measure(quick: bool = False) -> list[Figure]:
 def _read(split: PackedSplit) -> None:
     for rows in np.array_split(np.random.default_rng(0).permutation(len(split)), max(1, len(split) // 32)):
         split.read(rows)
+
+
+def most_memory(work: Callable[[], object]) -> float:
+    """The most memory, in GB, that this process and those it starts have for themselves during some work."""
+    most, done = 0, threading.Event()
+
+    def look() -> None:
+        nonlocal most
+        while not done.wait(0.2):
+            now = 0
+            for process in (psutil.Process(), *psutil.Process().children(recursive=True)):
+                with suppress(psutil.Error):
+                    now += process.memory_full_info().uss
+            most = max(most, now)
+
+    watch = threading.Thread(target=look)
+    watch.start()
+    try:
+        work()
+    finally:
+        done.set()
+        watch.join()
+    return most / 1e9
 
 
 def seconds_of_plain(sounds: Sequence[Path]) -> float:
