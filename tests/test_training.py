@@ -89,6 +89,7 @@ def test_the_model_joins_the_branches(splits: Splits) -> None:
         features.append(branch.encoder((inputs[name].double().float() - meta.mean) / meta.std))
         assert torch.allclose(found[name], features[-1], atol=1e-5)
         assert torch.allclose(logits[name], branch.head(features[-1]), atol=1e-5)
+    assert model.fusion is not None
     assert torch.allclose(logits["fused"], model.fusion(dict(zip(found, features, strict=True))), atol=1e-5)
 
 
@@ -152,7 +153,7 @@ def test_a_modality_beside_others_trains_as_it_would_alone(pair: Splits) -> None
         for group in optimizer.param_groups:
             group["lr"] = TRAIN.lr * lr_factor("cosine", epoch / TRAIN.epochs)
         alone.train()
-        for inputs, labels, _ in batches(pair[Split.TRAIN], sampler.sequence(), 16, runtime):
+        for inputs, labels, *_ in batches(pair[Split.TRAIN], sampler.sequence(), 16, runtime):
             optimizer.zero_grad()
             torch.nn.functional.cross_entropy(branch(inputs["m0"])[1], labels).backward()
             optimizer.step()

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -50,7 +50,14 @@ class Branch(nn.Module):
 
 
 class MultimodalModel(nn.Module):
-    """Late fusion: one branch a modality, and a fusion of their features."""
+    """Late fusion: one branch a modality, and a fusion of their features.
+
+    Attributes:
+        branches: modality -> its `Branch`.
+        fusion: features -> logits; None, and the modalities' logits are summed.
+    """
+
+    fusion: nn.Module | None
 
     def __init__(self, branches: Mapping[str, Branch], num_classes: int, fusion: Fusion | None = None) -> None:
         super().__init__()
@@ -58,14 +65,24 @@ class MultimodalModel(nn.Module):
         widths = {name: branch.head.in_features for name, branch in branches.items()}
         self.fusion = (fusion or Concat()).build(widths, num_classes)
 
+    def branch(self, modality: str) -> Branch:
+        """That of one modality."""
+        return cast(Branch, self.branches[modality])
+
     def forward(self, inputs: Mapping[str, Tensor]) -> Outputs:
-        """Modality -> packed values (B, *shape), to the logits and features of all branches and of the fusion."""
+        """Modality -> packed values (B, *shape), to the logits and features of all branches and of the fusion.
+
+        Of some modalities alone there is no fusion.
+        """
         outputs = {
-            name: branch(inputs[name], inputs.get(f"{name}{PRESENT}")) for name, branch in self.branches.items()
+            name: branch(inputs[name], inputs.get(f"{name}{PRESENT}"))
+            for name, branch in self.branches.items()
+            if name in inputs
         }
         features = {name: found for name, (found, _) in outputs.items()}
         logits = {name: found for name, (_, found) in outputs.items()}
-        logits[FUSED] = self.fusion(features)
+        if len(outputs) == len(self.branches):
+            logits[FUSED] = self.fusion(features) if self.fusion else torch.stack([*logits.values()]).sum(dim=0)
         return Outputs(logits, features)
 
 
@@ -82,9 +99,9 @@ def build_model(
     branches = {}
     for name, modality in meta.modalities.items():
         encoder = encoders.get(name) or ENCODERS.build(modality.encoder)
-        with _seeded(seed, f"weights of {name}"):
+        with seeded(seed, f"weights of {name}"):
             branches[name] = _branch(name, encoder, modality, num_classes)
-    with _seeded(seed, "weights of the fusion"):
+    with seeded(seed, "weights of the fusion"):
         return MultimodalModel(branches, num_classes, fusion)
 
 
@@ -97,7 +114,8 @@ def _branch(name: str, encoder: Encoder, modality: ModalityMeta, num_classes: in
 
 
 @contextmanager
-def _seeded(seed: int, purpose: str) -> Iterator[None]:
+def seeded(seed: int, purpose: str) -> Iterator[None]:
+    """Have torch draw what the block asks for from a generator of its own."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeds.integer(seed, purpose))
         yield

@@ -25,6 +25,8 @@ class Batch(NamedTuple):
     """(B,), int64, of the whole batch."""
     indices: Tensor
     """(B,), int64, of the split, on the CPU, of the whole batch."""
+    hidden: dict[str, Tensor] | None = None
+    """Modality -> (B,), bool, on the CPU, of the whole batch: where the method keeps it from the model."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,14 @@ class _Rows(Dataset[Batch]):
 
 
 def batches(
-    split: PackedSplit, indices: np.ndarray, batch_size: int, runtime: Runtime, *, skip: int = 0, shared: bool = False
+    split: PackedSplit,
+    indices: np.ndarray,
+    batch_size: int,
+    runtime: Runtime,
+    *,
+    skip: int = 0,
+    shared: bool = False,
+    hidden: Mapping[str, np.ndarray] | None = None,
 ) -> Iterator[Batch]:
     """The samples in the order of the indices, `batch_size` at a time.
 
@@ -88,12 +97,33 @@ def batches(
         runtime: what places them.
         skip: number of batches to leave out at the beginning.
         shared: each rank reads its share of a batch instead of all of it.
+        hidden: modality -> (n,), whether the model is told that the sample lacks it.
     """
     parts = batch_indices(indices, batch_size)[skip:]
-    wanted = [(runtime.share(part) if shared else part, part) for part in parts]
+    read = _read(split, [(runtime.share(part) if shared else part, part) for part in parts], runtime)
+    if not hidden:
+        yield from read
+        return
+    columns = {name: batch_indices(values, batch_size)[skip:] for name, values in hidden.items()}
+    for place, batch in enumerate(read):
+        away = {name: values[place] for name, values in columns.items()}
+        own = {name: runtime.share(values) if shared else values for name, values in away.items()}
+        present = {f"{name}{PRESENT}": ~torch.from_numpy(values).to(runtime.device) for name, values in own.items()}
+        for name, there in present.items():
+            present[name] = there & batch.inputs.get(name, there)
+        yield Batch(
+            {**batch.inputs, **present},
+            batch.labels,
+            batch.indices,
+            {name: torch.from_numpy(values) for name, values in away.items()},
+        )
+
+
+def _read(split: PackedSplit, wanted: list[tuple[np.ndarray, np.ndarray]], runtime: Runtime) -> Iterator[Batch]:
+    """A batch for each (rows to read, whole batch)."""
     if isinstance(split, Resident):
         for rows, part in wanted:
-            inputs, labels, of_whole = split.batch(rows, part)
+            inputs, labels, of_whole, _ = split.batch(rows, part)
             yield Batch(*runtime.place(inputs, labels), of_whole)
         return
     loader = DataLoader(
@@ -103,7 +133,7 @@ def batches(
         num_workers=runtime.settings.num_workers,
         pin_memory=runtime.device.type == "cuda",
     )
-    for inputs, labels, of_whole in loader:
+    for inputs, labels, of_whole, _ in loader:
         yield Batch(*runtime.place(inputs, labels), of_whole)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from bss.params import Train, Warmup
 from bss.seeds import generator
 from bss.training.checkpoint import Checkpoints
 from bss.training.divergence import explained
-from bss.training.loader import batches
+from bss.training.loader import batch_indices, batches
 from bss.training.optimizer import lr_factor
 from bss.training.runtime import Runtime, memory_explained
 from bss.training.selection import Selection, loss_and_accuracy
@@ -128,25 +129,31 @@ def fit(
     The history has one row an epoch and output that the method trains: losses and accuracy, steps and samples so
     far, learning rate.
     """
-    runtime, batch_size = trainer.runtime, settings.batch_size
-    selection = Selection(trainer.model, trainer.method.selected(trainer.model))
+    runtime, batch_size, method = trainer.runtime, settings.batch_size, trainer.method
+    selection = Selection(trainer.model, method.selected(trainer.model))
     run = Run(trainer, {"sampler": sampler, "selection": selection}, checkpoints)
     with _explained("train", run, train):
         for epoch in range(run.epoch, num_epochs):
-            if epoch > 0 and trainer.num_batches == 0:
-                if sampler.wants_pass:
-                    found = split_evidence(trainer.module, train, batch_size, runtime)
-                    sampler.observe(np.arange(len(train)), found.logits, found.labels, found.features)
-                sampler.end_epoch()
+            if trainer.num_batches == 0:
+                evidence = cache(lambda: split_evidence(trainer.module, train, batch_size, runtime))
+                method.begin_epoch(trainer, epoch, evidence)
+                if epoch > 0:
+                    if sampler.wants_pass or (sampler.wants_batches and evidence.cache_info().currsize):
+                        found = evidence()
+                        sampler.observe(np.arange(len(train)), found.logits, found.labels, found.features)
+                    sampler.end_epoch()
             lr = settings.lr * lr_factor(settings.lr_schedule, epoch / num_epochs)
             observe = sampler.observe if sampler.wants_batches else None
-            todo = batches(train, sampler.sequence(), batch_size, runtime, skip=trainer.num_batches, shared=True)
-            losses = trainer.train_epoch(todo, lr, observe, run.save_if_due)
-            evidence = split_evidence(trainer.module, validation, batch_size, runtime)
+            order = method.order(sampler.sequence(), trainer.memory)
+            todo = batches(
+                train, order.indices, batch_size, runtime, skip=trainer.num_batches, shared=True, hidden=order.hidden
+            )
+            length = len(batch_indices(order.indices, batch_size))
+            losses = trainer.train_epoch(todo, lr, observe, run.save_if_due, length)
+            said = split_evidence(trainer.module, validation, batch_size, runtime)
             if settings.keep == "best" or epoch == num_epochs - 1:
-                selection.consider(evidence)
-            judged = trainer.method.judged(evidence.logits)
-            rows = [_row(epoch, output, losses[output], evidence, trainer, lr) for output in judged]
+                selection.consider(said)
+            rows = [_row(epoch, output, losses[output], said, trainer, lr) for output in method.judged(said.logits)]
             run.history += rows
             run.end_epoch()
             if progress:

@@ -112,6 +112,17 @@ class Runtime:
         """Gradients of the loss of the whole batch; the strategy takes their mean over the ranks, not their sum."""
         self.fabric.backward(loss * self.num_ranks if self.num_ranks > 1 else loss)
 
+    @property
+    def is_sharded(self) -> bool:
+        """Whether each rank holds a part of the weights."""
+        return isinstance(self.fabric.strategy, ModelParallelStrategy)
+
+    def summed(self, values: Tensor) -> Tensor:
+        """The sum over the ranks, in place."""
+        if self.num_ranks > 1:
+            distributed.all_reduce(values)
+        return values
+
     def agreed(self, value: T) -> T:
         """What the first rank says."""
         return self.fabric.broadcast(value) if self.num_ranks > 1 else value

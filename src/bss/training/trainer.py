@@ -1,15 +1,15 @@
 """Training steps: a model with its method and optimizer."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import torch
 from lightning_fabric.wrappers import _FabricOptimizer
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from bss import seeds
-from bss.encoders.model import MultimodalModel, Outputs
+from bss.encoders.model import MultimodalModel, Outputs, seeded
 from bss.params import Optimisation
 from bss.training import weights
 from bss.training.loader import Batch
@@ -20,6 +20,7 @@ from bss.training.runtime import Runtime
 Observe = Callable[[Tensor, dict[str, Tensor], Tensor, dict[str, Tensor]], None]
 """Takes the indices, logits, labels and features of some samples."""
 
+_Seen = tuple[Tensor, dict[str, Tensor], Tensor, dict[str, Tensor]]
 NUM_OBSERVED = 1024
 """Samples handed over at a time, at least: one by one batches cost more than their step where models are small."""
 
@@ -48,6 +49,10 @@ class NotFinite(ValueError):  # noqa: N818 - it names what happened
 class Trainer:
     """A model with its method and optimizer: what one epoch of steps needs.
 
+    Attributes:
+        memory: what the method remembers from step to step, by a name of its own.
+        epoch: number of epochs that are done.
+
     Args:
         model: on any device; it is moved.
         method: what is minimised.
@@ -66,6 +71,8 @@ class Trainer:
         seed: int = 0,
         augment: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None,
     ) -> None:
+        with seeded(seed, f"weights of {method.name}"):
+            method.prepare(model)
         runtime.prepare(model)
         self.model, self.method, self.settings, self.runtime = model, method, settings, runtime
         self.module = runtime.fabric.setup_module(model)
@@ -73,9 +80,14 @@ class Trainer:
         self._stepper = cast(_FabricOptimizer, runtime.fabric.setup_optimizers(self.optimizer))
         self._seed = seeds.integer(seed, f"steps of rank {runtime.rank}") // 2
         self._augment = augment
+        self._num_rows = 0
+        self.seed = seed
+        self.memory: dict[str, Tensor] = {}
+        self.epoch = 0
         self.num_steps = 0
         self.num_samples = 0
         self._epoch = _Epoch()
+        self._length = 1
         self._unchecked: Step | None = None
 
     @property
@@ -83,12 +95,71 @@ class Trainer:
         """Batches of the current epoch that are done; 0 between two epochs."""
         return self._epoch.num_batches
 
+    @property
+    def progress(self) -> float:
+        """The part of the current epoch that is done, in [0, 1]."""
+        return self._epoch.num_batches / self._length
+
+    def forward(self, inputs: Mapping[str, Tensor], *, apart: bool = False) -> Outputs:
+        """What the model says: logits of the whole batch in float32, features of this rank's rows.
+
+        Args:
+            inputs: of this rank's rows; of all modalities or of some.
+            apart: for `gradients`; without it, for `backward`.
+        """
+        with self.runtime.fabric.no_backward_sync(self.module, enabled=apart and self.runtime.num_ranks > 1):
+            outputs: Outputs = self.module(inputs)
+        logits = {name: self.whole(values.float()) for name, values in outputs.logits.items()}
+        return Outputs(logits, outputs.features)
+
+    def whole(self, values: Tensor) -> Tensor:
+        """The rows of all ranks in the order of the batch, see `Runtime.whole`."""
+        return self.runtime.whole(values, self._num_rows)
+
+    def fuse(self, features: Mapping[str, Tensor]) -> Tensor:
+        """What the fusion says of features of this rank's rows: logits of the whole batch.
+
+        Args:
+            features: modality -> (rows, width).
+        """
+        if self.model.fusion is None:
+            raise ValueError(f"the method '{self.method.name}' has no fusion of features")
+        with self.runtime.autocast():
+            return self.whole(self.model.fusion(features).float())
+
+    def generator(self, purpose: str) -> torch.Generator:
+        """What a method draws from in this step; alike on every rank."""
+        return torch.Generator(self.runtime.device).manual_seed(seeds.integer(self.seed, purpose, self.num_steps))
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of the loss of the whole batch."""
+        self.runtime.backward(loss)
+
+    def gradients(self, loss: Tensor, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
+        """The gradient of one loss of several, by each parameter, zero where it does not depend on it.
+
+        Raises:
+            ValueError: the weights are spread over the ranks.
+        """
+        if self.runtime.is_sharded:
+            raise ValueError(f"train.strategy: {self.method.name} takes gradients apart, which needs ddp, not fsdp")
+        found = torch.autograd.grad(loss, list(parameters), retain_graph=True, materialize_grads=True)
+        return [self.runtime.summed(values) for values in found]
+
+    def update(self) -> None:
+        """One step of the optimizer; the gradients are gone afterwards."""
+        # The loss of the step before: asking for this one's would make the device wait.
+        self.check()
+        self._stepper.step()
+        self._stepper.zero_grad(set_to_none=True)
+
     def train_epoch(
         self,
         epoch_batches: Iterable[Batch],
         lr: float,
         observe: Observe | None = None,
         after_step: Callable[[], None] | None = None,
+        length: int = 1,
     ) -> dict[str, float]:
         """One step a batch; the mean training loss of each output, as the steps met it.
 
@@ -97,6 +168,7 @@ class Trainer:
             lr: of all its steps.
             observe: is given what the model said of each batch, some batches at a time.
             after_step: is called after each but the last.
+            length: number of batches of the whole epoch, for methods that look at `progress`.
 
         Raises:
             NotFinite: a loss is NaN or infinite.
@@ -104,7 +176,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.module.train()
-        epoch = self._epoch
+        epoch, self._length = self._epoch, length
         for number, batch in enumerate(epoch_batches):
             if after_step and number:
                 after_step()
@@ -113,6 +185,7 @@ class Trainer:
             self.num_samples += len(batch.labels)
         self.check()
         self._epoch = _Epoch()
+        self.epoch += 1
         return epoch.end(observe)
 
     def check(self) -> None:
@@ -130,8 +203,10 @@ class Trainer:
         return {
             "model": weights.take(self.model),
             "optimizer": weights.take_optimizer(self.optimizer),
+            "num_epochs": self.epoch,
             "num_steps": self.num_steps,
             "num_samples": self.num_samples,
+            "memory": {name: values.cpu().clone() for name, values in self.memory.items()},
             "epoch": self._epoch.state_dict(),
         }
 
@@ -139,26 +214,21 @@ class Trainer:
         """Go on where `state_dict` was taken."""
         weights.give(self.model, state["model"])
         weights.give_optimizer(self.optimizer, state["optimizer"])
+        self.epoch = state["num_epochs"]
         self.num_steps, self.num_samples = state["num_steps"], state["num_samples"]
+        self.memory = {name: values.to(self.runtime.device) for name, values in state["memory"].items()}
         self._epoch = _Epoch.from_state(state["epoch"], self.runtime.device)
 
     def _step(self, batch: Batch) -> Outputs:
         """Update the weights once; what the model said before, without gradients."""
         self.num_steps += 1
         torch.manual_seed(self._seed + self.num_steps)
-        outputs = self.module(self._augment(batch.inputs) if self._augment else batch.inputs)
-        num_rows = len(batch.labels)
-        logits = {name: self.runtime.whole(values.float(), num_rows) for name, values in outputs.logits.items()}
-        loss = self.method.loss(logits, batch.labels)
-        self._stepper.zero_grad(set_to_none=True)
-        self.runtime.backward(loss)
-        # The loss of the step before: asking for this one's would make the device wait.
-        self.check()
-        self._stepper.step()
-        said = {name: values.detach() for name, values in logits.items()}
+        self._num_rows = len(batch.labels)
+        changed = batch._replace(inputs=self._augment(batch.inputs)) if self._augment else batch
+        outputs, loss = self.method.step(self, changed)
+        said = {name: values.detach() for name, values in outputs.logits.items()}
         self._unchecked = Step(self.num_steps, batch, said, loss.detach())
-        features = {name: self.runtime.whole(values.detach(), num_rows) for name, values in outputs.features.items()}
-        return Outputs(said, features)
+        return Outputs(said, {name: self.whole(values.detach()) for name, values in outputs.features.items()})
 
 
 class _Epoch:
@@ -166,38 +236,40 @@ class _Epoch:
 
     def __init__(self) -> None:
         self.num_batches = 0
-        self._num_samples = 0
+        self._num_samples: dict[str, int] = {}
         self._sums: dict[str, Tensor] = {}
-        self._observed: list[tuple[Tensor, dict[str, Tensor], Tensor, dict[str, Tensor]]] = []
+        self._observed: list[_Seen] = []
 
     def add(self, outputs: Outputs, batch: Batch, observe: Observe | None) -> None:
         for output, logits in outputs.logits.items():
-            loss = cross_entropy(logits, batch.labels, reduction="sum")
+            seen = ~batch.hidden[output] if batch.hidden and output in batch.hidden else None
+            labels = batch.labels if seen is None else batch.labels[seen]
+            loss = cross_entropy(logits if seen is None else logits[seen], labels, reduction="sum")
             self._sums[output] = self._sums.get(output, torch.zeros_like(loss)) + loss
+            self._num_samples[output] = self._num_samples.get(output, 0) + len(labels)
         self.num_batches += 1
-        self._num_samples += len(batch.labels)
-        if observe:
-            self._observed.append((batch.indices, outputs.logits, batch.labels, outputs.features))
+        if observe and (told := _wholly_seen(outputs, batch)):
+            self._observed.append(told)
             if sum(len(labels) for _, _, labels, _ in self._observed) >= NUM_OBSERVED:
                 self._hand_over(observe)
 
     def end(self, observe: Observe | None) -> dict[str, float]:
         if observe and self._observed:
             self._hand_over(observe)
-        return {output: float(total) / self._num_samples for output, total in self._sums.items()}
+        return {output: float(total) / max(self._num_samples[output], 1) for output, total in self._sums.items()}
 
     def _hand_over(self, observe: Observe) -> None:
         observe(*self._joined())
         self._observed = []
 
-    def _joined(self) -> tuple[Tensor, dict[str, Tensor], Tensor, dict[str, Tensor]]:
+    def _joined(self) -> _Seen:
         indices, logits, labels, features = zip(*self._observed, strict=True)
         return torch.cat(indices), _cat(logits), torch.cat(labels), _cat(features)
 
     def state_dict(self) -> dict[str, Any]:
         return {
             "num_batches": self.num_batches,
-            "num_samples": self._num_samples,
+            "num_samples": dict(self._num_samples),
             "sums": dict(self._sums),
             "observed": list(self._joined()) if self._observed else None,
         }
@@ -205,13 +277,25 @@ class _Epoch:
     @classmethod
     def from_state(cls, state: Mapping[str, Any], device: torch.device) -> "_Epoch":
         epoch = cls()
-        epoch.num_batches, epoch._num_samples = state["num_batches"], state["num_samples"]
+        epoch.num_batches, epoch._num_samples = state["num_batches"], dict(state["num_samples"])
         epoch._sums = {name: values.to(device) for name, values in state["sums"].items()}
         if state["observed"] is not None:
             indices, logits, labels, features = state["observed"]
             moved = ({name: values.to(device) for name, values in group.items()} for group in (logits, features))
             epoch._observed = [(indices, next(moved), labels.to(device), next(moved))]
         return epoch
+
+
+def _wholly_seen(outputs: Outputs, batch: Batch) -> _Seen | None:
+    """Indices, logits, labels and features of the samples of which nothing was hidden."""
+    if not batch.hidden:
+        return batch.indices, outputs.logits, batch.labels, outputs.features
+    rows = (~torch.stack(list(batch.hidden.values())).any(dim=0)).nonzero().flatten()
+    if not len(rows):
+        return None
+    there = rows.to(batch.labels.device)
+    logits, features = ({name: values[there] for name, values in group.items()} for group in outputs)
+    return batch.indices[rows], logits, batch.labels[there], features
 
 
 def _cat(groups: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:

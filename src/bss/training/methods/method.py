@@ -1,8 +1,10 @@
 """The contract of a training method."""
 
-from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
 
 from bss.registry import Component, Registry
 from bss.types import FUSED
@@ -10,31 +12,92 @@ from bss.types import FUSED
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from bss.encoders.model import MultimodalModel
+    from bss.encoders.model import MultimodalModel, Outputs
+    from bss.measure.evidence import Evidence
+    from bss.training.loader import Batch
+    from bss.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Order:
+    """What an epoch trains on, sample by sample."""
+
+    indices: np.ndarray
+    """(n,), int64, of the training split."""
+    hidden: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """Modality -> (n,), where it is kept from the model: its features and logits are zero there."""
 
 
 class Method(Component):
-    """What is minimised, and what of the model is kept of which epoch. A method overrides the smallest hook."""
+    """What one step does with the losses and the gradients. A method overrides the smallest hook that does.
+
+    A method holds its settings alone. What it learns lies in modules that `prepare` gives to the model; what else it
+    remembers lies in `Trainer.memory`. Both are part of every checkpoint, so a method saves nothing itself.
+    """
 
     from_warmup: ClassVar[bool] = True
     """Whether training goes on from the warm-up's weights, or starts anew with the warm-up's epochs added."""
 
-    @abstractmethod
-    def loss(self, logits: Mapping[str, "Tensor"], labels: "Tensor") -> "Tensor":
+    def prepare(self, model: "MultimodalModel") -> None:
+        """Give the model the heads or the fusion that the method needs, before training and before evaluation.
+
+        Initial weights are drawn from torch's global generator, which is seeded for it.
+        """
+
+    def begin_epoch(self, trainer: "Trainer", epoch: int, evidence: "Callable[[], Evidence]") -> None:
+        """Do what is done between two epochs, and before the first.
+
+        Args:
+            trainer: whose model and memory may change.
+            epoch: that begins, from 0.
+            evidence: of every training pair, by a clean pass of the model as it is; asked for twice it is taken once.
+        """
+
+    def order(self, sequence: np.ndarray, memory: "Mapping[str, Tensor]") -> Order:
+        """What the epoch trains on, given what the scheduler drew; a function of its arguments alone.
+
+        Args:
+            sequence: indices of the training split, (n,).
+            memory: the trainer's.
+        """
+        return Order(sequence)
+
+    def step(self, trainer: "Trainer", batch: "Batch") -> "tuple[Outputs, Tensor]":
+        """Update the weights with a batch; what the model said before, and the loss that was minimised."""
+        outputs = trainer.forward(batch.inputs)
+        loss = self.loss(outputs.logits, batch.labels)
+        trainer.backward(loss)
+        self.on_gradients(trainer, outputs, batch)
+        trainer.update()
+        return outputs, loss
+
+    def loss(self, logits: "Mapping[str, Tensor]", labels: "Tensor") -> "Tensor":
         """The scalar that a step minimises.
 
         Args:
             logits: output name -> (B, C).
             labels: (B,), int64.
         """
+        raise NotImplementedError(f"{self.name} has neither a loss nor a step of its own")
 
-    def selected(self, model: "MultimodalModel") -> Mapping[str, "nn.Module"]:
+    def on_gradients(self, trainer: "Trainer", outputs: "Outputs", batch: "Batch") -> None:
+        """Change the gradients before the weights are updated."""
+
+    def decide(self, probabilities: Mapping[str, np.ndarray]) -> np.ndarray | None:
+        """The method's own multimodal prediction (N, C); None where it has no other than the fusion's.
+
+        Args:
+            probabilities: output name -> (N, C).
+        """
+        return None
+
+    def selected(self, model: "MultimodalModel") -> "Mapping[str, nn.Module]":
         """Output name -> the part of the model that is kept at that output's best epoch on validation."""
         return {FUSED: model}
 
-    def judged(self, outputs: Iterable[str]) -> list[str]:
+    def judged(self, outputs: Iterable[str]) -> Sequence[str]:
         """The outputs that the method trains, and evaluation therefore judges."""
         return list(outputs)
 
 
-METHODS: Registry[Method] = Registry("training method", "bss.training.methods", Method)
+METHODS: Registry[Method] = Registry("training method", "bss.training.methods", Method, helpers=("contribution",))

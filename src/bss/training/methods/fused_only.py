@@ -1,0 +1,21 @@
+"""Plain late fusion: nothing but the fused prediction trains the encoders."""
+
+from typing import TYPE_CHECKING
+
+from bss.training.methods.joint import Joint
+
+if TYPE_CHECKING:
+    from bss.encoders.model import MultimodalModel
+
+
+class FusedOnly(Joint):
+    """The cross-entropy of the fusion, the weakest baseline of every paper.
+
+    Each modality's head is a probe: it learns from the features as they are, and no gradient of its loss reaches an
+    encoder. So each modality has a prediction, which scores and tables need, and the fusion trains as without.
+    """
+
+    def prepare(self, model: "MultimodalModel") -> None:
+        """Cut the heads off from the encoders."""
+        for modality in model.branches:
+            model.branch(modality).head.register_forward_pre_hook(lambda head, given: (given[0].detach(),))

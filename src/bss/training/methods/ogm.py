@@ -1,0 +1,52 @@
+"""On-the-fly gradient modulation: the encoder of a modality that leads learns more slowly."""
+
+from math import tanh
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from bss.training.methods.joint import Joint
+
+if TYPE_CHECKING:
+    from bss.encoders.model import Outputs
+    from bss.training.loader import Batch
+    from bss.training.trainer import Trainer
+
+
+class OGM(Joint):
+    """The gradients of modality m's encoder are scaled by k_m = 1 - tanh(alpha rho_m) where rho_m > 1, else by 1.
+
+    rho_m is the discrepancy ratio of the batch, see `contribution.leads`: of several modalities each is compared with
+    the mean of the others. Source: OGM-GE (CVPR 2022), equations 9 to 11. `released` scales the weights of
+    convolutions alone.
+    """
+
+    variant: Literal["published", "released"] = "published"
+    alpha: Annotated[float, Field(ge=0)] = 0.3
+    """How strongly; 0 scales nothing."""
+    ge: bool = True
+    """Whether noise of the gradients' own standard deviation is added, to every modality."""
+    starts: Annotated[int, Field(ge=0)] = 0
+    """First epoch that is modulated, from 0."""
+    ends: Annotated[int, Field(ge=0)] | None = None
+    """The epoch after the last one; all where left out."""
+
+    def on_gradients(self, trainer: "Trainer", outputs: "Outputs", batch: "Batch") -> None:
+        """Scale the gradients of each encoder, and add the noise."""
+        import torch
+
+        from bss.training.methods.contribution import contributions, leads
+
+        if trainer.epoch < self.starts or (self.ends is not None and trainer.epoch >= self.ends):
+            return
+        generator = trainer.generator("noise on gradients")
+        for name, lead in leads(contributions(trainer, outputs.features), batch.labels).items():
+            factor = 1 - tanh(self.alpha * lead) if lead > 1 else 1.0
+            for weight in trainer.model.branch(name).encoder.parameters():
+                gradient = weight.grad
+                if gradient is None or (self.variant == "released" and weight.ndim != 4):
+                    continue
+                spread = gradient.std() if self.ge and gradient.numel() > 1 else None
+                gradient.mul_(factor)
+                if spread is not None:
+                    gradient.add_(spread * torch.randn(gradient.shape, generator=generator, device=gradient.device))
