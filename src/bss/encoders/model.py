@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,9 @@ class Branch(nn.Module):
 
     mean: Tensor
     std: Tensor
+    encoder: nn.Module
+    head: Any
+    """Features (B, dim) -> logits (B, C); linear, unless a method puts another in its place."""
 
     def __init__(self, encoder: nn.Module, num_classes: int, mean: float, std: float) -> None:
         super().__init__()

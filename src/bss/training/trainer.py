@@ -76,7 +76,7 @@ class Trainer:
         runtime.prepare(model)
         self.model, self.method, self.settings, self.runtime = model, method, settings, runtime
         self.module = runtime.fabric.setup_module(model)
-        self.optimizer = build_optimizer(model.parameters(), settings)
+        self.optimizer = build_optimizer([weight for weight in model.parameters() if weight.requires_grad], settings)
         self._stepper = cast(_FabricOptimizer, runtime.fabric.setup_optimizers(self.optimizer))
         self._seed = seeds.integer(seed, f"steps of rank {runtime.rank}") // 2
         self._augment = augment
