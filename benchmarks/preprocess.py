@@ -51,7 +51,8 @@ def measure(quick: bool = False) -> list[Figure]:
                 start = time.perf_counter()
                 work()
                 rates[case].append(counts[case] / (time.perf_counter() - start))
-        gigabytes = most_memory(cases["cores"])
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+            gigabytes = process.submit(most_memory, data, folder / "cores", cores).result()
         figures = _of_modalities(data, sounds[:200])
     return [
         *figures,
@@ -72,8 +73,8 @@ def _read(split: PackedSplit) -> None:
         split.read(rows)
 
 
-def most_memory(work: Callable[[], object]) -> float:
-    """The most memory, in GB, that this process and those it starts have for themselves during some work."""
+def most_memory(data: CremadShaped, out: Path, num_workers: int) -> float:
+    """The most memory, in GB, that this process and those it starts have for themselves while they pack."""
     most, done = 0, threading.Event()
 
     def look() -> None:
@@ -88,7 +89,7 @@ def most_memory(work: Callable[[], object]) -> float:
     watch = threading.Thread(target=look)
     watch.start()
     try:
-        work()
+        pack(data, out, num_workers)
     finally:
         done.set()
         watch.join()

@@ -2,6 +2,7 @@
 
 import fcntl
 import shutil
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from bss.data.check import ROW, BadData, Finding, check, check_splits
 from bss.data.dataset import Dataset
 from bss.data.kinds.kind import Kind
 from bss.data.packed import MANIFEST, META, PRESENT, SKIPPED, Meta, ModalityMeta
-from bss.data.packing import NUM_VALUES, Block, Moments, mean_and_std, notes, pack_blocks, prepare_array
+from bss.data.packing import NUM_VALUES, Block, Moments, mean_and_std, notes, pack_blocks, prepare_array, raw_values
 from bss.files import FULL, sync, told_when_full
 from bss.types import Split
 
@@ -26,10 +27,12 @@ CHUNK = 256  # rows that are copied at once
 
 @dataclass(frozen=True)
 class _Rows:
-    """What was found in (modality, row)."""
+    """What was found, by the numbers of the rows."""
 
-    facts: dict[tuple[str, int], dict[str, float | str]]
-    moments: dict[tuple[str, int], Moments]
+    facts: dict[tuple[str, str], list[Any]]
+    """(modality, fact) -> the fact of each row, None where there is none."""
+    moments: dict[str, np.ndarray]
+    """Modality -> `Moments` of each row, NaN where there are none."""
     faults: list[Finding]
 
 
@@ -104,23 +107,6 @@ def fitted(dataset: Dataset, items: "pl.DataFrame", root: Path) -> dict[str, Kin
     return kinds
 
 
-def raw_values(column: "pl.Series", root: Path, *, paths: bool) -> list[Any]:
-    """The values of a modality's column as its kind reads them: paths below `root`, texts or arrays; None where null.
-
-    Args:
-        column: of the items or of the manifest.
-        root: what paths start from.
-        paths: whether strings are paths, as the kind says.
-    """
-    import polars as pl
-
-    if column.dtype == pl.String and paths:
-        return [None if value is None else root / value for value in column]
-    if isinstance(column.dtype, pl.Array) and not column.null_count():
-        return list(column.to_numpy())
-    return column.to_list()
-
-
 def _sifted(findings: Sequence[Finding], dataset: Dataset) -> Sequence[Finding]:
     if findings and dataset.on_bad == "error":
         raise BadData(dataset.name, findings)
@@ -135,9 +121,10 @@ def _write_arrays(
     dataset: Dataset, kinds: Mapping[str, Kind], items: "pl.DataFrame", root: Path, draft: Path, num_workers: int
 ) -> _Rows:
     """What was found in the rows; the arrays lie in the draft, a row for each item."""
+    import polars as pl
     from tqdm import tqdm
 
-    rows_of: dict[tuple[Path, int], list[tuple[int, str, Any]]] = {}
+    rows_of: dict[Path, pl.DataFrame] = {}
     blocks = []
     for split in Split:
         rows = items.filter(items["split"] == split)
@@ -147,24 +134,30 @@ def _write_arrays(
             prepare_array(array, kind, len(rows))
             forbidden = None if kind.constant in dataset.allow else kind.constant
             measured = kind.normalised and split == Split.TRAIN
-            named = list(zip(rows[ROW], rows["id"], raw_values(rows[name], root, paths=kind.paths), strict=True))
-            for start in range(0, len(named), NUM_VALUES):
-                part = rows_of[array, start] = named[start : start + NUM_VALUES]
-                blocks.append(Block(array, start, kind, [value for _, _, value in part], forbidden, measured))
-    found = _Rows({}, {}, [])
+            rows_of[array] = rows.select(ROW, "id")
+            for start in range(0, len(rows), NUM_VALUES):
+                column = rows[name][start : start + NUM_VALUES]
+                blocks.append(Block(array, start, kind, column, root, forbidden, measured))
+    size = max(items[ROW]) + 1
+    found = _Rows(
+        defaultdict(lambda: [None] * size),
+        {name: np.full((size, len(Moments._fields)), np.nan) for name in kinds},
+        [],
+    )
     with tqdm(total=len(items) * len(kinds), desc=f"pack {dataset.name}", unit="value", disable=None) as bar:
         for block, packed in pack_blocks(blocks, num_workers):
-            part = rows_of[block.array, block.start]
+            numbers, ids = rows_of[block.array].slice(block.start, len(block.column)).get_columns()
             name = block.array.stem
-            found.facts.update(
-                {(name, row): described for (row, _, _), described in zip(part, packed.facts, strict=True)}
-            )
-            found.moments.update({(name, part[place][0]): values for place, values in packed.moments.items()})
+            for row, described in zip(numbers, packed.facts, strict=True):
+                for fact, value in described.items():
+                    found.facts[name, fact][row] = value
+            for place, values in packed.moments.items():
+                found.moments[name][numbers[place]] = values
             for place, reason in packed.faults.items():
-                row, identity, value = part[place]
-                source = str(value.relative_to(root)) if isinstance(value, Path) else name
-                found.faults.append(Finding(row, identity, source, reason))
-            bar.update(len(part))
+                is_path = block.kind.paths and block.column.dtype == pl.String
+                source = block.column[place] if is_path else name
+                found.faults.append(Finding(numbers[place], ids[place], source, reason))
+            bar.update(len(numbers))
     found.faults.sort()
     return found
 
@@ -200,7 +193,7 @@ def _keep_rows(path: Path, rows: np.ndarray) -> None:
 
 
 def _manifest(
-    rows: "pl.DataFrame", dataset: Dataset, facts: Mapping[tuple[str, int], Mapping[str, float | str]]
+    rows: "pl.DataFrame", dataset: Dataset, facts: Mapping[tuple[str, str], Sequence[Any]]
 ) -> "pl.DataFrame":
     """index, id, label (a number), class, split, a column a modality, what `items` had beside, the facts."""
     import polars as pl
@@ -212,11 +205,11 @@ def _manifest(
     )
     described = []
     for name in dataset.modalities:
-        entries = [facts[name, row] for row in rows[ROW]]
         if dataset.missing == "mask":
             described.append(rows[name].is_not_null().alias(f"{name}{PRESENT}"))
-        for fact in next((entry for entry in entries if entry), {}):
-            described.append(pl.Series(f"{name}_{fact}", [entry.get(fact) for entry in entries]))
+        for (modality, fact), values in facts.items():
+            if modality == name:
+                described.append(pl.Series(f"{name}_{fact}", [values[row] for row in rows[ROW]]))
     others = [name for name in rows.columns if name not in (ROW, *first)]
     return manifest.select(*first, *others).with_columns(*described).with_row_index("index")
 
@@ -235,7 +228,8 @@ def _describe(
     train = items.filter(items["split"] == Split.TRAIN)
     modalities = {}
     for name, kind in kinds.items():
-        mean, std = mean_and_std([found.moments[name, row] for row in train[ROW] if (name, row) in found.moments])
+        measured = found.moments[name][train[ROW].to_numpy()]
+        mean, std = mean_and_std(measured[~np.isnan(measured).any(axis=1)])
         modalities[name] = ModalityMeta(
             kind=kind.name,
             shape=kind.shape,

@@ -17,13 +17,16 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from bss.data.kinds.kind import Kind
 from bss.files import replaced
 from bss.memory import keep_freed_memory
+
+if TYPE_CHECKING:
+    import polars as pl
 
 NUM_VALUES = 64  # of a block
 SECONDS_ALONE = 0.5
@@ -34,12 +37,15 @@ SECONDS_WORTH = 4.0
 
 @dataclass(frozen=True)
 class Block:
-    """Consecutive rows of one packed array, and the raw values for them; None where there is none."""
+    """Consecutive rows of one packed array, and the raw values for them; null where there is none."""
 
     array: Path
     start: int
     kind: Kind
-    values: Sequence[Any]
+    column: "pl.Series"
+    """The raw values as the items have them."""
+    root: Path
+    """What paths start from."""
     forbidden: str | None
     """What a constant sample is called where it is a fault."""
     measured: bool
@@ -50,12 +56,34 @@ class Block:
         """Where it stands that the block is done."""
         return self.array.with_name(f"{self.array.stem}-{self.start}.json")
 
+    @property
+    def values(self) -> list[Any]:
+        """The raw values as the kind reads them."""
+        return raw_values(self.column, self.root, paths=self.kind.paths)
+
     def fingerprint(self) -> str:
         """Of the values: of files their size and time, of others their content."""
         digest = sha256(f"{_code()} {self.kind!r} {self.forbidden} {self.measured}".encode())
         for value in self.values:
             digest.update(repr(_look(value)).encode())
         return digest.hexdigest()
+
+
+def raw_values(column: "pl.Series", root: Path, *, paths: bool) -> list[Any]:
+    """The values of a modality's column as its kind reads them: paths below `root`, texts or arrays; None where null.
+
+    Args:
+        column: of the items or of the manifest.
+        root: what paths start from.
+        paths: whether strings are paths, as the kind says.
+    """
+    import polars as pl
+
+    if column.dtype == pl.String and paths:
+        return [None if value is None else root / value for value in column]
+    if isinstance(column.dtype, pl.Array) and not column.null_count():
+        return list(column.to_numpy())
+    return column.to_list()
 
 
 class Moments(NamedTuple):
@@ -125,7 +153,7 @@ def pack_blocks(blocks: Sequence[Block], num_workers: int) -> Iterator[tuple[Blo
 def pack_block(block: Block) -> Packed:
     """Write the rows of a block, then its note."""
     nothing = np.zeros(block.kind.shape, block.kind.dtype)
-    packed = Packed([{} for _ in block.values], {}, {})
+    packed = Packed([{} for _ in range(len(block.column))], {}, {})
     fingerprint = block.fingerprint()
     with block.array.open("r+b") as file:
         file.seek(_offset(file) + block.start * nothing.nbytes)
@@ -159,11 +187,15 @@ def moments(row: np.ndarray) -> Moments:
     return Moments(values.size, mean, float(np.einsum("i,i->", values, values)))
 
 
-def mean_and_std(rows: Sequence[Moments]) -> tuple[float, float]:
-    """Mean and standard deviation over the values of all rows; 0 and 1 of none, and a constant has deviation 1."""
-    if not rows:
+def mean_and_std(rows: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation over the values of all rows; 0 and 1 of none, and a constant has deviation 1.
+
+    Args:
+        rows: the `Moments` of each, (n, 3).
+    """
+    if not len(rows):
         return 0.0, 1.0
-    counts, means, squares = (np.array(column, dtype=np.float64) for column in zip(*rows, strict=True))
+    counts, means, squares = rows.T
     mean = float((counts * means).sum() / counts.sum())
     variance = (squares + counts * np.square(means - mean)).sum() / counts.sum()
     return mean, float(np.sqrt(variance)) or 1.0
