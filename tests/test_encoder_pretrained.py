@@ -72,6 +72,58 @@ def test_s3d_takes_the_weights_of_torchvision(tmp_path: Path) -> None:
     assert torch.allclose(own(videos), maps.mean(dim=(2, 3, 4)), atol=1e-4)
 
 
+def published_i3d(channels: int) -> dict[str, torch.Tensor]:
+    """Random weights under the names and in the shapes of the published checkpoint of 400 classes."""
+    found: dict[str, torch.Tensor] = {}
+
+    def unit(name: str, inner: int, outer: int, kernel: int) -> None:
+        found[f"{name}.conv3d.weight"] = 0.05 * torch.randn(outer, inner, kernel, kernel, kernel)
+        for part, value in {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 1.0}.items():
+            found[f"{name}.bn.{part}"] = torch.full((outer,), value)
+
+    unit("Conv3d_1a_7x7", channels, 64, 7)
+    unit("Conv3d_2b_1x1", 64, 64, 1)
+    unit("Conv3d_2c_3x3", 64, 192, 3)
+    inner = 192
+    for block, (one, two_before, two, three_before, three, pooled) in {
+        "3b": (64, 96, 128, 16, 32, 32), "3c": (128, 128, 192, 32, 96, 64), "4b": (192, 96, 208, 16, 48, 64),
+        "4c": (160, 112, 224, 24, 64, 64), "4d": (128, 128, 256, 24, 64, 64), "4e": (112, 144, 288, 32, 64, 64),
+        "4f": (256, 160, 320, 32, 128, 128), "5b": (256, 160, 320, 32, 128, 128), "5c": (384, 192, 384, 48, 128, 128),
+    }.items():  # fmt: skip
+        unit(f"Mixed_{block}.b0", inner, one, 1)
+        unit(f"Mixed_{block}.b1a", inner, two_before, 1)
+        unit(f"Mixed_{block}.b1b", two_before, two, 3)
+        unit(f"Mixed_{block}.b2a", inner, three_before, 1)
+        unit(f"Mixed_{block}.b2b", three_before, three, 3)
+        unit(f"Mixed_{block}.b3b", inner, pooled, 1)
+        inner = one + two + three + pooled
+    found["logits.conv3d.weight"], found["logits.conv3d.bias"] = torch.randn(400, 1024, 1, 1, 1), torch.zeros(400)
+    return found
+
+
+@pytest.mark.parametrize("channels", [3, 2])
+def test_i3d_takes_the_published_weights(tmp_path: Path, channels: int) -> None:
+    given = published_i3d(channels)
+    assert (
+        sum(values.numel() for name, values in given.items() if "running" not in name)
+        == {
+            3: 12_697_264,
+            2: 12_675_312,
+        }[channels]
+    )
+    torch.save(given, path := tmp_path / "weights.pt")
+    own = built(of("video", channels, 16, 64, 64), name="video3d", network="i3d", weights=str(path)).eval()
+    maps = torch.randn(1, channels, 16, 64, 64)
+    assert own(maps).shape == (1, 1024)
+    state = own.state_dict()
+    assert all(torch.equal(state[name], values) for name, values in given.items() if not name.startswith("logits"))
+    first = torch.nn.functional.conv3d(
+        torch.nn.functional.pad(maps, (2, 3, 2, 3, 2, 3)), given["Conv3d_1a_7x7.conv3d.weight"], stride=2
+    )
+    assert torch.allclose(own.Conv3d_1a_7x7(maps), (first / (1 + 0.001) ** 0.5).relu(), atol=1e-4)
+    assert own.Mixed_4f(own.Mixed_4e(torch.randn(1, 512, 3, 5, 5))).shape == (1, 832, 3, 5, 5)
+
+
 def test_timm_takes_weights_of_its_own(tmp_path: Path) -> None:
     import timm
 

@@ -10,9 +10,9 @@ import pytest
 
 from bss.encoders.mlp import MLP
 from bss.encoders.model import build_model
-from bss.evaluation.judgement import judge
+from bss.evaluation.judgement import Judgement, judge
 from bss.evaluation.report.grid import _as_judged
-from bss.evaluation.rule import best_weights, equal_weights, weighted_mean
+from bss.evaluation.rule import best_weights, summed, weighted_mean
 from bss.training.methods.joint import Joint
 from bss.training.methods.unimodal import Unimodal
 from bss.training.runtime import Runtime
@@ -54,7 +54,7 @@ def test_the_weights_are_those_of_brute_force(number: int, seed: int) -> None:
 def test_a_tie_goes_to_equal_weights() -> None:
     probabilities, labels = said(3, 0)
     same = dict.fromkeys(probabilities, probabilities["m1"])
-    assert best_weights(same, labels) == pytest.approx(equal_weights(["m0", "m1", "m2"]))
+    assert best_weights(same, labels) == pytest.approx(dict.fromkeys(("m0", "m1", "m2"), 1 / 3))
 
 
 def test_many_modalities_take_larger_steps() -> None:
@@ -69,29 +69,44 @@ def test_no_sample_is_refused() -> None:
         best_weights({"a": np.zeros((0, 3))}, np.zeros(0, dtype=int))
 
 
+def test_the_sum_is_that_of_the_logits() -> None:
+    logits = np.random.default_rng(0).normal(0, 20, (3, 50, 4))
+    probabilities = [np.exp(z) / np.exp(z).sum(axis=1, keepdims=True) for z in logits]
+    together = logits.sum(axis=0)
+    together -= together.max(axis=1, keepdims=True)
+    slow = np.exp(together) / np.exp(together).sum(axis=1, keepdims=True)
+    assert np.allclose(summed(probabilities), slow)
+    assert np.isfinite(summed([np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])])).all()
+
+
+def probabilities_of(judgement: Judgement, output: str) -> np.ndarray:
+    rows: np.ndarray = judgement.predictions.filter(pl.col("output") == output)["probabilities"].to_numpy()
+    return rows
+
+
 def test_a_judgement_has_the_fusion_and_the_rule(tmp_path: Path) -> None:
     splits = packed_toy(tmp_path, 3)
     meta = splits[Split.TEST].meta
     model = build_model(meta, {name: MLP(width=8) for name in meta.modalities}, 0)
     given = (model, splits[Split.TEST], Joint(), 16, Runtime(SETTINGS))
-    fused, summed = judge(*given), judge(*given, "sum")
+    fused, added, all_added = judge(*given), judge(*given, "sum"), judge(*given, "sum_all")
     weighted = judge(*given, "weighted", splits[Split.VALIDATION])
     assert fused.rule == {"rule": "fused"}
     assert set(fused.metrics) == {*meta.modalities, "fused"}
-    assert summed.rule == {"rule": "sum", "weights": equal_weights([*meta.modalities])}
-    for judgement in (summed, weighted):
+    assert added.rule == {"rule": "sum"}
+    said = {name: probabilities_of(fused, name) for name in fused.metrics}
+    expected = [
+        (added, summed(said[name] for name in meta.modalities)),
+        (all_added, summed(said.values())),
+        (weighted, weighted_mean(said, weighted.rule["weights"])),
+    ]
+    for judgement, together in expected:
         assert {name: judgement.metrics[name] for name in fused.metrics} == fused.metrics
-        rows = {name: part for (name,), part in judgement.predictions.group_by("output", maintain_order=True)}
-        mean = weighted_mean(
-            {name: rows[name]["probabilities"].to_numpy() for name in meta.modalities}, judgement.rule["weights"]
-        )
-        assert np.allclose(rows["judged"]["probabilities"].to_numpy(), mean)
-        right = (mean.argmax(axis=1) == splits[Split.TEST].labels).mean()
+        assert np.allclose(probabilities_of(judgement, "judged"), together)
+        right = (together.argmax(axis=1) == splits[Split.TEST].labels).mean()
         assert judgement.metrics["judged"]["accuracy"] == pytest.approx(right)
-    validation = judge(model, splits[Split.VALIDATION], Joint(), 16, Runtime(SETTINGS)).predictions
-    probabilities = {
-        name: validation.filter(pl.col("output") == name)["probabilities"].to_numpy() for name in meta.modalities
-    }
+    validation = judge(model, splits[Split.VALIDATION], Joint(), 16, Runtime(SETTINGS))
+    probabilities = {name: probabilities_of(validation, name) for name in meta.modalities}
     assert weighted.rule["weights"] == best_weights(probabilities, splits[Split.VALIDATION].labels)
     alone = judge(model, splits[Split.TEST], Unimodal(), 16, Runtime(SETTINGS), "weighted")
     assert alone.rule == {}

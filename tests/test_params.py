@@ -82,7 +82,7 @@ def test_the_committed_file_is_good() -> None:
         ("grid.seeds", [-1], "grid.seeds.0: -1"),
         ("grid.methods", ["joined"], "grid.methods: unknown name 'joined'; did you mean 'joint'?"),
         ("runtime.device", "gpu", "runtime.device: 'gpu': Input should be 'auto', 'cpu' or 'cuda'"),
-        ("evaluate.rule", "mean", "evaluate.rule: 'mean': Input should be 'fused', 'sum' or 'weighted'"),
+        ("evaluate.rule", "mean", "evaluate.rule: 'mean': Input should be 'fused', 'sum', 'sum_all' or 'weighted'"),
         ("fusion", ..., "fusion: is missing"),
         ("fusion", {"name": "gated", "width": 0}, "fusion.width: 0"),
         ("encoders", {"audio": {"name": "huggingface"}}, "encoders.audio.model: is missing"),

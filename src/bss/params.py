@@ -122,9 +122,9 @@ class Evaluate(Strict):
     """The one look at the test split."""
 
     batch_size: Count
-    rule: Literal["fused", "sum", "weighted"]
-    """The multimodal prediction that is judged: of the fusion, or the mean of the modalities' probabilities, alike or
-    by weights chosen on validation."""
+    rule: Literal["fused", "sum", "sum_all", "weighted"]
+    """The multimodal prediction that is judged: of the fusion; the sum of the modalities' logits, or of those and the
+    fusion's; or the mean of the modalities' probabilities by weights chosen on validation."""
 
 
 class Report(Strict):

@@ -25,4 +25,6 @@ class Encoder(Component):
         """
 
 
-ENCODERS: Registry[Encoder] = Registry("encoder", "bss.encoders", Encoder, helpers=("model", "pretrained", "resnet"))
+ENCODERS: Registry[Encoder] = Registry(
+    "encoder", "bss.encoders", Encoder, helpers=("i3d", "model", "pretrained", "resnet")
+)

@@ -12,23 +12,30 @@ if TYPE_CHECKING:
     from bss.data.packed import ModalityMeta
 
 NONE = "none"
-STEMS = {"r3d_18": "stem.0", "mc3_18": "stem.0", "r2plus1d_18": "stem.0", "s3d": "features.0.0.0"}
+STEMS = {
+    "r3d_18": "stem.0",
+    "mc3_18": "stem.0",
+    "r2plus1d_18": "stem.0",
+    "s3d": "features.0.0.0",
+    "i3d": "Conv3d_1a_7x7.conv3d",
+}
+HEADS = {"s3d": "classifier", "i3d": "logits"}
 
 
 class Video3D(Encoder):
-    """A video network of torchvision without its classifier; its first convolution takes any number of channels.
+    """A video network without its classifier: of torchvision, or I3D. Its first convolution takes any channels.
 
-    The last feature map is averaged whole, where torchvision's S3D averages windows of 2 x 7 x 7 first. S3D's
-    pooling has no deterministic gradient on CUDA (`runtime.deterministic: false` lets it train there).
-    Checkpoints of I3D are not supported: torchvision has no network that they fit.
+    The last feature map is averaged whole, where S3D and I3D average windows of 2 x 7 x 7 first. Their pooling has
+    no deterministic gradient on CUDA (`runtime.deterministic: false` lets them train there).
     """
 
-    network: Literal["r3d_18", "mc3_18", "r2plus1d_18", "s3d"] = "r3d_18"
+    network: Literal["r3d_18", "mc3_18", "r2plus1d_18", "s3d", "i3d"] = "r3d_18"
     weights: str = NONE
-    """`none` for random ones, or the path of a torchvision state dict (`.pth` or `.safetensors`)."""
+    """`none` for random ones, or the path of a state dict (`.pt`, `.pth` or `.safetensors`): torchvision's, and for
+    I3D those of `rgb_imagenet.pt` and `flow_imagenet.pt` and the like."""
 
     def build(self, modality: "ModalityMeta") -> "nn.Module":
-        """(B, channels, frames, H, W) -> (B, 512), of S3D (B, 1024)."""
+        """(B, channels, frames, H, W) -> (B, 512), of S3D and I3D (B, 1024)."""
         import torch
 
         shape = modality.shape
@@ -36,8 +43,7 @@ class Video3D(Encoder):
             raise ValueError(f"video3d takes samples of the shape (channels, frames, height, width), got {shape}")
         network = self._headless(shape[0])
         if self.weights != NONE:
-            head = "classifier" if self.network == "s3d" else "fc"
-            fit_weights(network, Path(self.weights), f"{STEMS[self.network]}.weight", head)
+            fit_weights(network, Path(self.weights), f"{STEMS[self.network]}.weight", HEADS.get(self.network, "fc"))
         with torch.no_grad():
             found = probed(self.name, shape, network.eval(), torch.zeros(1, *shape))
         network.dim = found.shape[1]
@@ -46,6 +52,11 @@ class Video3D(Encoder):
 
     def _headless(self, channels: int) -> Any:
         from torch import nn
+
+        if self.network == "i3d":
+            from bss.encoders.i3d import I3D
+
+            return I3D(channels)
         from torchvision.models import video
 
         network = getattr(video, self.network)()

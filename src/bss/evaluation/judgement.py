@@ -11,7 +11,7 @@ import polars as pl
 from bss.data.packed import PackedSplit
 from bss.encoders.model import MultimodalModel
 from bss.evaluation.metrics import classification_metrics, confusion_matrix
-from bss.evaluation.rule import JUDGED, best_weights, equal_weights, weighted_mean
+from bss.evaluation.rule import JUDGED, best_weights, summed, weighted_mean
 from bss.training.loop import split_evidence
 from bss.training.methods.method import Method
 from bss.training.runtime import Runtime, memory_explained
@@ -29,8 +29,8 @@ class Judgement:
     confusion: pl.DataFrame
     """One row a cell: output, label, prediction, num_samples."""
     rule: Mapping[str, Any]
-    """`rule`: which multimodal prediction counts, and `weights` of the modalities where it is their mean; empty
-    where the method fuses nothing."""
+    """`rule`: which multimodal prediction counts, and `weights` of the modalities where they were chosen; empty where
+    the method fuses nothing."""
 
 
 def judge(
@@ -50,20 +50,21 @@ def judge(
         method: that trained it.
         batch_size: of the pass over a split; changes no result.
         runtime: where it runs.
-        rule: `fused`, `sum` or `weighted`, see `Evaluate.rule`.
+        rule: see `Evaluate.rule`.
         validation: the split that the rule `weighted` chooses its weights on.
     """
     runtime.prepare(model)
     found = _probabilities(model, split, method, batch_size, runtime)
     told: dict[str, Any] = {"rule": rule} if FUSED in found else {}
-    if told and rule != FUSED:
-        told["weights"] = equal_weights([output for output in found if output != FUSED])
-        if rule == "weighted":
-            if validation is None:
-                raise ValueError("evaluate.rule: weighted chooses its weights on the validation split, and got none")
-            said = _probabilities(model, validation, method, batch_size, runtime)
-            told["weights"] = best_weights({name: said[name] for name in told["weights"]}, validation.labels)
+    modalities = [output for output in found if output != FUSED]
+    if told and rule == "weighted":
+        if validation is None:
+            raise ValueError("evaluate.rule: weighted chooses its weights on the validation split, and got none")
+        said = _probabilities(model, validation, method, batch_size, runtime)
+        told["weights"] = best_weights({name: said[name] for name in modalities}, validation.labels)
         found[JUDGED] = weighted_mean(found, told["weights"])
+    elif told and rule != FUSED:
+        found[JUDGED] = summed(found[name] for name in (found if rule == "sum_all" else modalities))
     return Judgement(
         {output: _metrics(values, split.labels) for output, values in found.items()},
         pl.concat([_predictions(output, values, split) for output, values in found.items()]),

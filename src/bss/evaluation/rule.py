@@ -1,27 +1,31 @@
-"""The multimodal prediction that is judged: the fusion's own, or a mean of what the modalities say."""
+"""The multimodal prediction that is judged: the fusion's own, or one made of what the modalities say."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 JUDGED = "judged"
 """The output of a rule other than the fusion's, beside the outputs of the model."""
+TINY = np.finfo(float).tiny
 STEPS = 10
 """Weights are multiples of a tenth."""
 MAX_CANDIDATES = 5_000
 """With so many modalities that there would be more, the steps are larger."""
 
 
+def summed(probabilities: Iterable[ArrayLike]) -> NDArray[np.float64]:
+    """The softmax (N, C) of the sum of the logits behind several predictions (N, C), as released code adds them."""
+    logs = [np.log(np.maximum(np.asarray(values, dtype=float), TINY)) for values in probabilities]
+    total = np.sum(logs, axis=0)
+    odds = np.exp(total - total.max(axis=1, keepdims=True))
+    return np.asarray(odds / odds.sum(axis=1, keepdims=True))
+
+
 def weighted_mean(probabilities: Mapping[str, ArrayLike], weights: Mapping[str, float]) -> NDArray[np.float64]:
     """The mean (N, C) of the modalities' probabilities (N, C) by weights that sum to 1."""
     said = np.stack([np.asarray(probabilities[name], dtype=float) for name in weights])
     return np.asarray(np.einsum("m,mnc->nc", list(weights.values()), said), dtype=float)
-
-
-def equal_weights(modalities: list[str]) -> dict[str, float]:
-    """Of the plain mean: with equal weights it ranks the classes as the sum does."""
-    return dict.fromkeys(modalities, 1 / len(modalities))
 
 
 def best_weights(probabilities: Mapping[str, ArrayLike], labels: ArrayLike) -> dict[str, float]:

@@ -14,7 +14,8 @@ from bss.types import FUSED
 Row = Mapping[str, Any]
 RULES = {
     "fused": "of the fusion",
-    "sum": "mean of the modalities' probabilities",
+    "sum": "sum of the modalities' logits",
+    "sum_all": "sum of the logits of the modalities and the fusion",
     "weighted": "mean of the modalities' probabilities, weights chosen on validation",
 }
 
