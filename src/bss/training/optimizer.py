@@ -12,9 +12,13 @@ from bss.params import Optimisation
 def build_optimizer(parameters: Iterable[nn.Parameter], settings: Optimisation) -> torch.optim.Optimizer:
     """The optimizer that params.yaml names."""
     if settings.optimizer == "sgd":
-        return torch.optim.SGD(
+        sgd = torch.optim.SGD(
             parameters, lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay, fused=True
         )
+        # The fused step fails where some weights have a velocity and others, that had no gradient so far, have none.
+        for weight in sgd.param_groups[0]["params"] if settings.momentum else ():
+            sgd.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
+        return sgd
     return torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
 
 

@@ -25,14 +25,14 @@ MERGE = (0.4, 0.6)
 class AUG(Method):
     """Sustained boosting, and adaptive assignment of classifiers (NeurIPS 2025, equations 2 to 6).
 
-    Classifier t of modality m gives the logits z_t = Layer2(relu(Layer1_t(f_m))); Layer2 is one for all classifiers of
-    all modalities. With p_t = softmax(z_t), the newest of n classifiers learns the residual label
+    Classifier t of modality m gives the logits z_t = Layer2(relu(Layer1_t(f_m))); Layer2 is the same for all of all
+    modalities. With p_t = softmax(z_t), the newest of n classifiers learns the residual label
     y_hat = max(0, y - rate sum_{t<n} y p_t), and the loss of a modality is
     CE(z_n, y_hat) + CE(sum_{t<=n} z_t, y) + CE(sum_{t<n} z_t, y); with one classifier it is CE(z_1, y).
 
     Every `interval` epochs a modality m gets a classifier where max_o s_o - sigma s_m > tau, s_m being the mean over
-    the last epoch of the true class's p, summed over the classifiers of m. Of two modalities that is the paper's rule;
-    of several each is compared with the strongest.
+    the last epoch of the true class's p, summed over the classifiers of m. Of two modalities that is the paper's
+    rule; of several each is compared with the strongest.
 
     `released` is what the code does: added Layer1's are not trained (they came after the optimizer), the residual and
     s take the softmax of the summed logits, the condition is on the ratio of the sums, and the prediction weighs the
@@ -67,9 +67,10 @@ class AUG(Method):
 
             def __init__(self, width: int, hidden: int, number: int, shared: nn.Module) -> None:
                 super().__init__()
-                self.first = nn.ModuleList(nn.Linear(width, hidden) for _ in range(number))
-                for layer in self.first:
+                layers = [nn.Linear(width, hidden) for _ in range(number)]
+                for layer in layers:
                     nn.init.xavier_uniform_(layer.weight)
+                self.first = nn.ModuleList(layers)
                 self.shared = shared
                 self.register_buffer("count", torch.tensor(1))
 
