@@ -11,9 +11,7 @@ def preprocess() -> None:
     params = tasks.params()
 
     from bss.data.pack import pack
-    from bss.memory import keep_freed_memory
 
-    keep_freed_memory()
     pack(params.preprocess, paths.PACKED, len(os.sched_getaffinity(0)))
 
 

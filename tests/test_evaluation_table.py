@@ -26,6 +26,20 @@ UNCLEAR = {"random": (0.80, 0.84, 0.79), "learned": (0.86, 0.82, 0.81)}
 LOST = {"random": (0.90, 0.94, 0.89), "learned": (0.86, 0.95, 0.81)}
 
 
+def test_a_rule_of_the_methods_own_has_a_row_beside_that_of_all() -> None:
+    common = metrics(CLEAR)
+    fused = common.filter(pl.col("output") == "fused")
+    own = fused.with_columns(output=pl.lit("own"), accuracy=pl.col("accuracy") + 0.01)
+    table = summary_table(pl.concat([common, own]))
+    found = {row["run"]: row for row in table.to_dicts()}
+    assert set(found) == {f"joint · {name}{rule}" for name in CLEAR for rule in ("", ", its own rule")}
+    for name in CLEAR:
+        both = found[f"joint · {name}"], found[f"joint · {name}, its own rule"]
+        assert both[1]["accuracy"] == pytest.approx(both[0]["accuracy"] + 0.01)
+        assert both[1]["difference"] == pytest.approx(both[0]["difference"]) or name == "random"
+    assert "inside_own" not in table.columns
+
+
 def test_rows_are_the_runs_then_the_modalities_alone() -> None:
     table = summary_table(metrics(CLEAR, alone=(0.6, 0.5, 0.7)))
     names = ["joint · random", "joint · heuristic", "joint · learned", "audio alone"]

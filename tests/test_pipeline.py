@@ -23,7 +23,7 @@ JUDGED = {"evaluate@joint-random-0", "evaluate@joint-learned-0", "evaluate-alone
 def workspace(tmp_path_factory: pytest.TempPathFactory, forkserver: str) -> Workspace:
     made = Workspace(tmp_path_factory.mktemp("workspace"), forkserver)
     made.shrink()
-    assert made.reproduce() == {"preprocess", "warmup@0"} | SCORED | TRAINED | JUDGED
+    assert made.reproduce() == {"preprocess", "methods", "warmup@0"} | SCORED | TRAINED | JUDGED
     return made
 
 
@@ -105,6 +105,20 @@ def test_only_what_changed_is_computed_again(workspace: Workspace) -> None:
     order = pl.read_parquet(workspace.folder / "data/curricula/learned-0/order.parquet")
     entropy = pl.read_parquet(workspace.folder / "data/scores/0.parquet")["entropy_normalised"]
     assert order["balance_score"].equals(entropy.rename("balance_score"))
+
+    methods = workspace.folder / "src/bss/training/methods"
+    joint = (methods / "joint.py").read_text()
+    (methods / "halved.py").write_text(joint.replace("class Joint", "class Halved").replace(").sum()", ").sum() / 2"))
+    workspace.set(methods__halved={"name": "halved"}, grid__methods=["joint", "halved"])
+    added = {
+        f"{stage}@halved-{scheduler}-0" for stage in ("train", "evaluate") for scheduler in ("random", "learned")
+    }
+    assert workspace.reproduce() == added | {"methods", "report"}, "a new method is a row of its own"
+    ogm = methods / "ogm.py"
+    ogm.write_text(ogm.read_text() + "\n")
+    assert workspace.reproduce() == {"methods"}, "of no method in the grid"
+    workspace.set(grid__methods=["joint"])
+    assert workspace.reproduce() == {"report"}
 
     workspace.set(grid__seeds=[0, 1])
     fresh = {name.replace("-0", "-1").replace("@0", "@1") for name in SCORED | TRAINED | JUDGED}

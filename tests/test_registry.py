@@ -115,3 +115,11 @@ def test_a_file_with_none_or_two_components_is_named(package: Path, text: str, c
     (package / "cubic.py").write_text(text)
     with pytest.raises(TypeError, match=rf"cubic\.py defines {count} components, and should define one pacing"):
         Registry("pacing", "dropped", Pacing)["cubic"]
+
+
+def test_a_component_is_made_of_its_file_and_those_beside_it_that_it_imports() -> None:
+    sources = {name: {file.name for file in METHODS.sources(name)} for name in METHODS}
+    assert sources["unimodal"] == {"unimodal.py", "method.py"}
+    assert sources["ogm"] == {"ogm.py", "joint.py", "method.py", "contribution.py"}
+    with pytest.raises(UnknownName, match="unknown training method 'ogmm'; did you mean 'ogm'"):
+        METHODS.sources("ogmm")

@@ -189,7 +189,7 @@ class Params(Strict):
 
     @model_validator(mode="after")
     def _metrics_have_names_of_their_own(self) -> Self:
-        if reserved := {"judged", "rule", "weights"} & set(self.preprocess.modalities):
+        if reserved := {"judged", "own", "rule", "weights"} & set(self.preprocess.modalities):
             raise ValueError(f"preprocess: a modality is called '{min(reserved)}', as something among the metrics is")
         return self
 

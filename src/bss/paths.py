@@ -24,6 +24,11 @@ def curriculum(scheduler: str, seed: int) -> Path:
     return Path("data/curricula") / f"{scheduler}-{seed}"
 
 
+def method(name: str) -> Path:
+    """What a training method is made of."""
+    return Path("data/methods") / f"{name}.json"
+
+
 def run(method: str, scheduler: str, seed: int) -> Path:
     """Weights, history and draws of one training."""
     return Path("models/runs") / f"{method}-{scheduler}-{seed}"

@@ -5,11 +5,13 @@ A component is named by its file. `{name: root, start: 0.1}` in params.yaml beco
 their methods, so that a wrong parameter file is refused before anything heavy is loaded.
 """
 
+import ast
 import difflib
 import importlib
 import pkgutil
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -95,6 +97,27 @@ class Registry(Generic[T]):
         if len(found) != 1:
             raise TypeError(f"{module.__file__} defines {len(found)} components, and should define one {self.kind}")
         return found[0]
+
+    def sources(self, name: str) -> list[Path]:
+        """The files that a component is made of: its own, and those of the folder that it imports, by name.
+
+        Raises:
+            UnknownName: there is no such file.
+        """
+        if name not in self._names:
+            raise UnknownName(self.kind, name, self)
+        (folder,) = map(Path, importlib.import_module(self.package).__path__)
+        found, todo = set[Path](), [folder / f"{name}.py"]
+        while todo:
+            found.add(file := todo.pop())
+            nodes = ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+            modules = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+            inside = {Path(folder, f"{module.rpartition('.')[2]}.py") for module in modules if self._holds(module)}
+            todo += inside - found
+        return sorted(found)
+
+    def _holds(self, module: str) -> bool:
+        return module.rpartition(".")[0] == self.package
 
     def build(self, spec: object) -> Any:
         """A checked component from its name, from a mapping with `name`, or from the component itself."""

@@ -11,7 +11,7 @@ import polars as pl
 from bss.data.packed import PackedSplit
 from bss.encoders.model import MultimodalModel
 from bss.evaluation.metrics import classification_metrics, confusion_matrix
-from bss.evaluation.rule import JUDGED, best_weights, summed, weighted_mean
+from bss.evaluation.rule import JUDGED, OWN, best_weights, summed, weighted_mean
 from bss.training.loop import split_evidence
 from bss.training.methods.method import Method
 from bss.training.runtime import Runtime, memory_explained
@@ -20,7 +20,10 @@ from bss.types import FUSED
 
 @dataclass(frozen=True)
 class Judgement:
-    """What evaluation found, for each output that the method trains, and for "judged" where a rule makes it."""
+    """What evaluation found, for each output that the method trains.
+
+    Also for "judged" where the rule makes it, and for "own" where the method has a rule of its own.
+    """
 
     metrics: Mapping[str, Mapping[str, float | None]]
     """Output -> metric -> value in [0, 1], None where a metric is not defined."""
@@ -65,6 +68,8 @@ def judge(
         found[JUDGED] = weighted_mean(found, told["weights"])
     elif told and rule != FUSED:
         found[JUDGED] = summed(found[name] for name in (found if rule == "sum_all" else modalities))
+    if (own := method.decide({name: found[name] for name in modalities})) is not None:
+        found[OWN] = own
     return Judgement(
         {output: _metrics(values, split.labels) for output, values in found.items()},
         pl.concat([_predictions(output, values, split) for output, values in found.items()]),

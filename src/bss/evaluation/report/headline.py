@@ -9,6 +9,7 @@ import polars as pl
 
 from bss.evaluation.report.inputs import ReportInputs
 from bss.evaluation.report.words import level, mean_sd, percent, points
+from bss.evaluation.rule import OWN
 from bss.types import FUSED
 
 Row = Mapping[str, Any]
@@ -93,7 +94,7 @@ def _budget(other: Row, reference: Row) -> Iterator[str]:
 
 def cautions(table: pl.DataFrame) -> Iterator[str]:
     """What holds for the whole grid."""
-    alone = table.filter(pl.col("output") != FUSED).sort("accuracy", descending=True, maintain_order=True)
+    alone = table.filter(~pl.col("output").is_in([FUSED, OWN])).sort("accuracy", descending=True, maintain_order=True)
     if not alone.is_empty():
         yield f"The best modality alone, {alone['output'][0]}, reaches {percent(alone['accuracy'][0])} %."
     if table["low"].is_not_nan().sum() > 1:

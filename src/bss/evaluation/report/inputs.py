@@ -23,8 +23,8 @@ COLUMNS = {
 class ReportInputs:
     """A grid of runs on one data set.
 
-    Outputs are "fused" or a modality. Runs of one modality alone have the method "unimodal" and no fused
-    output. Counts of steps and samples are cumulative.
+    Outputs are "fused", "own" (what a method's own rule makes) or a modality. Runs of one modality alone have the
+    method "unimodal" and no fused output. Counts of steps and samples are cumulative.
 
     Raises:
         ValueError: a frame lacks a column, or no run has metrics.

@@ -16,6 +16,7 @@ from bss.evaluation.report.inputs import ReportInputs
 from bss.evaluation.report.looks import Look, looks
 from bss.evaluation.report.table import QUALITIES, accuracy_inside, summary_table
 from bss.evaluation.report.words import interval, level, mean_sd, percent
+from bss.evaluation.rule import OWN
 from bss.files import write_text
 from bss.types import FUSED
 
@@ -96,4 +97,4 @@ def _cells(row: Mapping[str, Any], inputs: ReportInputs) -> dict[str, Any]:
         *(percent(row.get(accuracy_inside(modality))) for modality in inputs.modalities),
         *(f"{row[name]:,}" for name in ("num_steps", "num_samples")),
     ]
-    return {"name": row["run"], "alone": row["output"] != FUSED, "cells": cells}
+    return {"name": row["run"], "alone": row["output"] not in (FUSED, OWN), "cells": cells}

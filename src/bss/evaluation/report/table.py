@@ -6,6 +6,7 @@ import polars as pl
 
 from bss.evaluation.report.text import markdown, plain
 from bss.evaluation.report.words import interval, mean_sd, percent
+from bss.evaluation.rule import OWN
 from bss.evaluation.statistics import paired_difference, summary
 from bss.types import FUSED
 
@@ -27,7 +28,7 @@ def summary_table(metrics: pl.DataFrame, baseline: str = "random", confidence: f
         confidence: of the interval of that difference.
 
     Returns:
-        run, method, scheduler, output ("fused" or the modality alone), num_seeds; accuracy, accuracy_sd,
+        run, method, scheduler, output ("fused", "own" or the modality alone), num_seeds; accuracy, accuracy_sd,
         macro_f1, mean_average_precision, auc and inside_<modality> in [0, 1]; difference, low, high of
         accuracies; num_steps, num_samples.
         What a run does not have is null; what it has too few seeds for is nan.
@@ -69,11 +70,14 @@ def _main_columns(table: pl.DataFrame) -> list[tuple[str, ...]]:
 
 
 def _fused_rows(metrics: pl.DataFrame, baseline: str, confidence: float) -> Iterator[Row]:
-    fused = metrics.filter(pl.col("output") == FUSED)
-    for (method, scheduler), runs in fused.group_by(*RUN, maintain_order=True):
+    together = metrics.filter(pl.col("output").is_in([FUSED, OWN]))
+    for (method, scheduler, output), runs in together.group_by(*RUN, "output", maintain_order=True):
         model = metrics.join(runs, on=[*RUN, "seed"], how="semi")
-        row = _row(f"{method} · {scheduler}", runs) | _inside_accuracies(model)
-        reference = fused.filter(pl.col("method") == method, pl.col("scheduler") == baseline)
+        name = f"{method} · {scheduler}" + (", its own rule" if output == OWN else "")
+        row = _row(name, runs) | _inside_accuracies(model)
+        reference = together.filter(
+            pl.col("method") == method, pl.col("scheduler") == baseline, pl.col("output") == output
+        )
         yield row if scheduler == baseline else row | _difference(runs, reference, confidence)
 
 
@@ -96,7 +100,7 @@ def _row(run: str, runs: pl.DataFrame) -> Row:
 
 
 def _inside_accuracies(model: pl.DataFrame) -> Row:
-    inside = model.filter(pl.col("output") != FUSED).group_by("output").agg(pl.col("accuracy").mean())
+    inside = model.filter(~pl.col("output").is_in([FUSED, OWN])).group_by("output").agg(pl.col("accuracy").mean())
     return {accuracy_inside(output): accuracy for output, accuracy in inside.iter_rows()}
 
 
@@ -109,4 +113,4 @@ def _difference(runs: pl.DataFrame, reference: pl.DataFrame, confidence: float) 
 
 
 def _modalities(metrics: pl.DataFrame) -> list[str]:
-    return [output for output in metrics["output"].unique(maintain_order=True) if output != FUSED]
+    return [output for output in metrics["output"].unique(maintain_order=True) if output not in (FUSED, OWN)]

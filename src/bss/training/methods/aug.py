@@ -145,10 +145,10 @@ class AUG(Method):
 
     def decide(self, probabilities: Mapping[str, np.ndarray]) -> np.ndarray | None:
         """Released: the softmax of the two modalities' logits, weighted."""
-        own = [values for name, values in probabilities.items() if name != FUSED]
-        if self.variant == "published" or len(own) != len(MERGE):
+        if self.variant == "published" or len(probabilities) != len(MERGE):
             return None
-        product = np.prod([values**weight for values, weight in zip(own, MERGE, strict=True)], axis=0)
+        weighted = [values**weight for values, weight in zip(probabilities.values(), MERGE, strict=True)]
+        product = np.prod(weighted, axis=0)
         return np.asarray(product / product.sum(axis=1, keepdims=True))
 
     def _each(self, trainer: "Trainer", batch: "Batch", modality: str, features: "Tensor") -> "Tensor":

@@ -87,7 +87,7 @@ class Method(Component):
         """The method's own multimodal prediction (N, C); None where it has no other than the fusion's.
 
         Args:
-            probabilities: output name -> (N, C).
+            probabilities: modality -> (N, C).
         """
         return None
 
