@@ -37,7 +37,7 @@ class DataRemixing(Joint):
     own_weight: Annotated[float, Field(ge=0)] = 1.0
     """Of the one modality that is shown, from `starts` on."""
     starts: Annotated[int, Field(ge=0)] = 2
-    """First epoch that is remixed, from 0; those before are joint training. Who knows nothing yet is sorted by noise."""
+    """First epoch that is remixed, from 0; those before are joint training, without which noise would sort."""
 
     def begin_epoch(self, trainer: "Trainer", epoch: int, evidence: "Callable[[], Evidence]") -> None:
         """Give each sample to a modality: `memory` has modality -> (N,), bool, in the order of training."""

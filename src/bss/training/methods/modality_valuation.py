@@ -54,9 +54,7 @@ class ModalityValuation(Joint):
             return
         num_modalities = len(trainer.model.branches)
         if num_modalities > MOST:
-            raise ValueError(
-                f"{self.name} values all sets of modalities, of {MOST} at most; here are {num_modalities}"
-            )
+            raise ValueError(f"{self.name} values all sets of {MOST} modalities at most; here are {num_modalities}")
         found = evidence()
         features = found.needed_features(self.name)
         present = {name: features[name].any(dim=1) for name in found.modalities}
