@@ -18,6 +18,7 @@ from bss.curriculum.schedulers.scheduler import Scheduler
 from bss.encoders.mlp import MLP
 from bss.encoders.model import MultimodalModel, build_model
 from bss.training import loop, weights
+from bss.training.loader import batches
 from bss.training.loop import fit, split_evidence
 from bss.training.methods.data_remixing import DataRemixing
 from bss.training.methods.joint import Joint
@@ -70,6 +71,7 @@ def slow_owner(logits: dict[str, list[float]]) -> str:
 def test_an_epoch_equals_its_slow_reference(own_weight: float, splits: dict[Split, Any]) -> None:
     train, model, slow = splits[Split.TRAIN], untrained(splits), untrained(splits)
     names = list(train.meta.modalities)
+    assert slow.fusion is not None
     values = {name: torch.from_numpy(found) for name, found in train.read(np.arange(96)).items()}
     with torch.no_grad():
         logits = {name: found.tolist() for name, found in slow(values).logits.items() if name != "fused"}
@@ -177,9 +179,7 @@ def test_a_sample_that_is_alone_in_its_group_joins_the_next(splits: dict[Split, 
     one = torch.arange(96) == 5
     trainer.memory = {names[-1]: one, **{name: ~one & (name == names[0]) for name in names[-2::-1]}}
     order = trainer.method.order(np.arange(96), trainer.memory)
-    todo = loop.batches(
-        splits[Split.TRAIN], order.indices, 16, Runtime(SETTINGS), hidden=order.hidden, cuts=order.cuts
-    )
+    todo = batches(splits[Split.TRAIN], order.indices, 16, Runtime(SETTINGS), hidden=order.hidden, cuts=order.cuts)
     batch = next(todo)
     assert len(batch.labels) == 17
     with torch.no_grad():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from bss.curriculum.sampler import CurriculumSampler
@@ -55,11 +55,12 @@ def trained(
 
 def slow_copies(model: MultimodalModel, inputs: dict[str, Tensor], label: int) -> dict[str, int]:
     """Of one sample, by the definition: the mean gain of a modality over all orders in which they join."""
-    names = list(model.branches)
+    names, fusion = list(model.branches), model.fusion
+    assert fusion is not None
     features = model(inputs).features
 
     def value(some: tuple[str, ...]) -> int:
-        logits = model.fusion({name: features[name] if name in some else 0 * features[name] for name in names})
+        logits = fusion({name: features[name] if name in some else 0 * features[name] for name in names})
         return len(some) if some and int(logits[0].argmax()) == label else 0
 
     found = {}
@@ -97,6 +98,7 @@ def test_an_epoch_equals_its_slow_reference(splits: dict[Split, Any]) -> None:
     assert {number for of_sample in copies for number in of_sample.values()} >= {0, 1, 2}
     sequence = CurriculumSampler(96, Random(), scores=np.zeros(96)).sequence().tolist()
     todo = slow_order(sequence, copies, 20)
+    assert slow.fusion is not None
     assert len(todo) == 96 + sum(sum(of_sample.values()) for of_sample in copies)
     optimizer = build_optimizer(slow.parameters(), ONCE)
     for group in optimizer.param_groups:
@@ -146,6 +148,9 @@ def test_any_fusion_is_asked_as_it_predicts(fusion: str, splits: dict[Split, Any
 
     train, runtime = splits[Split.TRAIN], Runtime(SETTINGS)
     model = model_of(splits, fusion)
+    assert model.fusion is not None
+    model.fusion.register_module("chance", nn.Dropout(0.5))
+    model.fusion.register_forward_hook(lambda whole, given, logits: whole.chance(logits))
     trainer = Trainer(model, ModalityValuation(), ONCE, runtime)
     model.train()
     evidence = split_evidence(trainer.module, train, 16, runtime)
@@ -168,8 +173,9 @@ def test_a_modality_that_a_sample_lacks_has_no_copies(splits: dict[Split, Any]) 
         features[name][::2] = 0
     gaps = replace(evidence, features=features)
     trainer.method.begin_epoch(trainer, 0, lambda: gaps)
-    names = list(features)
-    logits = trainer.model.fusion({name: values.to(runtime.device) for name, values in features.items()})
+    names, fusion = list(features), trainer.model.fusion
+    assert fusion is not None
+    logits = fusion({name: values.to(runtime.device) for name, values in features.items()})
     right = (logits.argmax(dim=1) == evidence.labels)[::2]
     assert trainer.memory[names[0]][::2].tolist() == [0 if each else 2 for each in right.tolist()]
     assert all(not trainer.memory[name][::2].any() for name in names[1:])

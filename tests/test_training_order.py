@@ -14,7 +14,8 @@ from bss.curriculum.sampler import CurriculumSampler
 from bss.curriculum.schedulers.learned import Learned
 from bss.curriculum.schedulers.random import Random
 from bss.data.packed import MANIFEST, META, PRESENT, Meta, PackedSplit, open_split
-from bss.encoders.model import build_model
+from bss.encoders.model import Outputs, build_model
+from bss.training.checkpoint import Checkpoints
 from bss.training.loader import Batch, batch_indices, batches, cached
 from bss.training.loop import fit
 from bss.training.methods.joint import Joint
@@ -22,7 +23,7 @@ from bss.training.methods.method import METHODS, Method, Order
 from bss.training.runtime import Runtime
 from bss.training.trainer import Trainer
 from bss.types import Split
-from tests.test_checkpoint import Checkpoints, killed_after, outcome
+from tests.test_checkpoint import killed_after, outcome
 from tests.test_ranks import assert_alike
 from tests.test_ranks import trained as trained_by_ranks
 from tests.test_training import toy_model, trained
@@ -83,6 +84,7 @@ def test_what_is_hidden_depends_on_the_order_alone(
     edges = [(16, 20), (20, 36), (36, 52), (52, 55), (55, 71), (71, 87), (87, 96)]
     assert len(found) == len(edges)
     for batch, (first, last) in zip(found, edges, strict=True):
+        assert batch.hidden is not None
         rows = order.indices[first:last]
         assert batch.indices.tolist() == rows.tolist()
         assert batch.labels.tolist() == train.labels[rows].tolist()
@@ -124,7 +126,10 @@ def test_batches_end_at_the_cuts_and_leave_no_single_sample(length: int, cuts: l
 
 
 class Fixed(Joint):
-    """Trains on `some_order`."""
+    """Trains on `some_order`, in which 11 batches are cut."""
+
+    def on_gradients(self, trainer: Trainer, outputs: Outputs, batch: Batch) -> None:
+        assert trainer.progress == trainer.num_batches / 11
 
     def order(self, sequence: np.ndarray, memory: Mapping[str, torch.Tensor]) -> Order:
         return some_order(150)
@@ -244,15 +249,14 @@ def test_two_ranks_train_as_one(name: str, folder: Path, tmp_path: Path) -> None
     assert_alike(one, two)
 
 
-def test_a_value_that_is_not_finite_is_found_beside_masks(splits: Splits) -> None:
-    train = splits[Split.TRAIN]
-    arrays = {name: values.astype(np.float32) for name, values in train.arrays.items()}
-    arrays["m0"][7] = np.inf
-    broken = PackedSplit(train.folder, train.split, train.meta, train.labels, train.ids, arrays)
+class Hiding(Joint):
+    """Keeps one pair's m1 back."""
 
-    class Hiding(Joint):
-        def order(self, sequence: np.ndarray, memory: Mapping[str, torch.Tensor]) -> Order:
-            return Order(sequence, {"m1": sequence == 3})
+    def order(self, sequence: np.ndarray, memory: Mapping[str, torch.Tensor]) -> Order:
+        return Order(sequence, {"m1": sequence == 3})
 
-    with pytest.raises(ValueError, match=r"the values of 'm0' are not finite for 1 of 16 samples \('train_7'\)"):
-        trained({**splits, Split.TRAIN: broken}, Hiding())
+
+def test_what_is_not_finite_is_found_beside_masks(splits: Splits) -> None:
+    settings = TRAIN.model_copy(update={"lr": 1e30, "optimizer": "sgd"})
+    with pytest.raises(ValueError, match=r"the loss is (nan|inf) at step \d+: the .* samples \('train_"):
+        trained(splits, Hiding(), settings=settings)
