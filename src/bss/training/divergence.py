@@ -48,7 +48,7 @@ def _culprit(step: Step, ids: list[str]) -> str:
     """The first of: values of a modality, an output, a loss that are not finite; with the samples."""
     for what, found in (("the values of", step.batch.inputs), ("the logits of", step.logits)):
         for name, values in found.items():
-            bad = ~torch.isfinite(values.float()).flatten(1).all(dim=1)
+            bad = ~torch.isfinite(values.float()).reshape(len(values), -1).all(dim=1)
             if bad.any():
                 return f"{what} '{name}' are not finite for {_named(bad.nonzero().flatten().tolist(), ids)}"
     return f"the logits are finite, and too large for their loss, in the batch of {_named(range(len(ids)), ids)}"

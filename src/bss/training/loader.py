@@ -1,8 +1,9 @@
 """Batches of packed samples in a given order."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -92,6 +93,7 @@ def batches(
     skip: int = 0,
     shared: bool = False,
     hidden: Mapping[str, np.ndarray] | None = None,
+    cuts: Sequence[int] = (),
 ) -> Iterator[Batch]:
     """The samples in the order of the indices, `batch_size` at a time.
 
@@ -103,13 +105,14 @@ def batches(
         skip: number of batches to leave out at the beginning.
         shared: each rank reads its share of a batch instead of all of it.
         hidden: modality -> (n,), whether the model is told that the sample lacks it.
+        cuts: places where a batch ends, whatever its size.
     """
-    parts = batch_indices(indices, batch_size)[skip:]
+    parts = batch_indices(indices, batch_size, cuts)[skip:]
     read = _read(split, [(runtime.share(part) if shared else part, part) for part in parts], runtime)
     if not hidden:
         yield from read
         return
-    columns = {name: batch_indices(values, batch_size)[skip:] for name, values in hidden.items()}
+    columns = {name: batch_indices(values, batch_size, cuts)[skip:] for name, values in hidden.items()}
     for place, batch in enumerate(read):
         away = {name: values[place] for name, values in columns.items()}
         own = {name: runtime.share(values) if shared else values for name, values in away.items()}
@@ -142,9 +145,13 @@ def _read(split: PackedSplit, wanted: list[tuple[np.ndarray, np.ndarray]], runti
         yield Batch(*runtime.place(inputs, labels), of_whole)
 
 
-def batch_indices(indices: np.ndarray, batch_size: int) -> list[np.ndarray]:
-    """The indices cut into batches. A last batch of one joins the one before: batch normalisation needs two."""
-    starts = list(range(0, len(indices), batch_size))
-    if len(starts) > 1 and len(indices) - starts[-1] == 1:
-        starts.pop()
-    return np.split(indices, starts[1:])
+def batch_indices(indices: np.ndarray, batch_size: int, cuts: Sequence[int] = ()) -> list[np.ndarray]:
+    """The indices cut into batches, and at the cuts.
+
+    A batch of one where a last one may be short joins its neighbour, over a cut too: batch normalisation needs two.
+    """
+    groups = list(pairwise([0, *cuts, len(indices)]))
+    starts = [start for first, last in groups for start in range(first, last, batch_size)]
+    lonely = {last - 1 for first, last in groups if (last - first) % batch_size == 1 % batch_size}
+    # Where the very first goes, the second begins at 0 in its place.
+    return np.split(indices, [start for start in starts if start not in lonely][1:])

@@ -146,9 +146,10 @@ def fit(
             observe = sampler.observe if sampler.wants_batches else None
             order = method.order(sampler.sequence(), trainer.memory)
             todo = batches(
-                train, order.indices, batch_size, runtime, skip=trainer.num_batches, shared=True, hidden=order.hidden
-            )
-            length = len(batch_indices(order.indices, batch_size))
+                train, order.indices, batch_size, runtime,
+                skip=trainer.num_batches, shared=True, hidden=order.hidden, cuts=order.cuts,
+            )  # fmt: skip
+            length = len(batch_indices(order.indices, batch_size, order.cuts))
             losses = trainer.train_epoch(todo, lr, observe, run.save_if_due, length)
             said = split_evidence(trainer.module, validation, batch_size, runtime)
             if settings.keep == "best" or epoch == num_epochs - 1:

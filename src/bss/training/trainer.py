@@ -1,6 +1,7 @@
 """Training steps: a model with its method and optimizer."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import nan
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -161,7 +162,7 @@ class Trainer:
         after_step: Callable[[], None] | None = None,
         length: int = 1,
     ) -> dict[str, float]:
-        """One step a batch; the mean training loss of each output, as the steps met it.
+        """One step a batch; the mean training loss of each output, as the steps met it, NaN where all was hidden.
 
         Args:
             epoch_batches: of one epoch, in order, without those that a loaded state has behind it.
@@ -256,7 +257,8 @@ class _Epoch:
     def end(self, observe: Observe | None) -> dict[str, float]:
         if observe and self._observed:
             self._hand_over(observe)
-        return {output: float(total) / max(self._num_samples[output], 1) for output, total in self._sums.items()}
+        counted = ((output, float(total), self._num_samples[output]) for output, total in self._sums.items())
+        return {output: total / number if number else nan for output, total, number in counted}
 
     def _hand_over(self, observe: Observe) -> None:
         observe(*self._joined())

@@ -26,6 +26,8 @@ class Order:
     """(n,), int64, of the training split."""
     hidden: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Modality -> (n,), where it is kept from the model: its features and logits are zero there."""
+    cuts: Sequence[int] = ()
+    """Places in `indices`, rising, where one batch ends and the next begins, whatever their sizes."""
 
 
 class Method(Component):

@@ -1,0 +1,119 @@
+"""Modality valuation: what adds little to the prediction of a sample is shown more often by itself."""
+
+from collections.abc import Callable, Mapping
+from itertools import combinations
+from math import factorial
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+from pydantic import Field
+
+from bss.training.methods.joint import Joint
+from bss.training.methods.method import Order
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bss.measure.evidence import Evidence
+    from bss.training.trainer import Trainer
+
+FEWER = (-0.1, 0.4, 1.0)
+"""Contributions from which on a sample gets a copy less; 1 is the fair share in a right prediction."""
+MOST = 8
+"""Modalities: the fusion is asked for all 2^M sets of them."""
+ROWS = 4096
+"""Samples that the fusion is asked for at a time."""
+
+
+class ModalityValuation(Joint):
+    """Before every epoch, what each modality m contributes to each sample; of the little ones copies are trained on.
+
+    v(S) is |S| where the fusion is right with the features of S, all others being zeros, and 0 where it is wrong. The
+    contribution is the Shapley value: phi_m = sum over S without m of |S|! (M - |S| - 1)! / M! (v(S + m) - v(S)), of
+    two modalities (v(a) + v(av) - v(v)) / 2. A sample has 3 copies with all modalities but m hidden where
+    phi_m < -0.1, 2 where phi_m < 0.4, 1 where phi_m < 1. Of a sample that lacks a modality only the others are
+    valued.
+
+    The scheduler's order stays: copy j of a sample comes j `spacing` places after it, where the places of the
+    scheduler's sequence are counted. The evidence is that of the samples themselves, not of their copies.
+
+    Source: Wei et al. (CVPR 2024), sample level. Published, copies and samples are shuffled, and nothing but the
+    fusion is trained (`unimodal_weight` 0).
+    """
+
+    starts: Annotated[int, Field(ge=0)] = 0
+    """First epoch with copies, from 0; those before are joint training."""
+    spacing: Annotated[int, Field(ge=0)] = 64
+    """From `batch_size` on no two copies of a draw that show the same modality are in one batch."""
+
+    def begin_epoch(self, trainer: "Trainer", epoch: int, evidence: "Callable[[], Evidence]") -> None:
+        """Count the copies: `memory` has modality -> (N,), how many of each sample."""
+        import torch
+
+        if epoch < self.starts:
+            return
+        num_modalities = len(trainer.model.branches)
+        if num_modalities > MOST:
+            raise ValueError(f"{self.name} values all sets of {MOST} modalities at most; here are {num_modalities}")
+        found = evidence()
+        features = found.needed_features(self.name)
+        present = {name: features[name].any(dim=1) for name in found.modalities}
+        thresholds = torch.tensor(FEWER, dtype=torch.float64)
+        for name, phi in _contributions(_values(trainer, features, found.labels, present)).items():
+            copies = len(FEWER) - torch.bucketize(phi, thresholds, right=True)
+            trainer.memory[name] = (copies * present[name]).to(trainer.runtime.device, torch.uint8)
+
+    def order(self, sequence: np.ndarray, memory: "Mapping[str, Tensor]") -> Order:
+        """The sequence, and in it the copies."""
+        if not memory:
+            return Order(sequence)
+        whole = np.arange(len(sequence))
+        draws, keys, alone = [whole], [whole], [np.full(len(sequence), -1)]
+        for place, copies in enumerate(memory.values()):
+            wanted = copies.cpu().numpy()[sequence]
+            for number in range(1, len(FEWER) + 1):
+                draws.append(np.flatnonzero(wanted >= number))
+                keys.append(draws[-1] + number * self.spacing)
+                alone.append(np.full(len(draws[-1]), place))
+        order = np.argsort(np.concatenate(keys), kind="stable")
+        shown = np.concatenate(alone)[order]
+        hidden = {name: (shown >= 0) & (shown != place) for place, name in enumerate(memory)}
+        return Order(sequence[np.concatenate(draws)[order]], hidden)
+
+
+def _values(
+    trainer: "Trainer", features: Mapping[str, "Tensor"], labels: "Tensor", present: Mapping[str, "Tensor"]
+) -> "dict[frozenset[str], Tensor]":
+    """Set of modalities -> v (N,), int64: how many of them a sample has, where the fusion is right with them."""
+    import torch
+
+    fusion, runtime = trainer.model.fusion, trainer.runtime
+    if fusion is None or runtime.is_sharded:
+        raise ValueError(f"train.strategy: {trainer.method.name} asks the fusion alone, which needs ddp, not fsdp")
+    subsets = [frozenset(some) for size in range(1, len(present) + 1) for some in combinations(present, size)]
+    found: dict[frozenset[str], list[Tensor]] = {some: [] for some in subsets}
+    was_training = fusion.training
+    fusion.eval()
+    with torch.no_grad(), runtime.autocast():
+        for rows in (slice(first, first + ROWS) for first in range(0, len(labels), ROWS)):
+            known = {name: features[name][rows].to(runtime.device) for name in present}
+            nothing = {name: torch.zeros_like(values) for name, values in known.items()}
+            for some in subsets:
+                logits = fusion({name: (known if name in some else nothing)[name] for name in present})
+                found[some].append(logits.argmax(dim=1).cpu() == labels[rows])
+    fusion.train(was_training)
+    sizes = {some: torch.stack([present[name] for name in some]).sum(dim=0) for some in subsets}
+    values = {some: torch.cat(right) * sizes[some] for some, right in found.items()}
+    return {frozenset(): torch.zeros_like(labels), **values}
+
+
+def _contributions(values: "Mapping[frozenset[str], Tensor]") -> "dict[str, Tensor]":
+    """Modality -> its Shapley value (N,), float64, as exact as division is: the sums are of integers."""
+    everything = max(values, key=len)
+    num = len(everything)
+    weights = [factorial(size) * factorial(num - size - 1) for size in range(num)]
+    found = {}
+    for name in sorted(everything):
+        gains = [weights[len(some)] * (values[some | {name}] - values[some]) for some in values if name not in some]
+        found[name] = sum(gains[1:], gains[0]).double() / factorial(num)
+    return found
