@@ -26,8 +26,8 @@ class OPM(Joint):
     lead are dropped. What stays is scaled by 1 / (1 - theta), theta = sum_m d_m q_m / sum_m d_m with the widths d_m.
     A sample of which nothing stays is left out of the fused loss. The unimodal losses are joint's, on all features.
 
-    The evidence is that of the features before the drop. Source: OPM (TPAMI 2024), and its released
-    code, which trains with the fused loss alone: `unimodal_weight: 0`.
+    The evidence is that of the features before the drop. Source: OPM (TPAMI 2024), and its released code, which
+    trains with the fused loss alone: `unimodal_weight: 0`.
     """
 
     q_base: Annotated[float, Field(ge=0, le=1)] = 0.5
@@ -73,10 +73,10 @@ class OPM(Joint):
         if self.q_base == 0 or float(torch.rand((), generator=generator, device=device)) >= self.p_exe:
             return None
         q = self.probabilities(leads(contributions(trainer, features), labels))
-        if not any(q.values()):
-            return None
         theta = sum(values.shape[1] * q[name] for name, values in features.items())
         theta /= sum(values.shape[1] for values in features.values())
+        if not 0 < theta < 1:
+            return None
         # Drawn for the whole batch on every rank: the samples that are dropped do not depend on the number of ranks.
         kept = {name: torch.rand(len(labels), generator=generator, device=device) >= q[name] for name in features}
         own = torch.from_numpy(trainer.runtime.share(np.arange(len(labels)))).to(device)
