@@ -122,7 +122,12 @@ class Trainer:
 
         Args:
             features: modality -> (rows, width).
+
+        Raises:
+            ValueError: the model has no fusion, or its weights are spread over the ranks.
         """
+        if self.runtime.is_sharded:
+            raise ValueError(f"train.strategy: {self.method.name} asks the fusion apart, which needs ddp, not fsdp")
         if self.model.fusion is None:
             raise ValueError(f"the method '{self.method.name}' has no fusion of features")
         with self.runtime.autocast():
