@@ -4,12 +4,37 @@ from itertools import product
 import numpy as np
 import pytest
 
-from bss.evaluation.statistics import bootstrap_difference, holm, paired_difference, sign_flip_p, summary
+from bss.evaluation.statistics import (
+    bootstrap_difference,
+    critical_distance,
+    holm,
+    mean_ranks,
+    paired_difference,
+    sign_flip_p,
+    summary,
+)
 
 
 def slow_mean_and_sd(values: list[float]) -> tuple[float, float]:
     mean = sum(values) / len(values)
     return mean, math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
+
+
+@pytest.mark.parametrize(("num_rows", "q"), [(2, 1.960), (3, 2.343), (5, 2.728), (10, 3.164)])
+def test_the_critical_distance_is_that_of_the_table(num_rows: int, q: float) -> None:
+    # Demsar (2006), table 5 a, alpha 0.05
+    expected = q * (num_rows * (num_rows + 1) / (6 * 14)) ** 0.5
+    assert critical_distance(num_rows, 14) == pytest.approx(expected, abs=2e-3)
+    assert critical_distance(num_rows, 14, 0.99) > critical_distance(num_rows, 14)
+
+
+def test_ranks_are_means_over_blocks_and_ties_share() -> None:
+    assert mean_ranks([[0.9, 0.8, 0.7], [0.5, 0.6, 0.5]]).tolist() == [1.75, 1.5, 2.75]
+    for wrong in ([], [[]], [0.5, 0.6]):
+        with pytest.raises(ValueError, match=r"should be \(num_blocks, num_rows\)"):
+            mean_ranks(wrong)
+    with pytest.raises(ValueError, match="two rows and a block"):
+        critical_distance(1, 5)
 
 
 def test_summary_equals_the_slow_reference() -> None:

@@ -143,6 +143,7 @@ def test_a_step_meets_zeros_where_a_modality_is_hidden(splits: Splits) -> None:
         toy_model(splits)({name: batch.inputs[name] for name in ("m0", "m1")}),
     )
     for name in ("m0", "m1"):
+        assert batch.hidden is not None
         away = batch.hidden[name]
         assert away.any()
         for group in range(2):

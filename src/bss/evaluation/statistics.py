@@ -106,6 +106,40 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     return corrected
 
 
+def mean_ranks(values: ArrayLike) -> NDArray[np.float64]:
+    """The mean rank of each row, 1 the best; equal values share their ranks' mean.
+
+    Args:
+        values: (num_blocks, num_rows), larger is better; a block is a data set or a seed.
+
+    Raises:
+        ValueError: not two axes, or nothing in one.
+    """
+    from scipy.stats import rankdata
+
+    values = np.asarray(values, dtype=float)
+    if values.ndim != 2 or not values.size:
+        raise ValueError(f"values have shape {values.shape}, and should be (num_blocks, num_rows)")
+    return np.asarray(rankdata(-values, axis=1).mean(axis=0))
+
+
+def critical_distance(num_rows: int, num_blocks: int, confidence: float = 0.95) -> float:
+    """How far two mean ranks must lie apart to be told apart, all pairs being compared (Nemenyi).
+
+    q sqrt(k (k + 1) / (6 n)) with the studentised range's quantile over sqrt 2. Source: Demsar (JMLR 2006).
+
+    Raises:
+        ValueError: fewer than two rows, no block, or a confidence out of range.
+    """
+    from scipy.stats import studentized_range
+
+    if num_rows < 2 or num_blocks < 1:
+        raise ValueError(f"{num_rows} rows in {num_blocks} blocks: two rows and a block are needed at least")
+    _check_confidence(confidence)
+    quantile = float(studentized_range.ppf(confidence, num_rows, np.inf)) / sqrt(2)
+    return quantile * sqrt(num_rows * (num_rows + 1) / (6 * num_blocks))
+
+
 def summary(values: ArrayLike) -> tuple[float, float]:
     """Mean and sample standard deviation (n - 1 in the denominator; nan for one value) of (n,) values.
 
