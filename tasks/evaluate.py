@@ -21,8 +21,9 @@ def evaluate(method: tasks.MethodName, scheduler: tasks.SchedulerName, seed: tas
     cell = (method, scheduler, seed)
     test = open_split(paths.PACKED, Split.TEST)
     model = build_model(test.meta, params.encoders, seed, params.fusion)
-    model.load_state_dict(read_tensors(paths.run(*cell) / "model.safetensors"))
     component = lookup("training method", method, params.methods)
+    component.prepare(model)
+    model.load_state_dict(read_tensors(paths.run(*cell) / "model.safetensors"))
     settings, runtime = params.evaluate, Runtime(params.runtime)
     chooses = settings.rule == "weighted" and FUSED in component.judged([*test.meta.modalities, FUSED])
     validation = open_split(paths.PACKED, Split.VALIDATION) if chooses else None

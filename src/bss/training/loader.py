@@ -1,7 +1,7 @@
 """Batches of packed samples in a given order."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import NamedTuple
 
@@ -27,6 +27,11 @@ class Batch(NamedTuple):
     """(B,), int64, of the split, on the CPU, of the whole batch."""
     hidden: dict[str, Tensor] | None = None
     """Modality -> (B,), bool, on the CPU, of the whole batch: where the method keeps it from the model."""
+
+    def inputs_of(self, modalities: Iterable[str]) -> dict[str, Tensor]:
+        """Those of some modalities, with what says where they are there."""
+        keys = [key for name in modalities for key in (name, f"{name}{PRESENT}")]
+        return {key: self.inputs[key] for key in keys if key in self.inputs}
 
 
 @dataclass(frozen=True)
