@@ -89,6 +89,15 @@ def test_a_method_that_leaves_weights_untrained_is_shared_too(packed: Path, tmp_
         assert_alike(one, trained(packed, tmp_path / strategy, 2, strategy, "unimodal"))
 
 
+@pytest.mark.parametrize("method", ["mla", "reconboost"])
+def test_modalities_that_take_turns_are_shared_by_ddp_alone(method: str, packed: Path, tmp_path: Path) -> None:
+    one = trained(packed, tmp_path / "one", 1, method=method)
+    assert_alike(one, trained(packed, tmp_path / "ddp", 2, "ddp", method))
+    refused = train(packed, tmp_path / "fsdp", 2, "fsdp", method)
+    assert refused.returncode != 0
+    assert f"train.strategy: {method} trains some modalities without the others, which needs ddp" in refused.stderr
+
+
 def test_it_resumes_with_as_many_ranks_and_refuses_another_number(
     pair: tuple[str, Path], packed: Path, tmp_path: Path
 ) -> None:

@@ -12,9 +12,14 @@ from bss.params import Optimisation
 def build_optimizer(parameters: Iterable[nn.Parameter], settings: Optimisation) -> torch.optim.Optimizer:
     """The optimizer that params.yaml names."""
     if settings.optimizer == "sgd":
-        return torch.optim.SGD(
+        optimizer = torch.optim.SGD(
             parameters, lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay, fused=True
         )
+        if settings.momentum:
+            # torch's fused step fails where some weights have met a gradient before and others have not.
+            for weight in optimizer.param_groups[0]["params"]:
+                optimizer.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
+        return optimizer
     return torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
 
 
