@@ -89,10 +89,8 @@ def test_a_method_that_leaves_weights_untrained_is_shared_too(packed: Path, tmp_
         assert_alike(one, trained(packed, tmp_path / strategy, 2, strategy, "unimodal"))
 
 
-@pytest.mark.parametrize("method", ["ogm", "opm", "mmpareto"])
-def test_a_method_that_looks_at_gradients_or_features_is_shared_by_ddp(
-    method: str, packed: Path, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("method", ["ogm", "opm", "mmpareto", "mla", "reconboost", "aug"])
+def test_a_method_with_a_step_of_its_own_is_shared_by_ddp_alone(method: str, packed: Path, tmp_path: Path) -> None:
     one = trained(packed, tmp_path / "one", 1, method=method)
     assert_alike(one, trained(packed, tmp_path / "ddp", 2, "ddp", method))
     refused = train(packed, tmp_path / "fsdp", 2, "fsdp", method)

@@ -123,7 +123,9 @@ def test_losses_equal_their_slow_references() -> None:
 @pytest.mark.parametrize("name", list(METHODS))
 def test_a_method_learns(name: str, splits: Splits) -> None:
     method = METHODS.build(name)
-    model, history, _ = trained(splits, method)
+    # Its stages go round the modalities: two epochs each, two rounds.
+    epochs = 4 * len(splits[Split.TRAIN].meta.modalities) if name == "reconboost" else TRAIN.epochs
+    model, history, _ = trained(splits, method, settings=TRAIN.model_copy(update={"epochs": epochs}))
     for output in method.judged(history["output"].unique()):
         rows = history.filter(pl.col("output") == output).sort("epoch")
         assert rows["train_loss"][-1] < 0.5 * rows["train_loss"][0]
@@ -259,6 +261,18 @@ def test_the_optimizer_is_the_named_one(optimizer: str) -> None:
     assert built.defaults["lr"] == 0.5
     assert built.defaults["weight_decay"] == 0.25
     assert built.defaults.get("momentum", 0.75) == 0.75
+
+
+def test_weights_may_join_in_later() -> None:
+    weights = [torch.nn.Parameter(torch.ones(2)) for _ in range(2)]
+    optimizer = build_optimizer(weights, TRAIN.model_copy(update={"optimizer": "sgd", "weight_decay": 0.0}))
+    for step in range(3):
+        for weight in weights[: step + 1]:
+            weight.grad = torch.ones(2)
+        optimizer.step()
+        optimizer.zero_grad()
+    moved = [1 - TRAIN.lr * (1 + 1.9 + 2.71), 1 - TRAIN.lr * (1 + 1.9)]
+    assert [weight[0].item() for weight in weights] == pytest.approx(moved)
 
 
 def test_schedules_of_the_learning_rate() -> None:

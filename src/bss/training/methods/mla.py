@@ -1,0 +1,119 @@
+"""Multimodal learning with alternating unimodal adaptation: the modalities take turns at one shared head."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal, Self, cast
+
+import numpy as np
+from pydantic import model_validator
+
+from bss.training.methods.method import Method
+from bss.types import FUSED
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from bss.encoders.model import MultimodalModel, Outputs
+    from bss.training.loader import Batch
+    from bss.training.trainer import Trainer
+
+
+class MLA(Method):
+    """Each step is one update a modality, in the model's order, with the cross-entropy of that modality alone.
+
+    All modalities share one head with the weights W. So that a turn does not undo what the turns before it taught the
+    head, its gradient is turned away from the features that the head has met: grad W <- grad W P^T, where P starts as
+    the identity and each turn, with r the mean feature of the batch, first becomes
+
+        k = P r;  P <- P - k k^T / (alpha + r . k);  P <- P / ||P||_F;  alpha = 0.1^(1 + part of the epoch done).
+
+    Any number of modalities takes turns; features narrower than the widest are brought to its width by a linear layer
+    without bias. The evidence is the logits that each modality gave in its own turn, and their sum as "fused".
+    Source: MLA (CVPR 2024), section 3. `released` never projects: the code looks for the head's weights under a name
+    that they do not have. The variants differ in `decide` too.
+    """
+
+    variant: Literal["published", "released"] = "published"
+    shared_head: bool = True
+    """Whether the modalities share a head; with heads of their own nothing is projected and `unimodal` is what is
+    left."""
+
+    @model_validator(mode="after")
+    def _there_is_something_to_project(self) -> Self:
+        if self.variant == "published" and not self.shared_head:
+            raise ValueError("variant: published projects the gradient of the shared head; shared_head: false needs "
+                             "variant: released")  # fmt: skip
+        return self
+
+    def prepare(self, model: "MultimodalModel") -> None:
+        """One head for all modalities, and no fusion of features."""
+        from torch import nn
+
+        model.fusion = None
+        if not self.shared_head:
+            return
+        heads = {name: model.branch(name).head for name in model.branches}
+        width = max(head.in_features for head in heads.values())
+        shared = nn.Linear(width, next(iter(heads.values())).out_features)
+        for name, head in heads.items():
+            branch = model.branch(name)
+            if head.in_features < width:
+                branch.encoder = nn.Sequential(branch.encoder, nn.Linear(head.in_features, width, bias=False))
+            branch.head = shared
+
+    def step(self, trainer: "Trainer", batch: "Batch") -> "tuple[Outputs, Tensor]":
+        """One update a modality; the sum of their losses."""
+        import torch
+        from torch.nn.functional import cross_entropy
+
+        from bss.encoders.model import Outputs
+
+        said = Outputs({}, {})
+        losses = []
+        for name in trainer.model.branches:
+            outputs = trainer.forward(batch.of([name]))
+            loss = cross_entropy(outputs.logits[name], batch.labels)
+            trainer.backward(loss)
+            if self.variant == "published":
+                _project(trainer, trainer.model.branch(name).head, outputs.features[name])
+            trainer.update()
+            losses.append(loss.detach())
+            said.logits[name], said.features[name] = outputs.logits[name].detach(), outputs.features[name].detach()
+        said.logits[FUSED] = torch.stack([*said.logits.values()]).sum(dim=0)
+        return said, torch.stack(losses).sum()
+
+    def decide(self, probabilities: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The softmax of the modalities' logits, weighted by exp(max H - H_m) over its sum over the modalities.
+
+        `published`: H_m is the entropy of modality m's prediction of a sample, so each sample has weights of its own.
+        `released`: the softmax runs over the samples instead of the classes, and H_m is the sum of the entropies of
+        all classes: one weight a modality, which depends on the samples that are judged together (there a batch of
+        64, here all that are given), and in practice the modality with the least H_m takes all of it. There it is
+        of logits, here of log-probabilities, which differ by a constant a sample.
+        """
+        given = np.stack(list(probabilities.values()))
+        logs = np.log(given.clip(np.finfo(given.dtype).tiny))
+        if self.variant == "published":
+            entropies = -(given * logs).sum(axis=2, keepdims=True)
+        else:
+            over_samples = _softmax(logs, axis=1)
+            surprise = np.log(over_samples.clip(np.finfo(given.dtype).tiny))
+            entropies = -(over_samples * surprise).sum(axis=(1, 2), keepdims=True)
+        return _softmax((_softmax(-entropies, axis=0) * logs).sum(axis=0), axis=1)
+
+
+def _project(trainer: "Trainer", head: "nn.Linear", features: "Tensor") -> None:
+    """Take a turn's features into the projection, and project the gradient of the head's weights."""
+    import torch
+
+    r = trainer.whole(features.detach().float()).mean(dim=0)
+    p = trainer.memory.get("projection", torch.eye(len(r), device=r.device))
+    k = p @ r
+    p = p - torch.outer(k, k) / (0.1 ** (1 + trainer.progress) + r @ k)
+    trainer.memory["projection"] = p = p / p.norm()
+    gradient = cast("Tensor", head.weight.grad)
+    gradient.copy_(gradient @ p.T)
+
+
+def _softmax(values: np.ndarray, axis: int) -> np.ndarray:
+    powers = np.exp(values - values.max(axis=axis, keepdims=True))
+    return cast(np.ndarray, powers / powers.sum(axis=axis, keepdims=True))

@@ -1,0 +1,130 @@
+"""ReconBoost: one modality at a time learns what the others leave, then all are set right together."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from bss.training.methods.method import Method
+from bss.types import FUSED
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bss.encoders.model import MultimodalModel, Outputs
+    from bss.training.loader import Batch
+    from bss.training.trainer import Trainer
+
+
+class ReconBoost(Method):
+    """Stages go round the modalities, as gradient boosting goes round its learners.
+
+    In the `boost_epochs` of its stage modality m trains alone. With p_m its prediction and q the softmax of the sum
+    of the others' logits, without gradients, both of the true class, the loss is the mean of
+
+        -(label_weight - residual_weight q) log p_m + memory_weight mse(p_m, p_l) over all classes,
+
+    where l is the modality of the stage before and the first stage has no such term. In the `rectify_epochs` that
+    follow, all train with the cross-entropy of the summed logits.
+
+    Each modality has a head of two layers, of which the second is shared. Of several modalities q sums all but m.
+    The evidence is the logits of all modalities, and their sum as "fused". Source: ReconBoost (ICML 2024).
+    `released`: modalities of equal width share the first layer too, the boosting loss is divided by the number of
+    classes, and the last term has no gradient, because the code detaches both sides of it.
+    """
+
+    variant: Literal["published", "released"] = "published"
+    boost_epochs: Annotated[int, Field(ge=0)] = 1
+    """Of a stage, in which its modality trains alone."""
+    rectify_epochs: Annotated[int, Field(ge=0)] = 1
+    """Of a stage, in which all train together."""
+    label_weight: Annotated[float, Field(gt=0)] = 5.0
+    """Of the modality's own cross-entropy."""
+    residual_weight: Annotated[float, Field(ge=0)] = 1.0
+    """How much less a sample counts that the others already have; 0 boosts nothing."""
+    memory_weight: Annotated[float, Field(ge=0)] = 0.5
+    """Of staying near the modality that was trained before."""
+    hidden: Annotated[int, Field(ge=1)] = 256
+    """Width of the heads' hidden layer."""
+
+    @model_validator(mode="after")
+    def _stages_train_and_residuals_are_not_negative(self) -> Self:
+        if self.boost_epochs == self.rectify_epochs == 0:
+            raise ValueError("boost_epochs and rectify_epochs are both 0, and a stage would have no epoch")
+        if self.residual_weight > self.label_weight:
+            raise ValueError(
+                f"residual_weight is {self.residual_weight}, above label_weight ({self.label_weight}): samples that "
+                "the others have would be unlearned"
+            )
+        return self
+
+    def prepare(self, model: "MultimodalModel") -> None:
+        """Heads of two layers, and no fusion of features."""
+        from torch import nn
+
+        model.fusion = None
+        branches = {name: model.branch(name) for name in model.branches}
+        last = nn.Linear(self.hidden, next(iter(branches.values())).head.out_features)
+        first: dict[str | int, nn.Linear] = {}
+        for name, branch in branches.items():
+            width = branch.head.in_features
+            sharers = width if self.variant == "released" else name
+            first[sharers] = first.get(sharers) or nn.Linear(width, self.hidden)
+            branch.head = nn.Sequential(first[sharers], nn.ReLU(), last)
+
+    def stage(self, epoch: int) -> tuple[int, bool]:
+        """The stage of an epoch, both from 0, and whether it boosts."""
+        number, place = divmod(epoch, self.boost_epochs + self.rectify_epochs)
+        return number, place < self.boost_epochs
+
+    def step(self, trainer: "Trainer", batch: "Batch") -> "tuple[Outputs, Tensor]":
+        """One update of all modalities or, in a boosting epoch, of the one whose stage it is."""
+        number, boosts = self.stage(trainer.epoch)
+        if not boosts:
+            return super().step(trainer, batch)
+        import torch
+
+        from bss.encoders.model import Outputs
+
+        names = list(trainer.model.branches)
+        own = names[number % len(names)]
+        with torch.no_grad():
+            others = trainer.forward(batch.of([name for name in names if name != own]))
+        trained = trainer.forward(batch.of([own]))
+        before = others.logits[names[(number - 1) % len(names)]] if number else None
+        loss = self.boosting_loss(trained.logits[own], [*others.logits.values()], before, batch.labels)
+        trainer.backward(loss)
+        trainer.update()
+        logits, features = (
+            {name: {**one, **other}[name] for name in names} for one, other in zip(trained, others, strict=True)
+        )
+        return Outputs({**logits, FUSED: torch.stack([*logits.values()]).sum(dim=0)}, features), loss
+
+    def loss(self, logits: "Mapping[str, Tensor]", labels: "Tensor") -> "Tensor":
+        """The cross-entropy of the summed logits."""
+        from torch.nn.functional import cross_entropy
+
+        return cross_entropy(logits[FUSED], labels)
+
+    def boosting_loss(
+        self, own: "Tensor", others: "list[Tensor]", before: "Tensor | None", labels: "Tensor"
+    ) -> "Tensor":
+        """That of the modality whose stage it is.
+
+        Args:
+            own: its logits (B, C).
+            others: those of the others.
+            before: those of the modality that was trained before it, if any was.
+            labels: (B,), int64.
+        """
+        import torch
+        from torch.nn.functional import cross_entropy, mse_loss
+
+        q = torch.stack(others).sum(dim=0).softmax(dim=1).gather(1, labels[:, None]).squeeze(1)
+        weights = self.label_weight - self.residual_weight * q
+        loss = (weights * cross_entropy(own, labels, reduction="none")).mean()
+        if self.variant == "released":
+            return loss / own.shape[1]
+        if before is None or self.memory_weight == 0:
+            return loss
+        return loss + self.memory_weight * mse_loss(own.softmax(dim=1), before.softmax(dim=1))
