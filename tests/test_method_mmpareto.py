@@ -159,9 +159,19 @@ def test_gradients_of_nothing_stay_nothing() -> None:
             assert all(
                 torch.allclose(new, 1.5 * values) for new, values in zip(method.combined(*given), one, strict=True)
             )
-        opposite = [-values for values in one]
-        assert all(not values.any() for values in method.combined(one, opposite))
+        for factor in (-1, -3):
+            opposite = [factor * values for values in one]
+            assert all(not values.any() for values in method.combined(one, opposite)), "no direction is common"
         assert method.combined([], []) == []
+
+
+def test_heads_follow_the_fused_loss_too_where_it_sums_their_logits(splits: Splits) -> None:
+    batch, found = first_batch(splits), []
+    for method in (Joint(), MMPareto()):
+        trainer = small_trainer(splits, method)
+        trainer.model.fusion = None
+        found.append({name: values for name, values in gradients(trainer, batch).items() if ".head." in name})
+    assert_close(*found)
 
 
 def test_frozen_weights_stay(splits: Splits) -> None:
