@@ -9,9 +9,13 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from bss.encoders.fusions.gated import Gated
+from bss.encoders.mlp import MLP
+from bss.encoders.model import build_model
 from bss.training.methods.joint import Joint
 from bss.training.methods.mmpareto import MMPareto
+from bss.training.runtime import Runtime
 from bss.training.trainer import Trainer
+from bss.types import Split
 from tests.steps import (
     Splits,
     assert_close,
@@ -22,7 +26,7 @@ from tests.steps import (
     small_trainer,
     trained_weights,
 )  # fmt: skip
-from tests.toy import packed_toy
+from tests.toy import SETTINGS, TRAIN, packed_toy
 
 
 @pytest.fixture(scope="module", params=[2, 3], ids=lambda number: f"{number} modalities")
@@ -172,6 +176,31 @@ def test_heads_follow_the_fused_loss_too_where_it_sums_their_logits(splits: Spli
         trainer.model.fusion = None
         found.append({name: values for name, values in gradients(trainer, batch).items() if ".head." in name})
     assert_close(*found)
+
+
+def test_it_trains_in_bfloat16(splits: Splits) -> None:
+    meta = splits[Split.TRAIN].meta
+    model = build_model(meta, {name: MLP(width=16) for name in meta.modalities}, 0)
+    trainer = Trainer(model, MMPareto(), TRAIN, Runtime(SETTINGS.model_copy(update={"precision": "bfloat16"})))
+    losses = [trainer.train_epoch([first_batch(splits)], lr=0.01)["fused"] for _ in range(20)]
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_gradients_apart_leave_those_that_are_there(splits: Splits) -> None:
+    trainer, batch = small_trainer(splits, MMPareto()), first_batch(splits)
+    trainer._num_rows = len(batch.labels)
+    weights = list(trainer.model.parameters())
+    kept = torch.ones_like(weights[0])
+    weights[0].grad = kept
+    logits = trainer.forward(batch.inputs, apart=True).logits
+    loss = torch.nn.functional.cross_entropy(logits["m1"], batch.labels)
+    slow = slow_gradients(small_trainer(splits, Joint()).model, batch, "m1")
+    for _ in range(2):
+        found = trainer.gradients(loss, weights)
+        for values, expected in zip(found, slow.values(), strict=True):
+            assert torch.equal(values, expected)
+    assert weights[0].grad is kept
+    assert all(weight.grad is None for weight in weights[1:])
 
 
 def test_frozen_weights_stay(splits: Splits) -> None:

@@ -157,7 +157,14 @@ class Trainer:
         """
         if self.runtime.is_sharded:
             raise ValueError(f"train.strategy: {self.method.name} takes gradients apart, which needs ddp, not fsdp")
-        found = torch.autograd.grad(loss, list(parameters), retain_graph=True, materialize_grads=True)
+        before = [weight.grad for weight in parameters]
+        for weight in parameters:
+            weight.grad = None
+        # Not torch.autograd.grad: with bfloat16 Fabric refuses every backward pass but its own.
+        self.runtime.fabric.backward(loss, inputs=list(parameters), retain_graph=True)
+        found = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in parameters]
+        for weight, values in zip(parameters, before, strict=True):
+            weight.grad = values
         return [self.runtime.summed(values) for values in found]
 
     def update(self) -> None:
