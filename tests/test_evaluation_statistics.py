@@ -30,8 +30,7 @@ def test_the_critical_distance_is_that_of_the_table(num_rows: int, q: float) -> 
 
 def test_ranks_are_means_over_blocks_and_ties_share() -> None:
     assert mean_ranks([[0.9, 0.8, 0.7], [0.5, 0.6, 0.5]]).tolist() == [1.75, 1.5, 2.75]
-    values: list[list[list[float]] | list[float]] = [[], [[]], [0.5, 0.6]]
-    for wrong in values:
+    for wrong in (np.empty(0), np.empty((1, 0)), np.array([0.5, 0.6])):
         with pytest.raises(ValueError, match=r"should be \(num_blocks, num_rows\)"):
             mean_ranks(wrong)
     with pytest.raises(ValueError, match="two rows and a block"):

@@ -128,7 +128,8 @@ def test_a_method_learns(name: str, splits: Splits) -> None:
     model, history, _ = trained(splits, method, settings=TRAIN.model_copy(update={"epochs": epochs}))
     for output in method.judged(history["output"].unique()):
         rows = history.filter(pl.col("output") == output).sort("epoch")
-        assert rows["train_loss"][-1] < 0.5 * rows["train_loss"][0]
+        losses = rows["train_loss"].drop_nans()  # an epoch may hide a modality of every sample
+        assert losses[-1] < 0.5 * losses[0]
         assert rows["validation_accuracy"].max() > 0.8
     evidence = split_evidence(model, splits[Split.VALIDATION], 16, Runtime(SETTINGS))
     for output, part in method.selected(model).items():
@@ -296,6 +297,26 @@ def test_bfloat16_trains_too(pair: Splits) -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the error is that of a machine without CUDA")
+def test_the_gradients_of_a_narrow_map_repeat_in_bfloat16() -> None:
+    runtime = Runtime(SETTINGS.model_copy(update={"precision": "bfloat16"}))
+    values = torch.randn(16, 16, 5, 1)
+    exact = torch.nn.Conv2d(16, 32, 3, stride=2, padding=1)
+    exact(values).square().sum().backward()
+    assert exact.weight.grad is not None
+    for _ in range(10):
+        network = torch.nn.Sequential(torch.nn.Conv2d(16, 32, 3, stride=2, padding=1))
+        network[0].load_state_dict(exact.state_dict())
+        runtime.prepare(network)
+        junk = [torch.full((size,), torch.nan) for size in (1_000, 5_000, 20_000, 100_000)]
+        del junk
+        with runtime.autocast():
+            said = network(values)
+        assert said.shape == (16, 32, 3, 1)
+        said.float().square().sum().backward()
+        assert torch.allclose(network[0].weight.grad, exact.weight.grad, atol=0.02 * exact.weight.grad.abs().max())
+        assert network[0](torch.randn(2, 16, 5, 5)).shape == (2, 32, 3, 3), "a wider map is stepped over by two"
+
+
 def test_cuda_is_refused_where_there_is_none() -> None:
     with pytest.raises(ValueError, match=r"runtime\.device: 'cuda', but torch finds no CUDA device"):
         Runtime(SETTINGS.model_copy(update={"device": "cuda"}))
