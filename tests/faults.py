@@ -126,6 +126,8 @@ class Faults:
         return str(self.workspace.folder)
 
     def _started(self, command: tuple[str, ...]) -> "subprocess.Popen[str]":
+        # A shell has its background jobs ignore Ctrl-C, and what they start would inherit that.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         return subprocess.Popen(
             command,
             cwd=self.workspace.folder,
@@ -151,7 +153,7 @@ class Faults:
             case name:  # a terminal sends Ctrl-C to the group
                 with suppress(ProcessLookupError):  # it has just ended
                     os.killpg(process.pid, signal.Signals[name])
-        process.wait(timeout=30)
+        process.communicate(timeout=30)
 
 
 def is_held(path: Path) -> bool:
