@@ -4,12 +4,13 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import chdir
 from pathlib import Path
 from subprocess import CalledProcessError
 from typing import Any
 
+import polars as pl
 import yaml
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
@@ -20,6 +21,7 @@ from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from bss.data.fetch import SHARED, VARIABLE
+from bss.evaluation.report.words import percent
 from bss.files import write_text
 from bss.params import BASELINE, load
 from flows.children import Stopped
@@ -60,20 +62,56 @@ def compare(name: str, study: Study, raw: dict[str, Any], about: list[str], comm
         Busy: the same comparison is running.
     """
     os.environ.setdefault(VARIABLE, str(SHARED.resolve()))  # the path is relative, and the workspaces lie elsewhere
-    workspaces = {f"seed {seed}": prepare(name, seed, raw) for seed in raw["grid"]["seeds"]}
     machine = Machine([] if raw["runtime"]["device"] == "cpu" else visible_gpus(), {})
     pool: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=raw["flow"]["max_parallel"])
     with pool, stopped_on_exit(machine.children):
-        # Packed once; the other seeds find the data in the cache.
-        data = _submit("data", next(iter(workspaces.values())), ["preprocess"], machine, pool)
-        seeds = [_submit(seed, folder, CELLS, machine, pool, data) for seed, folder in workspaces.items()]
-        for future in seeds:
-            future.wait()
-    verdict = judge(dict(zip(workspaces, (future.state for future in seeds), strict=True)))
+        if (tuning := study.tuning(raw)) is not None:
+            workspaces, verdict = _run_cells(name, tuning, machine, pool)
+            if not verdict.is_completed():
+                return verdict
+            accuracies = _validation(workspaces)
+            raw = study.tuned(raw, accuracies)
+            about = [*about, chosen(raw, accuracies)]
+        workspaces, verdict = _run_cells(name, raw, machine, pool)
     if verdict.is_completed():
-        write_results(name, list(workspaces.values()), study, raw, about, command)
+        write_results(name, workspaces, study, raw, about, command)
         create_markdown_artifact((RESULTS / name / "table.md").read_text(encoding="utf-8"), key="comparison")
     return verdict
+
+
+def chosen(raw: Raw, accuracies: Mapping[str, float]) -> str:
+    """What was chosen, and from what, in a sentence."""
+    kept = [method for method in raw["grid"]["methods"] if method in accuracies]
+    tried = ", ".join(f"{method} {percent(accuracy)} %" for method, accuracy in accuracies.items())
+    return f"Chosen on validation, in the order of {BASELINE}: {', '.join(kept)}. Tried: {tried}."
+
+
+def _run_cells(
+    name: str, raw: Raw, machine: Machine, pool: ThreadPoolTaskRunner[Any]
+) -> tuple[list[Path], State[None]]:
+    """The workspaces of all seeds, their cells up to date if all went well."""
+    workspaces = {f"seed {seed}": prepare(name, seed, raw) for seed in raw["grid"]["seeds"]}
+    # Packed once; the other seeds find the data in the cache.
+    data = _submit("data", next(iter(workspaces.values())), ["preprocess"], machine, pool)
+    seeds = [_submit(seed, folder, CELLS, machine, pool, data) for seed, folder in workspaces.items()]
+    for future in seeds:
+        future.wait()
+    verdict = judge(dict(zip(workspaces, (future.state for future in seeds), strict=True)))
+    return list(workspaces.values()), verdict
+
+
+def _validation(workspaces: Sequence[Path]) -> dict[str, float]:
+    """Method -> the mean over the workspaces of its validation accuracy in the baseline's order."""
+    from bss.evaluation.comparison import fused_runs
+    from bss.evaluation.report.grid import read_runs
+
+    runs = []
+    for workspace in workspaces:
+        with chdir(workspace):
+            params = load(Path("params.yaml"))
+            runs.append(fused_runs(*read_runs(params), params.train.keep))
+    mean = pl.concat(runs).group_by("method", maintain_order=True).agg(pl.col("validation_accuracy").mean())
+    return dict(mean.iter_rows())
 
 
 @task(persist_result=False, cache_policy=NO_CACHE, retries=0)
@@ -149,6 +187,7 @@ def write_results(
     runs = fused_runs(grid.metrics, grid.history, params.train.keep)
     given = Comparison(
         name=name,
+        runs=runs,
         about=tuple(about),
         dataset=grid.dataset,
         notes=grid.notes,

@@ -6,7 +6,7 @@ data set.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from itertools import product
 from pathlib import Path
@@ -16,7 +16,9 @@ import yaml
 from pydantic import Field
 
 from bss.evaluation.variant import Variant
+from bss.params import BASELINE
 from bss.registry import Strict, UnknownName, lookup
+from bss.training.methods.method import METHODS
 
 FOLDER = Path("comparisons")
 Raw = dict[str, Any]
@@ -34,6 +36,10 @@ class Study(Overlay):
 
     seeds: Annotated[int, Field(ge=1)]
     methods: list[str] = Field(default=["joint"], min_length=1)
+    """Of params.yaml; where there are several, every row is also compared with the first in the baseline's order."""
+    tune: bool = False
+    """Whether each method's fields are chosen first, from its own small grid, by the validation accuracy in the
+    baseline's order, the mean over all seeds."""
     schedulers: dict[str, dict[str, Annotated[list[Any], Field(min_length=1)]]]
     """Scheduler of params.yaml -> dotted field -> the values it takes; no field: the scheduler as it stands."""
     twins: str | None = None
@@ -66,7 +72,7 @@ class Study(Overlay):
         schedulers, variants = raw["curriculum"]["schedulers"], self.variants()
         rows = {}
         for variant in variants:
-            spec = lookup("scheduler", variant.scheduler, schedulers)
+            spec = lookup("scheduler", variant.base, schedulers)
             rows[variant.name] = overlaid(spec, variant.settings, may_add=True)
         raw["curriculum"]["schedulers"] = schedulers | rows
         followed = {name for spec in rows.values() for name in spec.get("criteria", [])}
@@ -74,6 +80,54 @@ class Study(Overlay):
         score["others"] = sorted((followed | {*score["others"]}) - {*score["criteria"]})
         raw["grid"] = {"seeds": list(range(self.seeds)), "methods": self.methods, "schedulers": list(rows)}
         return raw
+
+    def choices(self, raw: Raw) -> dict[str, list[Variant]]:
+        """Method -> the variants of it that are chosen from; one and no field where there is nothing to choose.
+
+        Raises:
+            UnknownName: a method is not among those of params.yaml.
+        """
+        found = {}
+        for name in self.methods:
+            kind = METHODS[lookup("training method", name, raw["methods"])["name"]]
+            fields = kind.grid if self.tune else {}
+            found[name] = [Variant(name, dict(zip(fields, each, strict=True))) for each in product(*fields.values())]
+        return found
+
+    def tuning(self, raw: Raw) -> Raw | None:
+        """The parameters of the cells that methods are chosen by; None where there is nothing to choose.
+
+        Args:
+            raw: as `parameters` gives it.
+        """
+        variants = [each for several in self.choices(raw).values() if len(several) > 1 for each in several]
+        return with_methods(raw, variants, [BASELINE]) if variants else None
+
+    def tuned(self, raw: Raw, accuracies: Mapping[str, float]) -> Raw:
+        """The parameters with the best variant of each method; of equal ones the first of the grid.
+
+        Args:
+            raw: as `parameters` gives it.
+            accuracies: name of a variant as a method -> its mean accuracy on validation.
+        """
+        best = [
+            max(several, key=lambda each: accuracies[as_method(each)]) if len(several) > 1 else several[0]
+            for several in self.choices(raw).values()
+        ]
+        return with_methods(raw, best, raw["grid"]["schedulers"])
+
+
+def as_method(variant: Variant) -> str:
+    """The name under which a variant of a method stands in params.yaml."""
+    return variant.name.replace("-", "_")
+
+
+def with_methods(raw: Raw, variants: Sequence[Variant], schedulers: Sequence[str]) -> Raw:
+    """A copy with variants of methods as the methods of the grid."""
+    raw, specs = deepcopy(raw), raw["methods"]
+    raw["methods"] |= {as_method(each): {**specs[each.base], **each.settings} for each in variants}
+    raw["grid"] |= {"methods": [as_method(each) for each in variants], "schedulers": list(schedulers)}
+    return raw
 
 
 def find(name: str, folder: Path) -> Path:

@@ -80,6 +80,9 @@ def test_every_method_has_its_own_baseline() -> None:
     assert table["method"].to_list() == ["joint"] * 6 + ["aug"] * 6
     first, second = table["difference"][1:6].to_list(), table["difference"][7:].to_list()
     assert first == pytest.approx(second)
+    assert table["first_difference"].to_list()[1:6] == pytest.approx(first)
+    assert table["first_difference"].to_list()[6:] == pytest.approx([0.2, *(value + 0.2 for value in first)])
+    assert table["first_difference"].null_count() == 1, "the first row"
 
 
 @pytest.mark.parametrize(("keep", "expected"), [("best", 0.9), ("last", 0.7)])
@@ -92,16 +95,37 @@ def test_the_validation_accuracy_is_that_of_the_kept_epoch(keep: str, expected: 
         for epoch, accuracy in [(1, 0.9), (2, 0.7), (0, 0.6)]
     )
     assert fused_runs(metrics, history, keep).to_dicts() == [
-        {**run, "output": "fused", "accuracy": 0.5, "validation_accuracy": expected}
+        {**run, "output": "fused", "accuracy": 0.5, "validation_accuracy": expected, "accuracy_of_audio": 0.5}
     ]
+
+
+def test_methods_are_compared_with_the_first_and_ranked(tmp_path: Path) -> None:
+    beside = {"accuracy_of_audio": pl.col("accuracy") / 2, "accuracy_by_own_rule": pl.lit(None, pl.Float64)}
+    better = runs("aug").with_columns(pl.col("accuracy") + 0.2)
+    both = pl.concat([runs(), better]).with_columns(**beside)
+    table = comparison_table(both, VARIANTS, "random")
+    write_comparison(given(table, runs=both), tmp_path)
+    lines = (tmp_path / "table.txt").read_text().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "to the first row" in lines[0]
+    row = next(line for line in lines if line.startswith("aug · random"))
+    assert "+20.0 [+20.0, +20.0]" in row
+    head, _, *cells = (tmp_path / "table.md").read_text().splitlines()
+    assert "| of audio | by own rule |" in head
+    assert "| 25.2 |" in cells[0]
+    page = (tmp_path / "page.html").read_text()
+    assert "<h3>Ranks</h3>" in page
+    assert "mean rank over 5 seeds" in page
+    write_comparison(given(table, runs=both.filter(pl.col("seed") < 4)), tmp_path)
+    assert "<h3>Ranks</h3>" not in (tmp_path / "page.html").read_text()
 
 
 def given(table: pl.DataFrame, **values: Any) -> Comparison:
     return Comparison(
         **{
             "name": "betas", "about": ("What beta does.",), "dataset": "toy", "notes": ("<b>made up</b>",),
-            "num_pairs": {"train": 96, "test": 30}, "variants": VARIANTS, "table": table, "baseline": "random",
-            "confidence": 0.95, "command": "python -m flows.compare betas", "parameters": {"train": {"epochs": 3}},
+            "num_pairs": {"train": 96, "test": 30}, "runs": runs(), "variants": VARIANTS, "table": table,
+            "baseline": "random", "confidence": 0.95, "command": "python -m flows.compare betas", "parameters": {"train": {"epochs": 3}},
             **values,
         }
     )  # fmt: skip

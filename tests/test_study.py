@@ -8,6 +8,8 @@ import pytest
 import yaml
 
 from bss.params import Params, checked, read_mapping
+from bss.training.methods.joint import Joint
+from bss.training.methods.ogm import OGM
 from flows.study import FOLDER, Overlay, Study, find, overlaid, setting
 
 ROOT = Path(__file__).parents[1]
@@ -20,14 +22,19 @@ def study(**values: Any) -> Study:
     return Study.model_validate({"about": "A test.", "seeds": 2, **values})
 
 
+def raw_on(place: Path) -> dict[str, Any]:
+    return overlaid(RAW, checked(read_mapping(place), Overlay, place).params)
+
+
 @pytest.mark.parametrize("place", PLACES, ids=lambda path: path.stem)
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_every_study_fits_every_data_set(path: Path, place: Path) -> None:
     given = checked(read_mapping(path), Study, path)
-    raw = overlaid(RAW, checked(read_mapping(place), Overlay, place).params)
-    params = checked(given.parameters(raw), Params, path)
+    params = checked(given.parameters(raw_on(place)), Params, path)
     assert params.grid.schedulers == [variant.name for variant in given.variants()]
     assert len(params.grid.seeds) >= 10, "an expected gain needs ten paired seeds"
+    if (tuning := given.tuning(given.parameters(raw_on(place)))) is not None:
+        checked(tuning, Params, path)
 
 
 def test_values_are_combined_and_everything_else_stays() -> None:
@@ -87,6 +94,28 @@ def test_an_unknown_field_of_a_row_is_refused() -> None:
         ValueError, match="curriculum.schedulers.learned-bta_0_1: unknown key 'bta'; did you mean 'beta'"
     ):
         checked(raw, Params, Path("study.yaml"))
+
+
+def test_a_method_is_chosen_on_validation_in_the_baselines_order() -> None:
+    given = study(methods=["joint", "ogm", "fused_only"], tune=True, schedulers={"random": {}, "learned": {}})
+    raw = given.parameters(RAW)
+    tuning = given.tuning(raw)
+    assert tuning is not None
+    tried = [f"joint_unimodal_weight_{value}" for value in ("0_5", "1_0", "2_0")]
+    tried += [f"ogm_alpha_{value}" for value in ("0_1", "0_3", "0_8")]
+    assert tuning["grid"] == {"seeds": [0, 1], "methods": tried, "schedulers": ["random"]}
+    assert checked(tuning, Params, Path("study.yaml")).methods["ogm_alpha_0_8"] == OGM(alpha=0.8)
+    accuracies = dict(zip(tried, (0.7, 0.9, 0.9, 0.5, 0.4, 0.6), strict=True))
+    chosen = given.tuned(raw, accuracies)
+    assert chosen["grid"] == {
+        "seeds": [0, 1],
+        "methods": ["joint_unimodal_weight_1_0", "ogm_alpha_0_8", "fused_only"],
+        "schedulers": ["random", "learned"],
+    }
+    assert checked(chosen, Params, Path("study.yaml")).methods["joint_unimodal_weight_1_0"] == Joint()
+    assert study(methods=["joint"], schedulers={"random": {}}).tuning(raw) is None
+    with pytest.raises(ValueError, match="unknown training method 'ogn'; did you mean 'ogm'"):
+        study(methods=["ogn"], schedulers={"random": {}}).choices(raw)
 
 
 def test_a_setting_is_a_key_and_a_value_in_yaml() -> None:

@@ -5,11 +5,14 @@ from typing import Any
 
 import polars as pl
 
+from bss.evaluation.rule import OWN
 from bss.evaluation.statistics import Difference, bootstrap_difference, holm, sign_flip_p, summary
 from bss.evaluation.variant import Variant
 from bss.types import FUSED
 
 COUNTS = ("num_steps", "num_samples")
+BESIDE = ("accuracy_of_", "accuracy_by_")
+"""What the columns of other outputs of the same run begin with: of a modality, by the method's own rule."""
 Row = dict[str, Any]
 
 
@@ -20,7 +23,7 @@ def comparison_table(
 
     Args:
         metrics: a row a run, of the fused output: method, scheduler (the name of a variant), seed; accuracy, macro_f1
-            and validation_accuracy in [0, 1]; num_steps, num_samples.
+            and validation_accuracy in [0, 1]; num_steps, num_samples; what else `fused_runs` adds.
         variants: the rows, in the order of the table.
         baseline: the scheduler that the others are compared with, for the same method and seed.
         confidence: of the intervals.
@@ -29,12 +32,19 @@ def comparison_table(
         method, scheduler, label, settings (JSON), num_seeds; means accuracy, accuracy_sd, macro_f1,
         validation_accuracy, num_steps, num_samples; to the baseline difference, low, high (paired bootstrap),
         p (sign flips) and p_holm (corrected over all rows); validation_difference, validation_low, validation_high;
-        to the twin, twin_difference, twin_low, twin_high. Null where there is nothing to compare with.
+        to the twin, twin_difference, twin_low, twin_high; to the first method with the baseline, first_difference,
+        first_low, first_high; the means of the further columns. Null where there is nothing to compare with.
     """
     rows = []
-    for method in metrics["method"].unique(maintain_order=True):
+    methods = metrics["method"].unique(maintain_order=True)
+    first = _of(_of(metrics, "method", methods[0]), "scheduler", baseline)
+    for method in methods:
         runs = {name: of_one for (name,), of_one in _of(metrics, "method", method).group_by("scheduler")}
-        rows += [_row(method, variant, runs, baseline, confidence) for variant in variants]
+        for variant in variants:
+            row = _row(method, variant, runs, baseline, confidence)
+            is_first = (method, variant.name) == (methods[0], baseline)
+            reference = None if is_first else first
+            rows.append(row | _difference("first_", runs[variant.name], reference, "accuracy", confidence))
     table = pl.DataFrame(rows, infer_schema_length=None)
     compared = table["p"].is_not_null()
     corrected = pl.Series(holm(table["p"].drop_nulls()), dtype=pl.Float64)
@@ -46,6 +56,8 @@ def comparison_table(
 def fused_runs(metrics: pl.DataFrame, history: pl.DataFrame, keep: str) -> pl.DataFrame:
     """The fused rows of `metrics` with the validation accuracy of the epoch that was kept.
 
+    Beside it accuracy_of_<modality> and, where a method has one, accuracy_by_own_rule, of the same runs.
+
     Args:
         metrics: a row a run and output, as the report has it.
         history: a row a run, epoch and output.
@@ -55,7 +67,13 @@ def fused_runs(metrics: pl.DataFrame, history: pl.DataFrame, keep: str) -> pl.Da
     accuracy = pl.col("validation_accuracy")
     kept = accuracy.max() if keep == "best" else accuracy.sort_by("epoch").last()
     validation = _of(history, "output", FUSED).group_by(run).agg(kept)
-    return _of(metrics, "output", FUSED).join(validation, on=run, how="left", maintain_order="left", validate="1:1")
+    fused = _of(metrics, "output", FUSED).join(validation, on=run, how="left", maintain_order="left", validate="1:1")
+    for output in metrics["output"].unique(maintain_order=True):
+        if output != FUSED:
+            name = "accuracy_by_own_rule" if output == OWN else f"accuracy_of_{output}"
+            beside = _of(metrics, "output", output).select(*run, pl.col("accuracy").alias(name))
+            fused = fused.join(beside, on=run, how="left", maintain_order="left", validate="1:1")
+    return fused
 
 
 def _row(method: str, variant: Variant, runs: Mapping[str, pl.DataFrame], baseline: str, confidence: float) -> Row:
@@ -65,6 +83,7 @@ def _row(method: str, variant: Variant, runs: Mapping[str, pl.DataFrame], baseli
     row |= {"num_seeds": len(own), "accuracy": mean, "accuracy_sd": sd}
     row |= {name: own[name].mean() for name in ("macro_f1", "validation_accuracy")}
     row |= {name: round(summary(own[name])[0]) for name in COUNTS}
+    row |= {name: own[name].mean() for name in own.columns if name.startswith(BESIDE)}
     reference = None if variant.name == baseline else runs[baseline]
     row |= _difference("", own, reference, "accuracy", confidence)
     row |= {"p": None if reference is None else sign_flip_p(*_pairs(own, reference, "accuracy"))}

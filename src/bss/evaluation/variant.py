@@ -1,4 +1,4 @@
-"""A row of a comparison: a scheduler with some of its fields set."""
+"""What is compared: a scheduler or a method with some of its fields set."""
 
 import re
 from collections.abc import Mapping
@@ -8,9 +8,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Variant:
-    """A scheduler of params.yaml, and what is set in it."""
+    """A scheduler or a method of params.yaml, and what is set in it."""
 
-    scheduler: str
+    base: str
+    """Its name there."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Dotted field -> value."""
     twins: str | None = None
@@ -20,13 +21,13 @@ class Variant:
     def name(self) -> str:
         """A name for params.yaml and for files: `learned-beta_0_1`."""
         parts = [f"{_last(key)}_{_word(value)}" for key, value in self.settings.items()]
-        return "-".join([self.scheduler, *(re.sub(r"[^a-z0-9]+", "_", part.lower()).strip("_") for part in parts)])
+        return "-".join([self.base, *(re.sub(r"[^a-z0-9]+", "_", part.lower()).strip("_") for part in parts)])
 
     @property
     def label(self) -> str:
         """What a reader sees: `learned, beta 0.1`."""
         return ", ".join(
-            [self.scheduler, *(_labelled(key, value) for key, value in self.settings.items() if value is not False)]
+            [self.base, *(_labelled(key, value) for key, value in self.settings.items() if value is not False)]
         )
 
     @property
@@ -34,7 +35,7 @@ class Variant:
         """The row that this one is also compared with, if there is one."""
         if self.twins is None or self.settings.get(self.twins) is not False:
             return None
-        return Variant(self.scheduler, {**self.settings, self.twins: True}, self.twins)
+        return Variant(self.base, {**self.settings, self.twins: True}, self.twins)
 
 
 def _labelled(key: str, value: Any) -> str:

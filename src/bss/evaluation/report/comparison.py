@@ -8,18 +8,23 @@ from textwrap import fill
 from typing import Any
 
 import jinja2
+import numpy as np
 import polars as pl
 import yaml
 
+from bss.evaluation.comparison import BESIDE
 from bss.evaluation.report.canvas import INK, SERIES, WIDTH, Chart, canvas, finish
 from bss.evaluation.report.headline import RULES
 from bss.evaluation.report.text import markdown, plain
 from bss.evaluation.report.words import ABSENT, interval, level, mean_sd, percent
+from bss.evaluation.statistics import critical_distance, mean_ranks
 from bss.evaluation.variant import Variant
 from bss.files import write_text
 
 MIN_VALUES = 3
 """A varied number is drawn as a curve from so many values on."""
+MIN_BLOCKS = 5
+"""Seeds, from which on ranks are drawn."""
 MAX_LABEL = 42
 """Characters of a label beside an axis, before it goes on in the next line."""
 Row = Mapping[str, Any]
@@ -35,6 +40,8 @@ class Comparison:
     notes: tuple[str, ...]
     num_pairs: Mapping[str, int]
     variants: Sequence[Variant]
+    runs: pl.DataFrame
+    """As `fused_runs` gives them."""
     table: pl.DataFrame
     """As `comparison_table` gives it."""
     baseline: str
@@ -57,7 +64,7 @@ def write_comparison(given: Comparison, folder: Path) -> None:
     page = environment.get_template("comparison.html").render(
         given=given,
         facts=_facts(given),
-        forests=_forests(given),
+        forests=[*_forests(given), *_ranks(given)],
         curves=[_curve(given, sweep) for sweep in _swept(given)],
         confidence=level(given.confidence),
         header=header,
@@ -69,21 +76,29 @@ def write_comparison(given: Comparison, folder: Path) -> None:
 
 def format_comparison(given: Comparison) -> str:
     """The main columns as plain text of at most 80 columns."""
-    header = ("row", "test %", f"to {given.baseline} [{level(given.confidence)}]", "Holm p", "steps")
     rows = given.table.iter_rows(named=True)
-    return plain(header, [(_label(given, row), *_main(row), f"{row['num_steps']:,}") for row in rows])
+    if not _has_methods(given):
+        header = ("row", "test %", f"to {given.baseline} [{level(given.confidence)}]", "Holm p", "steps")
+        return plain(header, [(_label(given, row), *_main(row), f"{row['num_steps']:,}") for row in rows])
+    of_methods = ("row", "test %", "to the first row", f"to {given.baseline}")
+    return plain(of_methods, [(_label(given, row), *_against_first(row)) for row in rows])
 
 
 def _cells(given: Comparison) -> tuple[list[str], list[list[str]]]:
     twins = [variant.twins for variant in given.variants if variant.twin]
     header = ["row", "test %", f"to {given.baseline} [{level(given.confidence)}]", "Holm p"]
     header += [f"to its {twins[0]}"] if twins else []
-    header += ["validation %", f"validation to {given.baseline}", "macro F1", "steps", "samples"]
+    header += ["to the first row"] if _has_methods(given) else []
+    header += ["validation %", f"validation to {given.baseline}", "macro F1"]
+    beside = [name for name in given.table.columns if name.startswith(BESIDE)] if _has_methods(given) else []
+    header += [name.partition("_")[2].replace("_", " ") for name in beside] + ["steps", "samples"]
     rows = []
     for row in given.table.iter_rows(named=True):
         cells = [_label(given, row), *_main(row)]
         cells += [_interval(row, "twin_")] if twins else []
+        cells += [_interval(row, "first_")] if _has_methods(given) else []
         cells += [percent(row["validation_accuracy"]), _interval(row, "validation_"), percent(row["macro_f1"])]
+        cells += [percent(row[name]) for name in beside]
         rows.append([*cells, f"{row['num_steps']:,}", f"{row['num_samples']:,}"])
     return header, rows
 
@@ -93,13 +108,21 @@ def _main(row: Row) -> tuple[str, str, str]:
     return mean_sd(row["accuracy"], row["accuracy_sd"]), _interval(row, ""), p
 
 
+def _against_first(row: Row) -> tuple[str, str, str]:
+    return mean_sd(row["accuracy"], row["accuracy_sd"]), _interval(row, "first_"), _interval(row, "")
+
+
+def _has_methods(given: Comparison) -> bool:
+    return given.table["method"].n_unique() > 1
+
+
 def _interval(row: Row, prefix: str) -> str:
     return interval(*(row[f"{prefix}{name}"] for name in ("difference", "low", "high")))
 
 
 def _label(given: Comparison, row: Row) -> str:
     label: str = row["label"]
-    return label if given.table["method"].n_unique() == 1 else f"{row['method']} · {label}"
+    return f"{row['method']} · {label}" if _has_methods(given) else label
 
 
 def _facts(given: Comparison) -> list[tuple[str, str]]:
@@ -140,6 +163,35 @@ def _forest(given: Comparison, rows: Sequence[Row]) -> Chart:
         return finish(figure, f"All rows against {given.baseline}", caption)
 
 
+def _ranks(given: Comparison) -> list[Chart]:
+    """The mean rank of every row over the seeds, and how far two must lie apart; none for a handful of rows."""
+    seeds = given.runs["seed"].n_unique()
+    if not _has_methods(given) or seeds < MIN_BLOCKS:
+        return []
+    names = [(row["method"], row["scheduler"]) for row in given.table.iter_rows(named=True)]
+    labels = [_label(given, row) for row in given.table.iter_rows(named=True)]
+    wide = given.runs.pivot("seed", index=["method", "scheduler"], values="accuracy")
+    of_row = {(method, scheduler): values for method, scheduler, *values in wide.iter_rows()}
+    ranks = mean_ranks(np.array([of_row[name] for name in names]).T)
+    half = critical_distance(len(names), seeds, given.confidence) / 2
+    order = np.argsort(ranks, kind="stable")
+    with canvas(2.2 * WIDTH, 0.9 + 0.28 * len(names)) as (figure, axes):
+        for place, row in enumerate(order):
+            axes.plot([ranks[row] - half, ranks[row] + half], [place] * 2, color=SERIES[1], linewidth=2.4, alpha=0.55)
+            axes.plot(ranks[row], place, "o", color=SERIES[1], markersize=5)
+        axes.axvline(ranks[order[0]] + half, color=INK, linewidth=0.8, linestyle=":")
+        axes.set_yticks(range(len(names)), [fill(labels[row], MAX_LABEL) for row in order], color=INK)
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.set_xlabel(f"mean rank over {seeds} seeds, 1 the best")
+        axes.grid(axis="y", visible=False)
+        caption = (
+            f"Two rows are told apart (Nemenyi, {level(given.confidence)}) where their bars, the critical distance "
+            f"{2 * half:.1f} wide, do not overlap; the dotted line is the end of the best row's bar. The seeds share "
+            "one data set, so this speaks of that data set alone."
+        )
+        return [finish(figure, "Ranks", caption)]
+
+
 def _split(prefix: str) -> str:
     return "validation" if prefix else "test"
 
@@ -175,7 +227,7 @@ def _varied(variants: Sequence[Variant], field: str) -> list[tuple[str, Variant]
         value = variant.settings.get(field)
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             others = {key: other for key, other in variant.settings.items() if key != field}
-            found.append((Variant(variant.scheduler, others).label, variant))
+            found.append((Variant(variant.base, others).label, variant))
     return sorted(found, key=lambda pair: pair[0])
 
 

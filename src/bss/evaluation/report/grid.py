@@ -38,6 +38,7 @@ def read_grid(params: Params, parameters: Mapping[str, object]) -> ReportInputs:
         parameters: the same as a reader sees it in params.yaml.
     """
     meta, data = Meta.read(paths.PACKED), params.preprocess
+    metrics, history = read_runs(params)
     manifest = pl.read_parquet(paths.PACKED / Split.TRAIN / MANIFEST)
     scores = pl.concat([_labelled(pl.read_parquet(paths.scores(seed)), seed=seed) for seed in params.grid.seeds])
     return ReportInputs(
@@ -46,8 +47,8 @@ def read_grid(params: Params, parameters: Mapping[str, object]) -> ReportInputs:
         classes=meta.classes,
         modalities=tuple(meta.modalities),
         num_pairs={split.value: number for split, number in meta.num_pairs.items()},
-        metrics=pl.concat([_metrics(cell) for cell in cells(params)]),
-        history=_tables(params, paths.run, "history"),
+        metrics=metrics,
+        history=history,
         predictions=_as_judged(_tables(params, paths.predictions, "predictions")),
         scores=scores,
         pacing=pl.concat([_pacing(scheduler, params) for scheduler in params.grid.schedulers]),
@@ -61,6 +62,11 @@ def read_grid(params: Params, parameters: Mapping[str, object]) -> ReportInputs:
         confidence=params.report.confidence,
         rule=params.evaluate.rule,
     )
+
+
+def read_runs(params: Params) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The metrics and the history of the cells of the grid alone."""
+    return pl.concat([_metrics(cell) for cell in cells(params)]), _tables(params, paths.run, "history")
 
 
 def _skipped(meta: Meta) -> list[str]:

@@ -1,7 +1,7 @@
 """AUG: classifiers are added to the weak modality, each boosted on what those before it leave."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -41,6 +41,7 @@ class AUG(Method):
     The evidence is each modality's sum of logits in its own turn, and their sum as the fused output.
     """
 
+    grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"rate": (0.2, 0.5, 1.0)}
     variant: Literal["published", "released"] = "published"
     interval: Annotated[int, Field(ge=1)] = 2
     """Epochs between two assignments; published 20 of 200 on CREMA-D, 10 or 5 elsewhere."""

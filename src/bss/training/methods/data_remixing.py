@@ -1,7 +1,7 @@
 """Data remixing: each sample trains the modality that is least sure of it, in batches of that modality alone."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -32,6 +32,7 @@ class DataRemixing(Joint):
     Source: Ma et al. (ICML 2025) and its released code, which takes video before audio and gives ties to video.
     """
 
+    grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"starts": (2, 5)}
     unimodal_weight: Annotated[float, Field(ge=0)] = 0.5
     """Of every modality in joint training."""
     own_weight: Annotated[float, Field(ge=0)] = 1.0

@@ -1,6 +1,7 @@
 """Plain late fusion: nothing but the fused prediction trains the encoders."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
 
 from bss.training.methods.joint import Joint
 
@@ -14,6 +15,8 @@ class FusedOnly(Joint):
     Each modality's head is a probe: it learns from the features as they are, and no gradient of its loss reaches an
     encoder. So each modality has a prediction, which scores and tables need, and the fusion trains as without.
     """
+
+    grid: ClassVar[Mapping[str, tuple[object, ...]]] = {}
 
     def prepare(self, model: "MultimodalModel") -> None:
         """Cut the heads off from the encoders."""

@@ -1,7 +1,7 @@
 """Joint training of the fusion and of every modality."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -18,6 +18,7 @@ class Joint(Method):
     Source: BSS (IJCAI 2025) trains so; its released code weighs 1 : 1, and 0.1 : 0.9 on CREMA-D.
     """
 
+    grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"unimodal_weight": (0.5, 1.0, 2.0)}
     fused_weight: Annotated[float, Field(ge=0)] = 1.0
     unimodal_weight: Annotated[float, Field(ge=0)] = 1.0
 

@@ -39,6 +39,8 @@ class Method(Component):
 
     from_warmup: ClassVar[bool] = True
     """Whether training goes on from the warm-up's weights, or starts anew with the warm-up's epochs added."""
+    grid: ClassVar[Mapping[str, tuple[object, ...]]] = {}
+    """Field -> the values that a fair comparison chooses from on validation; every combination is tried."""
 
     def prepare(self, model: "MultimodalModel") -> None:
         """Give the model the heads or the fusion that the method needs, before training and before evaluation.

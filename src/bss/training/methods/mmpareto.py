@@ -1,6 +1,7 @@
 """MMPareto: each encoder steps where neither the fusion's loss nor its own grows."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -27,6 +28,7 @@ class MMPareto(Method):
     `published` compares the lengths over a whole encoder, `released` weight by weight.
     """
 
+    grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"gamma": (1.0, 1.5)}
     variant: Literal["published", "released"] = "published"
     gamma: Annotated[float, Field(gt=0)] = 1.5
     """Scale of the encoders' gradients."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from itertools import combinations
 from math import factorial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -41,6 +41,7 @@ class ModalityValuation(Joint):
     fusion is trained (`unimodal_weight` 0).
     """
 
+    grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"unimodal_weight": (0.0, 1.0)}
     starts: Annotated[int, Field(ge=0)] = 0
     """First epoch with copies, from 0; those before are joint training."""
     spacing: Annotated[int, Field(ge=0)] = 64

@@ -1,7 +1,8 @@
 """On-the-fly gradient modulation: the encoder of a modality that leads learns more slowly."""
 
+from collections.abc import Mapping
 from math import tanh
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -21,6 +22,7 @@ class OGM(Joint):
     convolutions alone.
     """
 
+    grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"alpha": (0.1, 0.3, 0.8)}
     variant: Literal["published", "released"] = "published"
     alpha: Annotated[float, Field(ge=0)] = 0.3
     """How strongly; 0 scales nothing."""

@@ -1,7 +1,8 @@
 """On-the-fly prediction modulation: the features of a modality that leads are dropped before the fusion."""
 
+from collections.abc import Mapping
 from math import tanh
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
@@ -30,6 +31,7 @@ class OPM(Joint):
     trains with the fused loss alone: `unimodal_weight: 0`.
     """
 
+    grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"q_base": (0.25, 0.5)}
     q_base: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Probability of a drop where a modality barely leads; 0 drops nothing."""
     scale: Annotated[float, Field(ge=0)] = 0.5

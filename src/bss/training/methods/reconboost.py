@@ -1,7 +1,7 @@
 """ReconBoost: one modality at a time learns what the others leave, then all are set right together."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -33,6 +33,7 @@ class ReconBoost(Method):
     classes, and the last term has no gradient, because the code detaches both sides of it.
     """
 
+    grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"label_weight": (2.0, 5.0)}
     variant: Literal["published", "released"] = "published"
     boost_epochs: Annotated[int, Field(ge=0)] = 1
     """Of a stage, in which its modality trains alone."""
