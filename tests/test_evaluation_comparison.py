@@ -125,7 +125,8 @@ def given(table: pl.DataFrame, **values: Any) -> Comparison:
         **{
             "name": "betas", "about": ("What beta does.",), "dataset": "toy", "notes": ("<b>made up</b>",),
             "num_pairs": {"train": 96, "test": 30}, "runs": runs(), "variants": VARIANTS, "table": table,
-            "baseline": "random", "confidence": 0.95, "command": "python -m flows.compare betas", "parameters": {"train": {"epochs": 3}},
+            "baseline": "random", "confidence": 0.95, "command": "python -m flows.compare betas",
+            "parameters": {"train": {"epochs": 3}},
             **values,
         }
     )  # fmt: skip
