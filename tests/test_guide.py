@@ -24,7 +24,7 @@ SETTINGS = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", GU
 
 def flat(settings: dict[str, Any], above: str = "") -> dict[str, Any]:
     """As `Workspace.set` takes them; a method is set as a whole."""
-    found = {}
+    found: dict[str, Any] = {}
     for key, value in settings.items():
         whole = not isinstance(value, dict) or "name" in value
         found |= {f"{above}{key}": value} if whole else flat(value, f"{above}{key}__")

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 from lightning_fabric.strategies.strategy import Strategy
+from lightning_fabric.wrappers import _FabricModule
 from torch import Tensor, distributed, nn
 
 from bss import params
@@ -85,6 +86,10 @@ class Runtime:
                     part.register_forward_pre_hook(_step_by_one(part.stride))
         if self.settings.compile:
             model.compile()
+
+    def unsynchronised(self, module: _FabricModule) -> AbstractContextManager[None]:
+        """The context of a forward pass whose gradients the strategy leaves to each rank."""
+        return self.fabric.no_backward_sync(module) if self.num_ranks > 1 else nullcontext()
 
     def autocast(self) -> AbstractContextManager[None]:
         """The context of a forward pass."""

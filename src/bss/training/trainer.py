@@ -1,6 +1,7 @@
 """Training steps: a model with its method and optimizer."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from math import nan
 from typing import Any, NamedTuple, cast
 
@@ -116,7 +117,7 @@ class Trainer:
                 f"train.strategy: {self.method.name} trains some modalities without the others, which needs ddp, "
                 "not fsdp"
             )
-        with self.runtime.fabric.no_backward_sync(self.module, enabled=apart and self.runtime.num_ranks > 1):
+        with self.runtime.unsynchronised(self.module) if apart else nullcontext():
             outputs: Outputs = self.module(inputs)
         logits = {name: self.whole(values.float()) for name, values in outputs.logits.items()}
         return Outputs(logits, outputs.features)
