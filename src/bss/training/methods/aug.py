@@ -148,9 +148,12 @@ class AUG(Method):
         """Released: the softmax of the two modalities' logits, weighted."""
         if self.variant == "published" or len(probabilities) != len(MERGE):
             return None
-        weighted = [values**weight for values, weight in zip(probabilities.values(), MERGE, strict=True)]
-        product = np.prod(weighted, axis=0)
-        return np.asarray(product / product.sum(axis=1, keepdims=True))
+        # Not a product of powers: where each modality rules out what the other says, nothing would be left of it.
+        tiny = np.finfo(float).tiny
+        logs = [np.log(values.clip(tiny)) * part for values, part in zip(probabilities.values(), MERGE, strict=True)]
+        total = np.sum(logs, axis=0)
+        powers = np.exp(total - total.max(axis=1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
     def _each(self, trainer: "Trainer", batch: "Batch", modality: str, features: "Tensor") -> "Tensor":
         """The logits of each classifier for the whole batch, (n, B, C); zero where a sample lacks the modality."""
