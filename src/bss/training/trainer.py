@@ -1,6 +1,7 @@
 """Training steps: a model with its method and optimizer."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from math import nan
 from typing import Any, NamedTuple, cast
 
@@ -107,16 +108,10 @@ class Trainer:
         Args:
             inputs: of this rank's rows; of all modalities or of some.
             apart: for `gradients`; without it, for `backward`.
-
-        Raises:
-            ValueError: the weights are spread over the ranks, and some modalities left out: no gradient would come.
         """
-        if self.runtime.is_sharded and torch.is_grad_enabled() and not set(self.model.branches) <= set(inputs):
-            raise ValueError(
-                f"train.strategy: {self.method.name} trains some modalities without the others, which needs ddp, "
-                "not fsdp"
-            )
-        with self.runtime.fabric.no_backward_sync(self.module, enabled=apart and self.runtime.num_ranks > 1):
+        # Not by `enabled`: given False, Fabric leaves fsdp without synchronisation, and so without gradients.
+        unsynced = apart and self.runtime.num_ranks > 1
+        with self.runtime.fabric.no_backward_sync(self.module) if unsynced else nullcontext():
             outputs: Outputs = self.module(inputs)
         logits = {name: self.whole(values.float()) for name, values in outputs.logits.items()}
         return Outputs(logits, outputs.features)

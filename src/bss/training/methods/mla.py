@@ -111,7 +111,9 @@ def _project(trainer: "Trainer", head: "nn.Linear", features: "Tensor") -> None:
     p = p - torch.outer(k, k) / (0.1 ** (1 + trainer.progress) + r @ k)
     trainer.memory["projection"] = p = p / p.norm()
     gradient = cast("Tensor", head.weight.grad)
-    gradient.copy_(gradient @ p.T)
+    # Where the weights are spread over ranks each holds some rows, and a row is projected by itself.
+    rows = gradient.to_local() if hasattr(gradient, "to_local") else gradient
+    rows.copy_(rows @ p.T)
 
 
 def _softmax(values: np.ndarray, axis: int) -> np.ndarray:
