@@ -28,7 +28,7 @@ class MLA(Method):
 
     Any number of modalities takes turns; features narrower than the widest are brought to its width by a linear layer
     without bias. The evidence is the logits that each modality gave in its own turn, and their sum as "fused".
-    Source: MLA (CVPR 2024), section 3. `released` never projects: the code looks for the head's weights under a name
+    Source: MLA (CVPR 2024). `released` never projects: the code looks for the head's weights under a name
     that they do not have. The variants differ in `decide` too.
     """
 
