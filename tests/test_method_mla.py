@@ -168,9 +168,3 @@ def test_decisions_of_a_sample_depend_on_the_others_only_as_released() -> None:
 def test_nothing_to_project_is_refused() -> None:
     with pytest.raises(ValueError, match="shared_head: false needs variant: released"):
         MLA(shared_head=False)
-
-
-def test_sharded_weights_are_refused(train: PackedSplit, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Runtime, "is_sharded", True)
-    with pytest.raises(ValueError, match=r"train\.strategy: mla trains some modalities without the others.* ddp"):
-        trained(train, MLA())

@@ -89,6 +89,7 @@ class Runtime:
 
     def unsynchronised(self, module: _FabricModule) -> AbstractContextManager[None]:
         """The context of a forward pass whose gradients the strategy leaves to each rank."""
+        # Not by `enabled`: given False, Fabric leaves fsdp without synchronisation, and so without gradients.
         return self.fabric.no_backward_sync(module) if self.num_ranks > 1 else nullcontext()
 
     def autocast(self) -> AbstractContextManager[None]:

@@ -108,15 +108,7 @@ class Trainer:
         Args:
             inputs: of this rank's rows; of all modalities or of some.
             apart: for `gradients`; without it, for `backward`.
-
-        Raises:
-            ValueError: the weights are spread over the ranks, and some modalities left out: no gradient would come.
         """
-        if self.runtime.is_sharded and torch.is_grad_enabled() and not set(self.model.branches) <= set(inputs):
-            raise ValueError(
-                f"train.strategy: {self.method.name} trains some modalities without the others, which needs ddp, "
-                "not fsdp"
-            )
         with self.runtime.unsynchronised(self.module) if apart else nullcontext():
             outputs: Outputs = self.module(inputs)
         logits = {name: self.whole(values.float()) for name, values in outputs.logits.items()}

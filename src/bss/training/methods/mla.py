@@ -28,7 +28,7 @@ class MLA(Method):
 
     Any number of modalities takes turns; features narrower than the widest are brought to its width by a linear layer
     without bias. The evidence is the logits that each modality gave in its own turn, and their sum as "fused".
-    Source: MLA (CVPR 2024), section 3. `released` never projects: the code looks for the head's weights under a name
+    Source: MLA (CVPR 2024). `released` never projects: the code looks for the head's weights under a name
     that they do not have. The variants differ in `decide` too.
     """
 
@@ -111,7 +111,9 @@ def _project(trainer: "Trainer", head: "nn.Linear", features: "Tensor") -> None:
     p = p - torch.outer(k, k) / (0.1 ** (1 + trainer.progress) + r @ k)
     trainer.memory["projection"] = p = p / p.norm()
     gradient = cast("Tensor", head.weight.grad)
-    gradient.copy_(gradient @ p.T)
+    # Where the weights are spread over ranks each holds some rows, and a row is projected by itself.
+    rows = gradient.to_local() if hasattr(gradient, "to_local") else gradient
+    rows.copy_(rows @ p.T)
 
 
 def _softmax(values: np.ndarray, axis: int) -> np.ndarray:
