@@ -35,10 +35,20 @@ class Mortal(Checkpoints):
             sys.exit(9)
 
 
-def main(packed: str, out: str, devices: str, strategy: str, method: str, kill: str) -> None:
-    """Train, and write weights, scores and the samples of each step as this rank saw them."""
-    train, validation = open_split(Path(packed), "train"), open_split(Path(packed), "validation")
+def main(packed: str, out: str, devices: str, strategy: str, methods: str, kill: str) -> None:
+    """Train with one method after the other, each into its own folder below `out`."""
     runtime = Runtime(SETTINGS, Spread(devices=int(devices), nodes=1, strategy=strategy))
+    for method in methods.split(","):
+        folder = Path(out, method)
+        if runtime.is_first:
+            folder.mkdir(exist_ok=True)
+        runtime.fabric.barrier()
+        train_with(method, Path(packed), folder, runtime, Mortal if kill == "kill" else Checkpoints)
+
+
+def train_with(method: str, packed: Path, folder: Path, runtime: Runtime, kept: type[Checkpoints]) -> None:
+    """Train, and write weights, scores and the samples of each step as this rank saw them."""
+    train, validation = open_split(packed, "train"), open_split(packed, "validation")
     model = build_model(train.meta, {name: MLP(width=16) for name in train.meta.modalities}, 0)
     settings = TRAIN.model_copy(update={"batch_size": 20})  # 96 = 4 x 20 + 16
     trainer = Trainer(model, METHODS.build(method), settings, runtime)
@@ -53,8 +63,7 @@ def main(packed: str, out: str, devices: str, strategy: str, method: str, kill: 
 
     trainer._step = watched  # type: ignore[method-assign]
     sampler = CurriculumSampler(len(train), Learned(score_update="mixed", refresh_every=2), scores=np.zeros(96))
-    folder = Path(out)
-    saved = (Mortal if kill == "kill" else Checkpoints)(folder / "checkpoints", 0) if runtime.is_first else None
+    saved = kept(folder / "checkpoints", 0) if runtime.is_first else None
     history = fit(trainer, sampler, train, validation, settings, EPOCHS, None, saved)
     found = weights.take(model)
     (folder / f"seen-{runtime.rank}.json").write_text(json.dumps(seen))
