@@ -1,4 +1,4 @@
-"""Training methods -> the files that each is made of, so that a change of one makes only its own cells stale."""
+"""Training methods -> the code of a training with each, so that a change of one makes only its own cells stale."""
 
 import tasks
 from bss import paths
@@ -6,16 +6,20 @@ from bss.files import write_json
 
 
 def methods() -> None:
-    """Write the checksums of the files of every method that params.yaml names."""
+    """Write the checksums of the files that training uses with every method that params.yaml names."""
     params = tasks.params()
 
     from hashlib import sha256
+    from pathlib import Path
 
+    from bss import training
     from bss.training.methods.method import METHODS
 
+    (folder,) = map(Path, training.__path__)
     for name, method in params.methods.items():
-        files = METHODS.sources(method.name)
-        write_json({file.name: sha256(file.read_bytes()).hexdigest() for file in files}, paths.method(name))
+        files = [*sorted(folder.glob("*.py")), *METHODS.sources(method.name)]
+        sums = {file.relative_to(folder).as_posix(): sha256(file.read_bytes()).hexdigest() for file in files}
+        write_json(sums, paths.method(name))
 
 
 if __name__ == "__main__":

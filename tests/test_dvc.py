@@ -60,8 +60,8 @@ def module_file(name: str) -> Path | None:
     return None
 
 
-BY_CONTENT = ROOT / "src/bss/training/methods"
-"""Its files are watched one by one, by way of the stage `methods`."""
+BY_CONTENT = ROOT / "src/bss/training"
+"""What a cell uses of it is watched by way of the stage `methods`."""
 
 
 def used(start: Path) -> set[Path]:

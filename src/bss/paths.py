@@ -25,7 +25,7 @@ def curriculum(scheduler: str, seed: int) -> Path:
 
 
 def method(name: str) -> Path:
-    """What a training method is made of."""
+    """The code of training with a method."""
     return Path("data/methods") / f"{name}.json"
 
 
