@@ -17,6 +17,9 @@ from flows.workspace import occupied
 if TYPE_CHECKING:
     from flows.pool import Pool
 
+SHARED = ["preprocess", "methods"]
+"""Stages that the cells of all seeds need."""
+
 
 def main(
     pool: Annotated[str, typer.Option(help="A work pool of the Prefect server.")],
@@ -54,9 +57,9 @@ def spread(params: Params, machines: "Pool") -> bool:
     from flows.remote import push, restore
 
     here = restore()
-    if not succeeds(pipeline(["preprocess"], return_state=True)):
+    if not succeeds(pipeline(SHARED, return_state=True)):
         return False
-    push(["preprocess"])
+    push(SHARED)
     work = {f"seed {seed}": targets for seed, targets in cells(params).items() if not here.issuperset(targets)}
     if work:
         typer.echo(f"waiting for {', '.join(work)}")
@@ -70,7 +73,7 @@ def spread(params: Params, machines: "Pool") -> bool:
 
 
 def cells(params: Params) -> dict[int, list[str]]:
-    """Seed -> the last stages of its cells. Seeds share nothing but the packed data."""
+    """Seed -> the last stages of its cells. Seeds share nothing but what the stages of SHARED make."""
     grid = params.grid
     return {
         seed: [f"evaluate-alone@{seed}"]
