@@ -28,7 +28,7 @@ from flows.children import Stopped
 from flows.gpus import visible_gpus
 from flows.graph import judge, stopped_on_exit
 from flows.stages import Machine
-from flows.study import Raw, Study
+from flows.study import Raw, Study, as_method
 from flows.terminal import NUM_COLUMNS
 from flows.workspace import TEMPORARY, occupied
 
@@ -199,6 +199,7 @@ def write_results(
         command=command,
         parameters=raw,
         rule=grid.rule,
+        chosen_of={as_method(each): method for method, several in study.choices(raw).items() for each in several},
     )
     write_comparison(given, RESULTS / name)
     write_report(grid, RESULTS / name / "report.html")

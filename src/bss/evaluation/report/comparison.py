@@ -1,23 +1,22 @@
 """A comparison as a page, and its table for the terminal, for git and for programs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from textwrap import fill
 from typing import Any
 
 import jinja2
-import numpy as np
 import polars as pl
 import yaml
 
 from bss.evaluation.comparison import BESIDE
 from bss.evaluation.report.canvas import INK, SERIES, WIDTH, Chart, canvas, finish
 from bss.evaluation.report.headline import RULES
+from bss.evaluation.report.ranks import MAX_LABEL, Ranks, row_accuracies
 from bss.evaluation.report.text import markdown, plain
 from bss.evaluation.report.words import ABSENT, interval, level, mean_sd, percent
-from bss.evaluation.statistics import critical_distance, mean_ranks
 from bss.evaluation.variant import Variant
 from bss.files import write_text
 
@@ -25,8 +24,6 @@ MIN_VALUES = 3
 """A varied number is drawn as a curve from so many values on."""
 MIN_BLOCKS = 5
 """Seeds, from which on ranks are drawn."""
-MAX_LABEL = 42
-"""Characters of a label beside an axis, before it goes on in the next line."""
 Row = Mapping[str, Any]
 
 
@@ -50,14 +47,17 @@ class Comparison:
     parameters: Mapping[str, object]
     rule: str = "fused"
     """What made the multimodal predictions, see `Evaluate.rule`."""
+    chosen_of: Mapping[str, str] = field(default_factory=dict)
+    """Name of a method whose fields were chosen -> the method."""
 
 
 def write_comparison(given: Comparison, folder: Path) -> None:
-    """Write `table.txt`, `table.md`, `table.json` and `page.html`."""
+    """Write `table.txt`, `table.md`, `table.json`, `runs.csv` (a row a run) and `page.html`."""
     header, rows = _cells(given)
     write_text(format_comparison(given) + "\n", folder / "table.txt")
     write_text(markdown(header, rows) + "\n", folder / "table.md")
     write_text(given.table.write_json() + "\n", folder / "table.json")
+    write_text(_runs(given).write_csv(), folder / "runs.csv")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
@@ -165,31 +165,24 @@ def _forest(given: Comparison, rows: Sequence[Row]) -> Chart:
 
 def _ranks(given: Comparison) -> list[Chart]:
     """The mean rank of every row over the seeds, and how far two must lie apart; none for a handful of rows."""
-    seeds = given.runs["seed"].n_unique()
-    if not _has_methods(given) or seeds < MIN_BLOCKS:
+    if not _has_methods(given) or given.runs["seed"].n_unique() < MIN_BLOCKS:
         return []
-    names = [(row["method"], row["scheduler"]) for row in given.table.iter_rows(named=True)]
-    labels = [_label(given, row) for row in given.table.iter_rows(named=True)]
-    wide = given.runs.pivot("seed", index=["method", "scheduler"], values="accuracy")
-    of_row = {(method, scheduler): values for method, scheduler, *values in wide.iter_rows()}
-    ranks = mean_ranks(np.array([of_row[name] for name in names]).T)
-    half = critical_distance(len(names), seeds, given.confidence) / 2
-    order = np.argsort(ranks, kind="stable")
-    with canvas(2.2 * WIDTH, 0.9 + 0.28 * len(names)) as (figure, axes):
-        for place, row in enumerate(order):
-            axes.plot([ranks[row] - half, ranks[row] + half], [place] * 2, color=SERIES[1], linewidth=2.4, alpha=0.55)
-            axes.plot(ranks[row], place, "o", color=SERIES[1], markersize=5)
-        axes.axvline(ranks[order[0]] + half, color=INK, linewidth=0.8, linestyle=":")
-        axes.set_yticks(range(len(names)), [fill(labels[row], MAX_LABEL) for row in order], color=INK)
-        axes.set_ylim(len(names) - 0.5, -0.5)
-        axes.set_xlabel(f"mean rank over {seeds} seeds, 1 the best")
-        axes.grid(axis="y", visible=False)
-        caption = (
-            f"Two rows are told apart (Nemenyi, {level(given.confidence)}) where their bars, the critical distance "
-            f"{2 * half:.1f} wide, do not overlap; the dotted line is the end of the best row's bar. The seeds share "
-            "one data set, so this speaks of that data set alone."
-        )
-        return [finish(figure, "Ranks", caption)]
+    return [Ranks({given.name: row_accuracies(_runs(given))}, given.confidence).chart()]
+
+
+def _runs(given: Comparison) -> pl.DataFrame:
+    """Every run with the label of its row; that of a method whose fields were chosen is the method's."""
+    labels = pl.DataFrame(
+        [
+            (method, row["scheduler"], f"{given.chosen_of.get(method, method)} · {row['label']}")
+            for row in given.table.iter_rows(named=True)
+            for method in [row["method"]]
+        ],
+        schema=["method", "scheduler", "row"],
+        orient="row",
+    )
+    runs = given.runs.join(labels, on=["method", "scheduler"], how="left", maintain_order="left")
+    return runs.select("row", pl.exclude("row"))
 
 
 def _split(prefix: str) -> str:
@@ -211,12 +204,12 @@ def _swept(given: Comparison) -> list[_Sweep]:
     sweeps = []
     rows = {(row["method"], row["scheduler"]): row for row in given.table.iter_rows(named=True)}
     for method in given.table["method"].unique(maintain_order=True):
-        for field in dict.fromkeys(key for variant in given.variants for key in variant.settings):
-            for title, group in groupby(_varied(given.variants, field), key=lambda found: found[0]):
-                members = sorted((variant.settings[field], variant.name) for _, variant in group)
+        for key in dict.fromkeys(key for variant in given.variants for key in variant.settings):
+            for title, group in groupby(_varied(given.variants, key), key=lambda found: found[0]):
+                members = sorted((variant.settings[key], variant.name) for _, variant in group)
                 if len(members) >= MIN_VALUES:
                     values = [value for value, _ in members]
-                    sweeps.append(_Sweep(method, title, field, values, [rows[method, name] for _, name in members]))
+                    sweeps.append(_Sweep(method, title, key, values, [rows[method, name] for _, name in members]))
     return sweeps
 
 
