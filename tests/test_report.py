@@ -138,18 +138,22 @@ def grid(
         modalities=tuple(kinds),
         num_pairs={"train": NUM_TRAIN, "validation": 100, "test": NUM_TEST},
         metrics=measured(runs),
-        history=runs.join(epochs, how="cross").with_columns(validation_accuracy=curve),
+        history=runs.join(epochs, how="cross").with_columns(
+            validation_accuracy=curve, validation_confidence=curve**2
+        ),
         predictions=predicted(rng, runs, len(classes)),
         scores=scores,
         pacing=GAIN.join(epochs, how="cross").with_columns(
             fraction=pace, num_samples=(NUM_TRAIN * pace).cast(pl.Int64)
         ),
         draws=fused.join(scores, on="seed").with_columns(num_draws=draws),
+        seconds=fused.select("method", "scheduler", "seed", seconds=10.0 + pl.col("seed")),
         manifest=pairs,
         examples=examples(scores, pairs, kinds, root, num=4),
         command="make run",
         parameters={"train": {"epochs": NUM_EPOCHS, "lr": 0.002}, "grid": {"seeds": list(seeds)}},
         versions={"python": "3.11", "torch": "2.11", "bss": "0.1.0"},
+        commit="1a2b3c4d5e",
     )
 
 
@@ -202,7 +206,7 @@ def test_page_can_be_read_without_seeing_it(inputs: ReportInputs, tmp_path: Path
     drawings = [svg for svg in page.attributes("svg") if not svg.get("aria-hidden")]
     assert drawings
     assert all(svg.get("role") == "img" and svg.get("aria-label") for svg in drawings)
-    assert len(page.attributes("img")) == len(page.attributes("audio")) == 8
+    assert len(page.attributes("img")) == len(page.attributes("audio")) == 12
     assert all(image.get("alt") for image in page.attributes("img"))
     assert all(audio.get("aria-label") for audio in page.attributes("audio"))
     assert all(header.get("scope") in ("col", "row") for header in page.attributes("th"))
@@ -248,8 +252,8 @@ def test_six_modalities_two_methods_and_text(tmp_path: Path) -> None:
     }
     page, text = opened(grid(tmp_path, kinds=kinds, methods=("joint", "sum")), tmp_path)
     assert {"joint · random", "sum · learned", "flow alone"} <= page.rows.keys()
-    assert len(page.attributes("img")) == 8 * 3
-    assert len(page.attributes("audio")) == 8 * 2
+    assert len(page.attributes("img")) == 12 * 3
+    assert len(page.attributes("audio")) == 12 * 2
     assert "said &lt;i&gt;" in text
 
 
