@@ -187,6 +187,12 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> ReportInputs:
     return grid(tmp_path_factory.mktemp("raw"))
 
 
+@pytest.fixture(scope="module")
+def shown(inputs: ReportInputs, tmp_path_factory: pytest.TempPathFactory) -> "tuple[Page, str]":
+    """The page of that grid, drawn once, for drawing takes seconds."""
+    return opened(inputs, tmp_path_factory.mktemp("shown"))
+
+
 def opened(inputs: ReportInputs, folder: Path) -> tuple[Page, str]:
     write_report(inputs, folder / "new" / "report.html")
     text = (folder / "new" / "report.html").read_text(encoding="utf-8")
@@ -194,15 +200,15 @@ def opened(inputs: ReportInputs, folder: Path) -> tuple[Page, str]:
     return Page(text), text
 
 
-def test_page_needs_nothing_beside_it(inputs: ReportInputs, tmp_path: Path) -> None:
-    page, text = opened(inputs, tmp_path)
+def test_page_needs_nothing_beside_it(shown: tuple[Page, str]) -> None:
+    page, text = shown
     assert all(address.startswith(("data:", "#")) for address in page.addresses)
     assert not page.attributes("script") + page.attributes("link")
     assert not {"url(http", "@import"} & set(text.split())
 
 
-def test_page_can_be_read_without_seeing_it(inputs: ReportInputs, tmp_path: Path) -> None:
-    page, _ = opened(inputs, tmp_path)
+def test_page_can_be_read_without_seeing_it(shown: tuple[Page, str]) -> None:
+    page, _ = shown
     drawings = [svg for svg in page.attributes("svg") if not svg.get("aria-hidden")]
     assert drawings
     assert all(svg.get("role") == "img" and svg.get("aria-label") for svg in drawings)
@@ -214,15 +220,15 @@ def test_page_can_be_read_without_seeing_it(inputs: ReportInputs, tmp_path: Path
     assert len(ids) == len(set(ids))
 
 
-def test_every_section_is_there_and_linked(inputs: ReportInputs, tmp_path: Path) -> None:
-    page, _ = opened(inputs, tmp_path)
+def test_every_section_is_there_and_linked(shown: tuple[Page, str]) -> None:
+    page, _ = shown
     names = [name for name, _ in SECTIONS]
     assert [section.get("id") for section in page.attributes("section")] == names
     assert [link["href"] for link in page.attributes("a")] == [f"#{name}" for name in names]
 
 
-def test_table_equals_an_independent_computation(inputs: ReportInputs, tmp_path: Path) -> None:
-    page, _ = opened(inputs, tmp_path)
+def test_table_equals_an_independent_computation(inputs: ReportInputs, shown: tuple[Page, str]) -> None:
+    page, _ = shown
     rows = [row for row in inputs.metrics.to_dicts() if row["method"] == "joint" and row["output"] == "fused"]
     learned, random = ([row["accuracy"] for row in rows if row["scheduler"] == s] for s in ("learned", "random"))
     gaps = [100 * (a - b) for a, b in zip(learned, random, strict=True)]
@@ -275,8 +281,8 @@ def test_a_manifest_that_knows_of_no_damage(inputs: ReportInputs, tmp_path: Path
     assert "Balance score by class" in page.words
 
 
-def test_same_inputs_give_the_same_bytes(inputs: ReportInputs, tmp_path: Path) -> None:
-    assert opened(inputs, tmp_path / "a")[1] == opened(inputs, tmp_path / "b")[1]
+def test_same_inputs_give_the_same_bytes(inputs: ReportInputs, shown: tuple[Page, str], tmp_path: Path) -> None:
+    assert opened(inputs, tmp_path)[1] == shown[1]
 
 
 def test_missing_column_is_named(inputs: ReportInputs) -> None:

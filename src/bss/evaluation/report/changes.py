@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 from matplotlib.ticker import MaxNLocator
 
-from bss.evaluation.report.canvas import INK, SERIES, WIDE, Chart, canvas, finish
+from bss.evaluation.report.canvas import INK, SERIES, Chart, canvas, finish
 from bss.evaluation.report.distributions import MAX_CLASSES
 from bss.evaluation.report.looks import Look
 from bss.evaluation.report.words import counted, shortened
@@ -62,7 +62,7 @@ def _change_chart(look: Look, run: pl.DataFrame, classes: Sequence[str]) -> Char
     half = MAX_CLASSES // 2
     shown = rows if rows.height <= MAX_CLASSES else pl.concat([rows.head(half), rows.tail(half)])
     num_hidden = rows.height - shown.height
-    with canvas(WIDE, 0.8 + 0.22 * shown.height) as (figure, axes):
+    with canvas(height=0.8 + 0.22 * shown.height) as (figure, axes):
         for place, (_, fixed, broken) in enumerate(shown.iter_rows()):
             axes.plot([0, fixed], [place, place], color=SERIES[1], linewidth=6, solid_capstyle="butt")
             axes.plot([0, -broken], [place, place], color=SERIES[2], linewidth=6, solid_capstyle="butt")
@@ -82,7 +82,7 @@ def _change_chart(look: Look, run: pl.DataFrame, classes: Sequence[str]) -> Char
 
 
 def changed_pairs(changes: pl.DataFrame, looks: Sequence[Look], classes: Sequence[str]) -> list[dict[str, Any]]:
-    """The test pairs that each run fixes, then those that it breaks, in the most seeds.
+    """The test pairs that each run fixes, then those that it breaks, in most seeds (more than half, net).
 
     Returns:
         Dictionaries of text: run, id, class_name, change ("fixed" or "broken"), seeds as in `2 of 3`, and taken_for,
@@ -98,14 +98,15 @@ def _most(look: Look, run: pl.DataFrame, change: str, classes: Sequence[str]) ->
     pairs = run.group_by("id", "label", maintain_order=True).agg(
         net=net, times=pl.col(change).sum(), taken=wrong.filter(pl.col(change)).unique().sort()
     )
-    most = pairs.filter(pl.col("net") > 0).sort("net", "id", descending=[True, False]).head(NUM_LISTED)
+    num_seeds = run["seed"].n_unique()
+    most = pairs.filter(2 * pl.col("net") > num_seeds).sort("net", "id", descending=[True, False]).head(NUM_LISTED)
     return [
         {
             "run": look.label,
             "change": change,
             "id": str(pair["id"]),
             "class_name": classes[pair["label"]],
-            "seeds": f"{pair['times']} of {run['seed'].n_unique()}",
+            "seeds": f"{pair['times']} of {num_seeds}",
             "taken_for": ", ".join(classes[label] for label in pair["taken"]),
         }
         for pair in most.iter_rows(named=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
+from matplotlib.ticker import MaxNLocator
 
 from bss.evaluation.report.canvas import WIDE, Chart, canvas, finish
 from bss.evaluation.report.looks import Look
@@ -69,6 +70,7 @@ def cost_chart(table: pl.DataFrame, looks: Sequence[Look]) -> Chart:
                 spread = None if row["accuracy_sd"] != row["accuracy_sd"] else 100 * row["accuracy_sd"]
                 axes.errorbar(*place, yerr=spread, fmt="o", markersize=7, linewidth=1.7, color=look.colour)
         axes.set_xlim(0, 1.08 * fused["num_samples"].to_numpy().max(initial=1))
+        axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.xaxis.set_major_formatter(lambda number, _: f"{number:,.0f}")
         axes.set_xlabel("training samples seen")
         axes.set_ylabel("test accuracy, %")

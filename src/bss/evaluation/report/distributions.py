@@ -26,7 +26,7 @@ def spread_chart(scores: pl.DataFrame) -> Chart:
             )
         axes.set_xlabel("balance score")
         axes.set_ylabel("share of the pairs, %")
-        caption = f"Filled: seed {scores['seed'].min()}, median {median:.2f}, middle half {low:.2f} to {high:.2f}."
+        caption = f"Filled: seed {min(scores['seed'])}, median {median:.2f}, middle half {low:.2f} to {high:.2f}."
         caption += " Lines: the other seeds." if scores["seed"].n_unique() > 1 else ""
         return finish(figure, "Balance score of all pairs", caption)
 

@@ -9,7 +9,7 @@ import polars as pl
 from bss.evaluation.report.canvas import WIDE, Chart, canvas, finish
 from bss.evaluation.report.curves import label_axes
 from bss.evaluation.report.looks import Look
-from bss.evaluation.report.words import percent
+from bss.evaluation.report.words import counted, percent
 
 NUM_GROUPS = 10
 """Groups of training pairs by balance score, of the same size."""
@@ -49,7 +49,9 @@ def _histogram(look: Look, counts: pl.Series, bins: np.ndarray) -> Chart:
     with canvas() as (figure, axes):
         axes.stairs(shares, bins, color=look.colour, fill=True, alpha=0.55)
         label_axes(axes, "draws of a pair", "share of the pairs, %")
+        alike = values.min() == values.max()
         caption = f"{values.min()} to {values.max()} times, {values.mean():.1f} on average."
+        caption = f"Each pair {counted(int(values[0]), 'time')}." if alike else caption
         caption += f" {percent(np.mean(values == 0))} % of the pairs never." if not values.min() else ""
         return finish(figure, f"{look.label}: draws", caption)
 

@@ -101,12 +101,12 @@ def _tables(params: Params, folder: Callable[[str, str, int], Path], name: str) 
 
 def _seconds(params: Params) -> pl.DataFrame:
     """How long each training took whose model was trained here; no row for one that came from a cache."""
-    rows = [(*cell, seconds) for cell in cells(params) if (seconds := _seconds_of(cell)) is not None]
+    rows = [(*cell, seconds) for cell in cells(params) if (seconds := seconds_of(cell)) is not None]
     schema = {"method": pl.String, "scheduler": pl.String, "seed": pl.Int64, "seconds": pl.Float64}
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _seconds_of(cell: Cell) -> float | None:
+def seconds_of(cell: Cell) -> float | None:
     """None where the time was not taken, or is of another model than that which is there now."""
     path = paths.seconds(*cell)
     if not path.is_file():

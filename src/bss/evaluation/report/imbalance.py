@@ -11,7 +11,7 @@ from bss.evaluation.report.curves import bands, draw_bands, label_axes
 from bss.evaluation.report.headline import Row, Verdict
 from bss.evaluation.report.looks import Look
 from bss.evaluation.report.table import accuracy_inside
-from bss.evaluation.report.words import counted, listed, percent, points
+from bss.evaluation.report.words import listed, percent, points
 from bss.params import ALONE
 from bss.types import FUSED
 
@@ -119,11 +119,11 @@ def balance_verdict(
     leader, ratio = final.sort("ratio", descending=True, maintain_order=True).row(0)
     method = last["method"][0]
     others = listed([name for name in modalities if name != leader])
-    when = f"{method} · {baseline}, end of training, validation, {counted(last['seed'].n_unique(), 'seed')}"
+    where = f"After the last epoch of {method} · {baseline}, on validation."
     finding = f"{leader} leads" if ratio >= LEAD else f"The modalities are nearly balanced, {leader} a little ahead"
     finding += f": it gives the true class {ratio:.2f} times the probability that {others} give"
     finding += "s" if len(modalities) == 2 else " on average"
-    return Verdict(f"{finding} ({when}).", tuple(_inside_and_alone(table, modalities, method, baseline)))
+    return Verdict(f"{finding}.", (where, *_inside_and_alone(table, modalities, method, baseline)))
 
 
 def _inside_and_alone(table: pl.DataFrame, modalities: Sequence[str], method: str, baseline: str) -> Iterator[str]:

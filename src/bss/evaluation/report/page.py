@@ -14,7 +14,7 @@ from bss.evaluation.report.cost import cost_chart, costs
 from bss.evaluation.report.curves import difference_chart, learning_charts, pacing_chart
 from bss.evaluation.report.distributions import class_chart, damage_chart, spread_chart
 from bss.evaluation.report.draws import draw_chart, draw_histograms, drawn_pairs
-from bss.evaluation.report.headline import cautions, facts, verdicts
+from bss.evaluation.report.headline import cautions, facts, verdicts, what_was_run
 from bss.evaluation.report.imbalance import (
     LEAD,
     accuracy_gaps,
@@ -69,6 +69,7 @@ def _content(inputs: ReportInputs) -> dict[str, Any]:
         "confidence": level(inputs.confidence),
         "sections": SECTIONS,
         "looks": styles,
+        "what_was_run": what_was_run(inputs),
         "facts": facts(inputs),
         "verdicts": verdicts(table, inputs.baseline, inputs.confidence),
         "cautions": list(cautions(table)),
