@@ -122,9 +122,8 @@ def test_losses_equal_their_slow_references() -> None:
 
 def test_confidence_is_the_mean_probability_of_the_true_class() -> None:
     logits, labels = torch.tensor([[0.0, log(3)], [log(4), 0.0]]), torch.tensor([0, 0])
-    assert confidence(Evidence(dict.fromkeys(("a", "b", "fused"), logits), labels), "a") == pytest.approx(
-        (1 / 4 + 4 / 5) / 2
-    )
+    evidence = Evidence(dict.fromkeys(("a", "b", "fused"), logits), labels)
+    assert confidence(evidence, "a") == pytest.approx((1 / 4 + 4 / 5) / 2)
 
 
 @pytest.mark.parametrize("name", list(METHODS))
