@@ -35,7 +35,7 @@ def what_was_run(inputs: ReportInputs) -> str:
     names = [fused[name].unique(maintain_order=True).to_list() for name in ("method", "scheduler")]
     methods, schedulers = map(listed, names)
     seeds = counted(inputs.metrics["seed"].n_unique(), "seed")
-    return f"{methods} in {schedulers} order on {listed(inputs.modalities)}, {seeds}."
+    return f"Trained: {methods}, in {schedulers} order, on {listed(inputs.modalities)}, {seeds}."
 
 
 def facts(inputs: ReportInputs) -> list[tuple[str, str]]:
