@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DO_NOT_TRACK := 1
 
-.PHONY: run test test-faults test-spread bench lint lock clean
+.PHONY: run test test-faults test-spread bench screenshots lint lock clean
 
 run: .venv/ready  ## the main job: the whole pipeline through the Prefect flow
 	python -m flows.pipeline
@@ -20,6 +20,9 @@ test-spread: .venv/ready  ## a grid over two workers of a Prefect work pool, wit
 
 bench: .venv/ready  ## every benchmark, on a quiet machine (20 minutes), into docs/benchmarks.md
 	python -m benchmarks
+
+screenshots: .venv/ready  ## the pictures of the report in docs/images, from reports/report.html; needs Chromium
+	python -m docs.screenshots
 
 lint: .venv/ready
 	ruff format --check .

@@ -1,10 +1,11 @@
 """Sequences -> a trained model, its history, and how often each training pair was drawn."""
 
+import time
 from functools import partial
 
 import tasks
 from bss import paths
-from bss.files import read_tensors, replaced, write_tensors
+from bss.files import checksum, read_tensors, replaced, write_json, write_tensors
 from bss.types import Split
 
 
@@ -49,11 +50,14 @@ def train(method: tasks.MethodName, scheduler: tasks.SchedulerName, seed: tasks.
     inputs = [paths.PACKED / "meta.json", packed.folder / Split.TRAIN, packed.folder / Split.VALIDATION]
     saved = tasks.checkpoints(params, cell, [*inputs, paths.warmup(seed), plan]) if runtime.is_first else None
     progress = partial(tasks.progress, num_epochs) if runtime.is_first else None
+    started = time.monotonic()
     history = fit(trainer, sampler, packed, validation, params.train, num_epochs, progress, saved)
-    trained = weights.take(model)
+    seconds, trained = time.monotonic() - started, weights.take(model)
     if saved is None:
         return
     write_tensors(trained, folder / "model.safetensors")
+    timed = {"seconds": round(seconds, 2), "model": checksum(folder / "model.safetensors")}
+    write_json(timed, paths.seconds(method, scheduler, seed))
     draws = pl.DataFrame({"id": packed.ids, "num_draws": sampler.num_draws}).with_row_index("index")
     for name, table in {"history": history, "draws": draws}.items():
         with replaced(folder / f"{name}.parquet") as temporary:

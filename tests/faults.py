@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]
-import yaml
 
-from tests.workspace import Workspace
+from tests.workspace import Workspace, locked, without_times
 
 MARK = "BSS_FAULTS"
 FLOW = (sys.executable, "-m", "flows.pipeline")
@@ -167,11 +166,15 @@ def is_held(path: Path) -> bool:
 
 
 def results(workspace: Workspace) -> dict[str, Any]:
-    """The checksum of every result, and the content of dvc.lock, whose order tells who was first."""
+    """The checksum of every result, and the content of dvc.lock, whose order tells who was first.
+
+    Of the report it is that of the page without the seconds of training, which no two runs share.
+    """
     folder = workspace.folder
     files = [path for part in RESULTS for path in sorted((folder / part).rglob("*")) if path.is_file()]
     sums = {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-    return {**sums, "dvc.lock": yaml.load((folder / "dvc.lock").read_text(), yaml.CSafeLoader)}
+    page = without_times((folder / "reports/report.html").read_text())
+    return {**sums, "reports/report.html": page, "dvc.lock": locked(folder)}
 
 
 def begin_anew(workspace: Workspace) -> None:

@@ -41,29 +41,29 @@ SCORES = pl.DataFrame(
 PAIRS = pl.DataFrame({"index": range(5), "id": list("abcde"), "class": ["cat"] * 5, "film": list("vwxyz")})
 
 
-def shown(num: int, kind: Kind | None = None, pairs: pl.DataFrame = PAIRS) -> list[tuple[str, bool]]:
+def shown(num: int, kind: Kind | None = None, pairs: pl.DataFrame = PAIRS) -> list[tuple[str, str]]:
     found = examples(SCORES, pairs, {"film": kind or Film()}, Path("root"), num)
-    return [(pair.id, pair.balanced) for pair in found]
+    return [(pair.id, pair.place) for pair in found]
 
 
-def test_ends_of_the_first_seed_best_and_worst_first() -> None:
-    assert shown(2) == [("b", True), ("d", True), ("c", False), ("a", False)]
+def test_three_places_of_the_first_seed_best_and_worst_first() -> None:
+    assert shown(1) == [("b", "most"), ("e", "median"), ("c", "least")]
 
 
 def test_no_pair_is_shown_twice() -> None:
-    assert shown(50) == shown(2)
+    assert shown(50) == shown(1)  # of five pairs
     assert shown(0) == []
 
 
 def test_media_become_data_addresses_and_the_rest_text() -> None:
-    (best, _) = examples(SCORES, PAIRS, {"film": Film()}, Path("root"), 1)
+    best, *_ = examples(SCORES, PAIRS, {"film": Film()}, Path("root"), 1)
     assert best.modalities[0].content == "data:image/png;base64,d3d3"  # "www": pair b
-    (best, _) = examples(SCORES, PAIRS, {"film": Film(media_type="application/x")}, Path("root"), 1)
+    best, *_ = examples(SCORES, PAIRS, {"film": Film(media_type="application/x")}, Path("root"), 1)
     assert (best.modalities[0].media, best.modalities[0].content) == ("text", "www")
 
 
 def test_large_media_are_left_out() -> None:
-    (best, _) = examples(SCORES, PAIRS, {"film": Film(num_bytes=MAX_BYTES + 1)}, Path("root"), 1)
+    best, *_ = examples(SCORES, PAIRS, {"film": Film(num_bytes=MAX_BYTES + 1)}, Path("root"), 1)
     assert best.modalities[0].content == "left out: 0.2 MB of image/png"
 
 
@@ -78,9 +78,9 @@ def test_strings_are_paths_and_arrays_are_handed_on() -> None:
     arrays = np.arange(20, dtype=np.uint8).reshape(5, 2, 2)
     shown(1, Asking())
     shown(1, Asking(), PAIRS.with_columns(film=pl.Series(arrays)))
-    assert asked[:2] == [Path("root/w"), Path("root/x")]
-    np.testing.assert_array_equal(asked[2], arrays[1])
-    np.testing.assert_array_equal(asked[3], arrays[2])
+    assert asked[:3] == [Path("root/w"), Path("root/z"), Path("root/x")]
+    np.testing.assert_array_equal(asked[3], arrays[1])
+    np.testing.assert_array_equal(asked[5], arrays[2])
 
 
 @pytest.mark.parametrize(

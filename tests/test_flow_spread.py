@@ -8,11 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import yaml
 
 from flows.server import Server
 from flows.share import fingerprints
-from tests.workspace import Workspace
+from tests.workspace import Workspace, locked
 
 pytestmark = pytest.mark.xdist_group("spread")  # one server, one remote
 POOL = "machines"
@@ -119,12 +118,7 @@ def test_the_machines_compute_the_cells_and_the_sender_only_data_and_report(grid
 def test_the_results_are_those_of_one_machine(grid: tuple[Workspace, str], base: Path, forkserver: str) -> None:
     alone = made(base / "alone", forkserver)
     alone.reproduce()
-    assert lock(alone) == lock(grid[0])
-
-
-def lock(workspace: Workspace) -> object:
-    """The hash of everything that went into a stage and came out of it."""
-    return yaml.safe_load((workspace.folder / "dvc.lock").read_text())
+    assert locked(alone.folder) == locked(grid[0].folder)
 
 
 def test_only_what_is_new_is_asked_for_and_a_machine_with_other_code_or_parameters_refuses(

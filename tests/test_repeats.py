@@ -1,14 +1,15 @@
 """The same inputs give the same bytes, in another folder and however they are read."""
 
 import hashlib
+import re
 from pathlib import Path
 
 import pytest
 
-from tests.workspace import Workspace
+from tests.workspace import Workspace, without_times
 
 pytestmark = pytest.mark.xdist_group("repeats")
-FOLDERS = ("data/packed", "data/scores", "data/curricula", "models", "reports")
+FOLDERS = ("data/packed", "data/scores", "data/curricula", "models/warmup", "models/runs", "reports")
 
 
 def fingerprints(folder: Path) -> dict[str, str]:
@@ -29,10 +30,12 @@ def test_workers_and_the_kind_of_cache_change_no_byte(tmp_path: Path, forkserver
     assert (second.folder / "data/packed/train/audio.npy").is_symlink()
     found, again = fingerprints(first.folder), fingerprints(second.folder)
     assert len(found) > 30
-    # The page and its inputs name the parameters, of which two differ.
+    # The page names the parameters, of which two differ, and how long each training took.
     differing = {path for path in found.keys() | again.keys() if found.get(path) != again.get(path)}
     assert differing == {"reports/report.html"}
-    left, right = ((workspace.folder / "reports/report.html").read_text() for workspace in (first, second))
+    pages = [(workspace.folder / "reports/report.html").read_text() for workspace in (first, second)]
+    assert all(re.search(r'<td class="time">\d', page) for page in pages)
+    left, right = map(without_times, pages)
     for text, other in (("num_workers: 0", "num_workers: 2"), ("max_parallel: 2", "max_parallel: 1")):
         assert text in left
         left = left.replace(text, other)

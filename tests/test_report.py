@@ -138,18 +138,22 @@ def grid(
         modalities=tuple(kinds),
         num_pairs={"train": NUM_TRAIN, "validation": 100, "test": NUM_TEST},
         metrics=measured(runs),
-        history=runs.join(epochs, how="cross").with_columns(validation_accuracy=curve),
+        history=runs.join(epochs, how="cross").with_columns(
+            validation_accuracy=curve, validation_confidence=curve**2
+        ),
         predictions=predicted(rng, runs, len(classes)),
         scores=scores,
         pacing=GAIN.join(epochs, how="cross").with_columns(
             fraction=pace, num_samples=(NUM_TRAIN * pace).cast(pl.Int64)
         ),
         draws=fused.join(scores, on="seed").with_columns(num_draws=draws),
+        seconds=fused.select("method", "scheduler", "seed", seconds=10.0 + pl.col("seed")),
         manifest=pairs,
         examples=examples(scores, pairs, kinds, root, num=4),
         command="make run",
         parameters={"train": {"epochs": NUM_EPOCHS, "lr": 0.002}, "grid": {"seeds": list(seeds)}},
         versions={"python": "3.11", "torch": "2.11", "bss": "0.1.0"},
+        commit="1a2b3c4d5e",
     )
 
 
@@ -183,6 +187,12 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> ReportInputs:
     return grid(tmp_path_factory.mktemp("raw"))
 
 
+@pytest.fixture(scope="module")
+def shown(inputs: ReportInputs, tmp_path_factory: pytest.TempPathFactory) -> "tuple[Page, str]":
+    """The page of that grid, drawn once, for drawing takes seconds."""
+    return opened(inputs, tmp_path_factory.mktemp("shown"))
+
+
 def opened(inputs: ReportInputs, folder: Path) -> tuple[Page, str]:
     write_report(inputs, folder / "new" / "report.html")
     text = (folder / "new" / "report.html").read_text(encoding="utf-8")
@@ -190,19 +200,19 @@ def opened(inputs: ReportInputs, folder: Path) -> tuple[Page, str]:
     return Page(text), text
 
 
-def test_page_needs_nothing_beside_it(inputs: ReportInputs, tmp_path: Path) -> None:
-    page, text = opened(inputs, tmp_path)
+def test_page_needs_nothing_beside_it(shown: tuple[Page, str]) -> None:
+    page, text = shown
     assert all(address.startswith(("data:", "#")) for address in page.addresses)
     assert not page.attributes("script") + page.attributes("link")
     assert not {"url(http", "@import"} & set(text.split())
 
 
-def test_page_can_be_read_without_seeing_it(inputs: ReportInputs, tmp_path: Path) -> None:
-    page, _ = opened(inputs, tmp_path)
+def test_page_can_be_read_without_seeing_it(shown: tuple[Page, str]) -> None:
+    page, _ = shown
     drawings = [svg for svg in page.attributes("svg") if not svg.get("aria-hidden")]
     assert drawings
     assert all(svg.get("role") == "img" and svg.get("aria-label") for svg in drawings)
-    assert len(page.attributes("img")) == len(page.attributes("audio")) == 8
+    assert len(page.attributes("img")) == len(page.attributes("audio")) == 12
     assert all(image.get("alt") for image in page.attributes("img"))
     assert all(audio.get("aria-label") for audio in page.attributes("audio"))
     assert all(header.get("scope") in ("col", "row") for header in page.attributes("th"))
@@ -210,15 +220,15 @@ def test_page_can_be_read_without_seeing_it(inputs: ReportInputs, tmp_path: Path
     assert len(ids) == len(set(ids))
 
 
-def test_every_section_is_there_and_linked(inputs: ReportInputs, tmp_path: Path) -> None:
-    page, _ = opened(inputs, tmp_path)
+def test_every_section_is_there_and_linked(shown: tuple[Page, str]) -> None:
+    page, _ = shown
     names = [name for name, _ in SECTIONS]
     assert [section.get("id") for section in page.attributes("section")] == names
     assert [link["href"] for link in page.attributes("a")] == [f"#{name}" for name in names]
 
 
-def test_table_equals_an_independent_computation(inputs: ReportInputs, tmp_path: Path) -> None:
-    page, _ = opened(inputs, tmp_path)
+def test_table_equals_an_independent_computation(inputs: ReportInputs, shown: tuple[Page, str]) -> None:
+    page, _ = shown
     rows = [row for row in inputs.metrics.to_dicts() if row["method"] == "joint" and row["output"] == "fused"]
     learned, random = ([row["accuracy"] for row in rows if row["scheduler"] == s] for s in ("learned", "random"))
     gaps = [100 * (a - b) for a, b in zip(learned, random, strict=True)]
@@ -248,8 +258,8 @@ def test_six_modalities_two_methods_and_text(tmp_path: Path) -> None:
     }
     page, text = opened(grid(tmp_path, kinds=kinds, methods=("joint", "sum")), tmp_path)
     assert {"joint · random", "sum · learned", "flow alone"} <= page.rows.keys()
-    assert len(page.attributes("img")) == 8 * 3
-    assert len(page.attributes("audio")) == 8 * 2
+    assert len(page.attributes("img")) == 12 * 3
+    assert len(page.attributes("audio")) == 12 * 2
     assert "said &lt;i&gt;" in text
 
 
@@ -271,8 +281,8 @@ def test_a_manifest_that_knows_of_no_damage(inputs: ReportInputs, tmp_path: Path
     assert "Balance score by class" in page.words
 
 
-def test_same_inputs_give_the_same_bytes(inputs: ReportInputs, tmp_path: Path) -> None:
-    assert opened(inputs, tmp_path / "a")[1] == opened(inputs, tmp_path / "b")[1]
+def test_same_inputs_give_the_same_bytes(inputs: ReportInputs, shown: tuple[Page, str], tmp_path: Path) -> None:
+    assert opened(inputs, tmp_path)[1] == shown[1]
 
 
 def test_missing_column_is_named(inputs: ReportInputs) -> None:

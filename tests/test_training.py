@@ -28,7 +28,7 @@ from bss.training.methods.method import METHODS, Method
 from bss.training.methods.unimodal import Unimodal
 from bss.training.optimizer import build_optimizer, lr_factor
 from bss.training.runtime import Runtime
-from bss.training.selection import Selection, loss_and_accuracy
+from bss.training.selection import Selection, confidence, loss_and_accuracy
 from bss.training.trainer import Trainer
 from bss.types import Split
 from tests.encoders import accepted, examples, made_up
@@ -118,6 +118,12 @@ def test_losses_equal_their_slow_references() -> None:
     joint = Joint(fused_weight=0.1, unimodal_weight=0.9).loss(logits, labels)
     assert float(joint) == pytest.approx(0.1 * slow["fused"] + 0.9 * (slow["a"] + slow["v"]), rel=1e-5)
     assert float(Unimodal().loss(logits, labels)) == pytest.approx(slow["a"] + slow["v"], rel=1e-5)
+
+
+def test_confidence_is_the_mean_probability_of_the_true_class() -> None:
+    logits, labels = torch.tensor([[0.0, log(3)], [log(4), 0.0]]), torch.tensor([0, 0])
+    evidence = Evidence(dict.fromkeys(("a", "b", "fused"), logits), labels)
+    assert confidence(evidence, "a") == pytest.approx((1 / 4 + 4 / 5) / 2)
 
 
 @pytest.mark.parametrize("name", list(METHODS))

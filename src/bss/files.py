@@ -1,6 +1,7 @@
 """Files that are whole or not there: written under a temporary name, then moved into place."""
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -101,6 +102,12 @@ def _system_error(error: Exception, temporary: Path | None) -> int:
     except OSError as refused:
         return refused.errno or 0
     return 0
+
+
+def checksum(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_text(text: str, path: Path) -> None:

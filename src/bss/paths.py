@@ -34,6 +34,11 @@ def run(method: str, scheduler: str, seed: int) -> Path:
     return Path("models/runs") / f"{method}-{scheduler}-{seed}"
 
 
+def seconds(method: str, scheduler: str, seed: int) -> Path:
+    """How long one training took. Not of DVC, for it is another number every time."""
+    return Path("models/times") / f"{method}-{scheduler}-{seed}.json"
+
+
 def metrics(method: str, scheduler: str, seed: int) -> Path:
     """Metrics on the test split."""
     return Path("reports/metrics") / f"{method}-{scheduler}-{seed}.json"

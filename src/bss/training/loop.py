@@ -18,7 +18,7 @@ from bss.training.divergence import explained
 from bss.training.loader import batch_indices, batches
 from bss.training.optimizer import lr_factor
 from bss.training.runtime import Runtime, memory_explained
-from bss.training.selection import Selection, loss_and_accuracy
+from bss.training.selection import Selection, confidence, loss_and_accuracy
 from bss.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -126,8 +126,8 @@ def fit(
 ) -> pl.DataFrame:
     """Train with the sampler's sequences, keep the best epoch on validation or the last, and return the history.
 
-    The history has one row an epoch and output that the method trains: losses and accuracy, steps and samples so
-    far, learning rate.
+    The history has one row an epoch and output that the method trains: losses, accuracy and mean probability of
+    the true class, steps and samples so far, learning rate.
     """
     runtime, batch_size, method = trainer.runtime, settings.batch_size, trainer.method
     selection = Selection(trainer.model, method.selected(trainer.model))
@@ -179,6 +179,7 @@ def _row(
         "train_loss": train_loss,
         "validation_loss": loss,
         "validation_accuracy": accuracy,
+        "validation_confidence": confidence(evidence, output),
         "num_steps": trainer.num_steps,
         "num_samples": trainer.num_samples,
         "lr": lr,

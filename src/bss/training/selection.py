@@ -56,3 +56,9 @@ def loss_and_accuracy(evidence: Evidence, output: str) -> tuple[float, float]:
     logits = evidence.logits[output]
     hits = logits.argmax(dim=1) == evidence.labels
     return float(cross_entropy(logits, evidence.labels)), float(hits.double().mean())
+
+
+def confidence(evidence: Evidence, output: str) -> float:
+    """Mean probability, in [0, 1], that one output gives to the true class."""
+    probabilities = evidence.logits[output].double().softmax(dim=1)
+    return float(probabilities.gather(1, evidence.labels[:, None]).mean())

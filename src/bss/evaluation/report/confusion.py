@@ -17,6 +17,8 @@ MAX_NAMED = 12
 """Up to so many classes the cells hold numbers and the axes names; then the axes number the classes."""
 SHADE = (0.12, 0.53, 0.82)
 """A blue that shows on white and on black; how opaque it is says how often."""
+MAX_OPACITY = 0.65
+"""At which a number can be read on it."""
 
 
 def confusion_charts(predictions: pl.DataFrame, looks: Sequence[Look], classes: Sequence[str]) -> list[Chart]:
@@ -47,7 +49,7 @@ def _name_classes(axes: Axes, classes: Sequence[str]) -> None:
 
 
 def _shaded(shares: NDArray[np.float64]) -> NDArray[np.float64]:
-    opacity = 0.65 * np.sqrt(shares)  # rare confusions can be seen, and frequent ones can be written on
+    opacity = MAX_OPACITY * np.sqrt(shares)  # rare confusions can be seen, and frequent ones can be written on
     return np.concatenate([np.broadcast_to(SHADE, (*shares.shape, 3)), opacity[..., None]], axis=-1)
 
 

@@ -1,6 +1,6 @@
-"""Charts with a line a run: differences, learning, pacing and draws."""
+"""Charts with a line a run: differences, learning and pacing."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import polars as pl
 from matplotlib.axes import Axes
@@ -10,9 +10,6 @@ from bss.evaluation.report.canvas import INK, WIDE, Chart, canvas, finish
 from bss.evaluation.report.looks import Look
 from bss.evaluation.report.words import counted, level, listed, percent
 from bss.types import FUSED
-
-NUM_GROUPS = 10
-"""Groups of training pairs by balance score, of the same size."""
 
 
 def difference_chart(table: pl.DataFrame, looks: Sequence[Look], baseline: str, confidence: float) -> Chart | None:
@@ -37,32 +34,43 @@ def difference_chart(table: pl.DataFrame, looks: Sequence[Look], baseline: str, 
         return finish(figure, f"Difference to {baseline}", caption)
 
 
-def learning_charts(history: pl.DataFrame, looks: Sequence[Look]) -> list[Chart]:
-    """Validation accuracy by epoch, a chart an output; mean of the seeds in a band from least to most."""
-    accuracy = 100 * pl.col("validation_accuracy")
+def bands(history: pl.DataFrame, value: pl.Expr, looks: Sequence[Look]) -> pl.DataFrame:
+    """Mean, least and largest `value` over the seeds of the runs that have a look, by output and epoch from 1."""
     curves = (
         history.group_by("method", "scheduler", "output", "epoch", maintain_order=True)
-        .agg(mean=accuracy.mean(), low=accuracy.min(), high=accuracy.max())
+        .agg(mean=value.mean(), low=value.min(), high=value.max())
         .sort("epoch", maintain_order=True)
         .with_columns(pl.col("epoch") - pl.col("epoch").min() + 1)
     )
-    curves = pl.concat([look.rows(curves) for look in looks]) if looks else curves.clear()
+    return pl.concat([look.rows(curves) for look in looks]) if looks else curves.clear()
+
+
+def draw_bands(
+    axes: Axes, curves: pl.DataFrame, output: str, looks: Sequence[Look], worded: Callable[[float], str]
+) -> list[str]:
+    """Draw the curves of one output; where each ends, in words."""
+    ends = []
+    for look in looks:
+        curve = look.rows(curves).filter(pl.col("output") == output)
+        axes.fill_between(curve["epoch"], curve["low"], curve["high"], color=look.colour, alpha=0.15, linewidth=0)
+        axes.plot(curve["epoch"], curve["mean"], **look.line)
+        ends += [f"{look.label} {worded(curve['mean'][-1])}"] if len(curve) else []
+    return ends
+
+
+def learning_charts(history: pl.DataFrame, looks: Sequence[Look]) -> list[Chart]:
+    """Validation accuracy by epoch, a chart an output; mean of the seeds in a band from least to most."""
+    curves = bands(history, 100 * pl.col("validation_accuracy"), looks)
     outputs = sorted(curves["output"].unique(maintain_order=True), key=lambda output: output != FUSED)
     return [_learning_chart(curves, output, looks) for output in outputs]
 
 
 def _learning_chart(curves: pl.DataFrame, output: str, looks: Sequence[Look]) -> Chart:
-    ends = []
     with canvas() as (figure, axes):
-        for look in looks:
-            curve = look.rows(curves).filter(pl.col("output") == output)
-            band = (curve["epoch"], curve["low"], curve["high"])
-            axes.fill_between(*band, color=look.colour, alpha=0.15, linewidth=0)
-            axes.plot(curve["epoch"], curve["mean"], **look.line)
-            ends.append(f"{look.label} {percent(curve['mean'][-1] / 100)} %" if len(curve) else look.label)
+        ends = draw_bands(axes, curves, output, looks, lambda accuracy: f"{accuracy:.1f} %")
         low, high = curves["low"].to_numpy().min(), curves["high"].to_numpy().max()
         axes.set_ylim(low - 0.04 * (high - low) - 0.1, high + 0.04 * (high - low) + 0.1)  # the same in all
-        _label(axes, "epoch", "validation accuracy, %")
+        label_axes(axes, "epoch", "validation accuracy, %")
         return finish(figure, output, description=f"Validation accuracy, last epoch: {listed(ends)}.")
 
 
@@ -77,7 +85,7 @@ def pacing_chart(pacing: pl.DataFrame, looks: Sequence[Look]) -> Chart:
             colour = by_scheduler[scheduler].colour
             axes.step(epochs, 100 * curve["fraction"], where="mid", color=colour, linewidth=width)
         axes.set_ylim(0, 105)
-        _label(axes, "epoch", "training pairs in play, %")
+        label_axes(axes, "epoch", "training pairs in play, %")
         return finish(figure, "Training pairs in play", _paces(curves))
 
 
@@ -96,23 +104,8 @@ def _pace(scheduler: str, curve: pl.DataFrame) -> str:
     return f"{start} and has all in play from epoch {full[0] + 1}."
 
 
-def draw_chart(draws: pl.DataFrame, scores: pl.DataFrame, looks: Sequence[Look]) -> Chart:
-    """Mean number of draws of a training pair by its balance score, in groups of the same size."""
-    place = pl.col("balance_score").rank("ordinal").cast(pl.Int64).over("seed")
-    group = (place - 1) * NUM_GROUPS // pl.len().over("seed") + 1
-    counts = draws.join(scores.select("seed", "index", group=group), on=["seed", "index"], how="inner")
-    with canvas(WIDE) as (figure, axes):
-        for look in looks:
-            curve = look.rows(counts).group_by("group").agg(pl.col("num_draws").mean()).sort("group")
-            axes.plot(curve["group"], curve["num_draws"], marker="o", markersize=4, **look.line)
-        axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
-        _label(axes, "tenth of the pairs by balance score (1: least balanced)", "draws of a pair")
-        axes.set_xticks(range(1, NUM_GROUPS + 1))
-        caption = "Mean number of draws in the whole training, over pairs and seeds, by score before training."
-        return finish(figure, "Draws by balance score", caption)
-
-
-def _label(axes: Axes, x: str, y: str) -> None:
+def label_axes(axes: Axes, x: str, y: str) -> None:
+    """Name both axes of a chart whose x axis counts."""
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.grid(axis="x", visible=False)

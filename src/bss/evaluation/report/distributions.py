@@ -1,4 +1,4 @@
-"""How the balance score is spread: by class, and over damaged against intact pairs."""
+"""How the balance score is spread: over all pairs, by class, and over damaged against intact pairs."""
 
 import numpy as np
 import polars as pl
@@ -12,6 +12,23 @@ MAX_CLASSES = 24
 """Of more classes than fit a phone, both ends are shown."""
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 NUM_BINS = 24
+
+
+def spread_chart(scores: pl.DataFrame) -> Chart:
+    """Histogram of the score: filled for the first seed, a line for each other one."""
+    low, median, high = np.quantile(_first_seed(scores)["balance_score"].to_numpy(), [0.25, 0.5, 0.75])
+    bins = np.histogram_bin_edges(scores["balance_score"].to_numpy(), bins=NUM_BINS)
+    with canvas(WIDE) as (figure, axes):
+        for place, (_, group) in enumerate(scores.sort("seed").group_by("seed", maintain_order=True)):
+            shares = 100 * np.histogram(group["balance_score"].to_numpy(), bins=bins)[0] / group.height
+            axes.stairs(
+                shares, bins, color=MUTED if place else SERIES[1], fill=not place, alpha=0.8 if place else 0.45
+            )
+        axes.set_xlabel("balance score")
+        axes.set_ylabel("share of the pairs, %")
+        caption = f"Filled: seed {min(scores['seed'])}, median {median:.2f}, middle half {low:.2f} to {high:.2f}."
+        caption += " Lines: the other seeds." if scores["seed"].n_unique() > 1 else ""
+        return finish(figure, "Balance score of all pairs", caption)
 
 
 def class_chart(scores: pl.DataFrame, manifest: pl.DataFrame) -> Chart:

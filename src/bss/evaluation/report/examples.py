@@ -1,4 +1,4 @@
-"""The most and the least balanced training pairs, as a person can see and hear them."""
+"""Training pairs from three places of the order, as a person can see and hear them."""
 
 from base64 import b64encode
 from collections.abc import Mapping
@@ -13,6 +13,10 @@ from bss.data.packing import raw_values
 
 MAX_BYTES = 200_000
 """A larger exhibit is left out, so that the page stays one that opens on a phone."""
+
+
+PLACES = ("most", "median", "least")
+"""Where a pair stands in the order from the most to the least balanced."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,8 @@ class Example:
     id: str
     class_name: str
     score: float
-    balanced: bool
-    """Whether it is one of the most balanced, or one of the least."""
+    place: str
+    """One of PLACES."""
     damage: str
     """What was damaged on purpose; empty for an intact pair."""
     modalities: tuple[Shown, ...]
@@ -42,28 +46,28 @@ class Example:
 def examples(
     scores: pl.DataFrame, manifest: pl.DataFrame, kinds: Mapping[str, Kind], root: Path, num: int
 ) -> tuple[Example, ...]:
-    """The `num` most balanced pairs, best first, then the `num` least balanced, worst first; first seed.
+    """The `num` most balanced pairs, best first, as many around the median, and the least, worst first; first seed.
 
     Args:
         scores: columns seed, index, balance_score.
         manifest: of the training split: index, id, class, a column a modality, maybe `damaged`.
         kinds: modality -> kind.
         root: folder that the paths in the manifest start from.
-        num: shown at each end; no pair is shown twice.
+        num: shown at each place; no pair is shown twice.
     """
     first = scores.filter(pl.col("seed") == pl.col("seed").min()).select("index", "balance_score")
     ranked = first.sort("balance_score", "index", descending=[True, False])
-    num = min(num, ranked.height // 2)
-    ends = {True: ranked.head(num), False: ranked.tail(num).reverse()}
-    places = pl.concat([end.with_columns(balanced=pl.lit(best)) for best, end in ends.items()])
-    pairs = places.join(manifest.with_columns(damage(manifest)), on="index", maintain_order="left")
+    num = min(num, ranked.height // 3)
+    groups = (ranked.head(num), ranked.slice((ranked.height - num) // 2, num), ranked.tail(num).reverse())
+    chosen = pl.concat([group.with_columns(place=pl.lit(place)) for place, group in zip(PLACES, groups, strict=True)])
+    pairs = chosen.join(manifest.with_columns(damage(manifest)), on="index", maintain_order="left")
     values = {name: raw_values(pairs[name], root, paths=kind.paths) for name, kind in kinds.items()}
     return tuple(
         Example(
             id=str(pair["id"]),
             class_name=str(pair["class"]),
             score=pair["balance_score"],
-            balanced=pair["balanced"],
+            place=pair["place"],
             damage=pair["damage"],
             modalities=tuple(_shown(name, kind, values[name][row]) for name, kind in kinds.items()),
         )

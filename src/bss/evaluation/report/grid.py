@@ -1,9 +1,7 @@
 """The artifacts of a grid of runs, gathered into what the report is made of."""
 
 import json
-import platform
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 
@@ -13,7 +11,9 @@ from bss import paths
 from bss.data.packed import MANIFEST, Meta
 from bss.evaluation.report.examples import examples
 from bss.evaluation.report.inputs import ReportInputs
+from bss.evaluation.report.provenance import commit, versions
 from bss.evaluation.rule import JUDGED
+from bss.files import checksum
 from bss.params import ALONE, BASELINE, Params
 from bss.types import FUSED, Split
 
@@ -53,11 +53,13 @@ def read_grid(params: Params, parameters: Mapping[str, object]) -> ReportInputs:
         scores=scores,
         pacing=pl.concat([_pacing(scheduler, params) for scheduler in params.grid.schedulers]),
         draws=_tables(params, paths.run, "draws"),
+        seconds=_seconds(params),
         manifest=manifest,
         examples=examples(scores, manifest, data.modalities, data.locate(), params.report.num_examples),
         command="make run",
         parameters=parameters,
-        versions={"python": platform.python_version(), **{name: version(name) for name in ("torch", "bss")}},
+        versions=versions(),
+        commit=commit(),
         baseline=BASELINE,
         confidence=params.report.confidence,
         rule=params.evaluate.rule,
@@ -95,6 +97,23 @@ def _as_judged(table: pl.DataFrame) -> pl.DataFrame:
 def _tables(params: Params, folder: Callable[[str, str, int], Path], name: str) -> pl.DataFrame:
     """The tables of one name of all cells, one below the other."""
     return pl.concat([_of_cell(pl.read_parquet(folder(*cell) / f"{name}.parquet"), cell) for cell in cells(params)])
+
+
+def _seconds(params: Params) -> pl.DataFrame:
+    """How long each training took whose model was trained here; no row for one that came from a cache."""
+    rows = [(*cell, seconds) for cell in cells(params) if (seconds := seconds_of(cell)) is not None]
+    schema = {"method": pl.String, "scheduler": pl.String, "seed": pl.Int64, "seconds": pl.Float64}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def seconds_of(cell: Cell) -> float | None:
+    """None where the time was not taken, or is of another model than that which is there now."""
+    path = paths.seconds(*cell)
+    if not path.is_file():
+        return None
+    timed = json.loads(path.read_text(encoding="utf-8"))
+    is_of_this = timed["model"] == checksum(paths.run(*cell) / "model.safetensors")
+    return float(timed["seconds"]) if is_of_this else None
 
 
 def _pacing(scheduler: str, params: Params) -> pl.DataFrame:

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from bss.evaluation.report.inputs import ReportInputs
-from bss.evaluation.report.words import level, mean_sd, percent, points
+from bss.evaluation.report.words import counted, level, listed, mean_sd, percent, points
 from bss.evaluation.rule import OWN
 from bss.types import FUSED
 
@@ -27,6 +27,15 @@ class Verdict:
 
     finding: str
     remarks: tuple[str, ...]
+
+
+def what_was_run(inputs: ReportInputs) -> str:
+    """The grid in a sentence."""
+    fused = inputs.metrics.filter(pl.col("output") == FUSED)
+    names = [fused[name].unique(maintain_order=True).to_list() for name in ("method", "scheduler")]
+    methods, schedulers = map(listed, names)
+    seeds = counted(inputs.metrics["seed"].n_unique(), "seed")
+    return f"Trained: {methods}, in {schedulers} order, on {listed(inputs.modalities)}, {seeds}."
 
 
 def facts(inputs: ReportInputs) -> list[tuple[str, str]]:

@@ -9,11 +9,12 @@ from bss.evaluation.report.examples import Example
 
 COLUMNS = {
     "metrics": "method scheduler seed output accuracy macro_f1 mean_average_precision auc num_steps num_samples",
-    "history": "method scheduler seed epoch output validation_accuracy",
+    "history": "method scheduler seed epoch output validation_accuracy validation_confidence",
     "predictions": "method scheduler seed id label output prediction",
     "scores": "seed index id label balance_score",
     "pacing": "scheduler epoch fraction num_samples",
     "draws": "method scheduler seed index id num_draws",
+    "seconds": "method scheduler seed seconds",
     "manifest": "index id label class",
 }
 """Columns that each frame must have; further ones are ignored."""
@@ -50,6 +51,8 @@ class ReportInputs:
     """A row a scheduler and epoch, of one seed; `fraction` in [0, 1]."""
     draws: pl.DataFrame
     """A row a run and training pair: how often the pair was drawn in all epochs together."""
+    seconds: pl.DataFrame
+    """A row a run whose training was timed on this machine; the one thing here that does not repeat."""
     manifest: pl.DataFrame
     """A row a training pair; `damaged`, where there is one, is a flag or says what was damaged."""
 
@@ -58,6 +61,8 @@ class ReportInputs:
     """What a reader types to repeat the grid."""
     parameters: Mapping[str, object]
     versions: Mapping[str, str]
+    commit: str
+    """Of the code and the parameters; "-" where they are in no commit."""
     baseline: str = "random"
     """The scheduler that differences are to."""
     confidence: float = 0.95
@@ -74,7 +79,7 @@ class ReportInputs:
 
 def joined(parts: Sequence[ReportInputs], command: str) -> ReportInputs:
     """Several grids that differ in their seeds alone as one; what is of one seed is that of the first."""
-    frames = ("metrics", "history", "predictions", "scores", "draws")
+    frames = ("metrics", "history", "predictions", "scores", "draws", "seconds")
     return replace(
         parts[0], command=command, **{name: pl.concat([getattr(part, name) for part in parts]) for name in frames}
     )
