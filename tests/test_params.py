@@ -54,6 +54,7 @@ def test_the_committed_file_is_good() -> None:
         ("preprocess.damge", 0.1, "preprocess: unknown key 'damge'; did you mean 'damage'?"),
         ("preprocess", ..., "preprocess: is missing"),
         ("preprocess", 3, "preprocess: a data set is a name, or a mapping with the key 'name'"),
+        ("ci.max_drop", -0.5, "ci.max_drop: -0.5: Input should be greater than or equal to 0"),
         ("encoders", {"sound": {"name": "mlp"}}, "encoders: unknown name 'sound' (known: audio, image)"),
         ("encoders", {"audio": {"name": "mpl"}}, "encoders.audio: unknown encoder 'mpl'; did you mean 'mlp'?"),
         ("encoders", {"audio": {"name": "mlp", "width": 0}}, "encoders.audio.width: 0"),

@@ -148,6 +148,13 @@ class Flow(Strict):
     max_parallel: Count
 
 
+class Ci(Strict):
+    """When a retraining fails."""
+
+    max_drop: Annotated[float, Field(ge=0)]
+    """Points of fused validation accuracy, mean over seeds, that a method with a scheduler may lose to the base."""
+
+
 class Params(Strict):
     """The whole of params.yaml."""
 
@@ -167,6 +174,7 @@ class Params(Strict):
     report: Report
     grid: Grid
     flow: Flow
+    ci: Ci
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
