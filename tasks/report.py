@@ -11,14 +11,13 @@ def report() -> None:
     """Write the report of the grid of params.yaml."""
     params = tasks.params()
 
-    import yaml
-
     from bss.evaluation.report.grid import read_grid
     from bss.evaluation.report.page import write_report
     from bss.evaluation.report.table import format_markdown, format_table, summary_table
     from bss.evaluation.report.tables import plot_tables, validation_accuracies
+    from bss.params import read_mapping
 
-    inputs = read_grid(params, yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8")))
+    inputs = read_grid(params, read_mapping(Path("params.yaml")))
     table = summary_table(inputs.metrics, inputs.baseline, inputs.confidence)
     write_report(inputs, paths.REPORT)
     write_text(format_table(table) + "\n", paths.SUMMARY.with_suffix(".txt"))

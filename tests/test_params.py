@@ -107,6 +107,13 @@ def test_a_scheduler_follows_the_score_of_the_file_unless_it_names_its_own(tmp_p
     assert {scheduler.criteria for name, scheduler in schedulers.items() if name != "learned"} == {("training_loss",)}
 
 
+@pytest.mark.parametrize("text", ["1e-05", "1E-5", "1.0e-05", "0.00001", "+1e-5", ".1e-4"])
+def test_a_number_may_be_written_as_dvc_does(tmp_path: Path, text: str) -> None:
+    path = changed(tmp_path, "train.lr", "LR")
+    path.write_text(path.read_text().replace("lr: LR", f"lr: {text}"))
+    assert load(path).train.lr == 1e-5
+
+
 def test_every_fault_has_a_line_of_its_own(tmp_path: Path) -> None:
     path = changed(tmp_path, "train.epochs", 0)
     path.write_text(path.read_text().replace("max_parallel: 2", "max_parallel: 0"))
