@@ -4,10 +4,16 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DO_NOT_TRACK := 1
 
-.PHONY: run test test-faults test-spread bench screenshots lint lock clean
+.PHONY: run retrain gate test test-faults test-spread bench screenshots lint lock clean
 
 run: .venv/ready  ## the main job: the whole pipeline through the Prefect flow
 	python -m flows.pipeline
+
+retrain: .venv/ready  ## what dvc.lock has no results for, compared with BASE (HEAD): fails where a row loses too much
+	python -m flows.retrain $(if $(BASE),--base "$(BASE)")
+
+gate: .venv/ready  ## the stages that `make retrain` would run; needs no data
+	python -m flows.retrain --dry
 
 test: .venv/ready lint  ## format, lint, types and the test suite
 	python -m pytest -n 2 --dist loadgroup

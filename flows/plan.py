@@ -20,18 +20,19 @@ class Planned:
     stale: bool
 
 
-def plan(targets: Sequence[str] = ()) -> list[Planned]:
+def plan(targets: Sequence[str] = (), allow_missing: bool = False) -> list[Planned]:
     """The stages of the current workspace, each after those it depends on.
 
     A target is a stage (`train@joint-random-0`) or all cells of a matrix (`train`); what it needs upstream
-    comes along. No target means the whole graph. A stage is stale if DVC says so, or if an upstream is.
+    comes along. No target means the whole graph. A stage is stale if DVC says so, or if an upstream is. Where
+    artifacts may be missing, those that are not here count as dvc.lock has them: `dvc repro --allow-missing`.
 
     Raises:
         ValueError: no such stage, or dvc.yaml is wrong.
         Busy: another DVC process holds the workspace.
     """
     with repository() as repo:
-        return _planned(_graph(repo, targets), targets)
+        return _planned(_graph(repo, targets), targets, allow_missing)
 
 
 def check(targets: Sequence[str] = ()) -> None:
@@ -52,23 +53,24 @@ def _graph(repo: "Repo", targets: Sequence[str]) -> Any:
     return graph
 
 
-def _planned(graph: Any, targets: Sequence[str]) -> list[Planned]:
+def _planned(graph: Any, targets: Sequence[str], allow_missing: bool) -> list[Planned]:
     found: dict[str, Planned] = {}
     for stage in sorted(graph, key=lambda stage: stage.addressing):
         if not targets or _is_named(stage, targets):
-            _add(stage, graph, found)
+            _add(stage, graph, found, allow_missing)
     return list(found.values())
 
 
-def _add(stage: "Stage", graph: Any, found: dict[str, Planned]) -> None:
+def _add(stage: "Stage", graph: Any, found: dict[str, Planned], allow_missing: bool) -> None:
     """Add a stage after what it depends on; an edge of DVC's graph points from a stage to its dependency."""
     if stage.cmd is None or stage.addressing in found:
         return
     upstream = [other for other in graph.successors(stage) if other.cmd is not None]
     for other in upstream:
-        _add(other, graph, found)
+        _add(other, graph, found, allow_missing)
     names = tuple(other.addressing for other in upstream)
-    stale = any(found[name].stale for name in names) or bool(stage.status())
+    changed = stage.changed(allow_missing=True, upstream=upstream) if allow_missing else bool(stage.status())
+    stale = any(found[name].stale for name in names) or changed
     found[stage.addressing] = Planned(stage.addressing, names, stale)
 
 

@@ -16,7 +16,7 @@ import yaml
 from pydantic import Field
 
 from bss.evaluation.variant import Variant
-from bss.params import BASELINE
+from bss.params import BASELINE, parsed
 from bss.registry import Strict, UnknownName, lookup
 from bss.training.methods.method import METHODS
 
@@ -170,6 +170,6 @@ def setting(text: str) -> tuple[str, Any]:
     if not equals or not re.fullmatch(r"[\w.-]+", key):
         raise ValueError(f"--set {text!r}: expected key=value, for example train.epochs=20")
     try:
-        return key, yaml.safe_load(value)
+        return key, parsed(value)
     except yaml.YAMLError as error:
         raise ValueError(f"--set {text!r}: the value is no YAML") from error

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from bss.params import Params
     from bss.training.checkpoint import Checkpoints
 
+# The library that lies beside the stages: in a second checkout, such as that of an experiment of DVC, the installed
+# one is that of the first.
+sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
+
 MethodName = Annotated[str, typer.Option("--method", help="A name under `methods` of params.yaml.")]
 SchedulerName = Annotated[str, typer.Option("--scheduler", help="A name under `curriculum.schedulers`.")]
 Seed = Annotated[int, typer.Option("--seed", help="Of the weights and of every draw.")]

@@ -54,6 +54,7 @@ def test_the_committed_file_is_good() -> None:
         ("preprocess.damge", 0.1, "preprocess: unknown key 'damge'; did you mean 'damage'?"),
         ("preprocess", ..., "preprocess: is missing"),
         ("preprocess", 3, "preprocess: a data set is a name, or a mapping with the key 'name'"),
+        ("ci.max_drop", -0.5, "ci.max_drop: -0.5: Input should be greater than or equal to 0"),
         ("encoders", {"sound": {"name": "mlp"}}, "encoders: unknown name 'sound' (known: audio, image)"),
         ("encoders", {"audio": {"name": "mpl"}}, "encoders.audio: unknown encoder 'mpl'; did you mean 'mlp'?"),
         ("encoders", {"audio": {"name": "mlp", "width": 0}}, "encoders.audio.width: 0"),
@@ -104,6 +105,13 @@ def test_a_scheduler_follows_the_score_of_the_file_unless_it_names_its_own(tmp_p
     schedulers = load(path).curriculum.schedulers
     assert schedulers["learned"].criteria == ("entropy",)
     assert {scheduler.criteria for name, scheduler in schedulers.items() if name != "learned"} == {("training_loss",)}
+
+
+@pytest.mark.parametrize("text", ["1e-05", "1E-5", "1.0e-05", "0.00001", "+1e-5", ".1e-4"])
+def test_a_number_may_be_written_as_dvc_does(tmp_path: Path, text: str) -> None:
+    path = changed(tmp_path, "train.lr", "LR")
+    path.write_text(path.read_text().replace("lr: LR", f"lr: {text}"))
+    assert load(path).train.lr == 1e-5
 
 
 def test_every_fault_has_a_line_of_its_own(tmp_path: Path) -> None:

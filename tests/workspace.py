@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +52,19 @@ class Workspace:
         for part in PARTS:
             target = folder / part
             target.parent.mkdir(parents=True, exist_ok=True)
-            copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
-            copy(ROOT / part, target)
+            copied = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+            copied(ROOT / part, target)
         (folder / "src/bss/data/tiny.py").write_text(TINY)
         self.run("git", "init", "-q")
         self.dvc("init", "-q")
         self.dvc("config", "core.analytics", "false")
+
+    def clone(self, folder: Path) -> "Workspace":
+        """What is committed, as another person or a runner has it; its cache is empty."""
+        subprocess.run(["git", "clone", "-q", str(self.folder), str(folder)], check=True)
+        other = copy(self)
+        other.folder = folder
+        return other
 
     @property
     def environment(self) -> dict[str, str]:

@@ -3,6 +3,7 @@
 No section has a default: what params.yaml does not say is an error, so the file alone tells what was run.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -148,6 +149,13 @@ class Flow(Strict):
     max_parallel: Count
 
 
+class Ci(Strict):
+    """When a retraining fails."""
+
+    max_drop: Annotated[float, Field(ge=0)]
+    """Points of fused validation accuracy, mean over seeds, that a method with a scheduler may lose to the base."""
+
+
 class Params(Strict):
     """The whole of params.yaml."""
 
@@ -167,6 +175,7 @@ class Params(Strict):
     report: Report
     grid: Grid
     flow: Flow
+    ci: Ci
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
@@ -266,7 +275,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
         ValueError: the file is missing, or not a mapping in YAML.
     """
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = parsed(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ValueError(f"{path}: no such file; run in the folder that holds params.yaml") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -274,6 +283,24 @@ def read_mapping(path: Path) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise ValueError(f"{path}: {raw!r:.50}: expected keys with values")
     return raw
+
+
+class _Loader(yaml.SafeLoader):
+    """Numbers as YAML 1.2 has them: DVC writes `1e-05`, and to YAML 1.1 that is text."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def parsed(text: str) -> Any:
+    """The plain values of a text in YAML.
+
+    Raises:
+        YAMLError: it is none, or names something that is no plain value.
+    """
+    return _Loader(text).get_single_data()
 
 
 def checked(raw: Mapping[str, Any], schema: type[S], origin: Path) -> S:

@@ -7,6 +7,8 @@ CHECKPOINTS = Path("models/checkpoints")
 """Not of DVC: they go with an interrupted training alone."""
 REPORT = Path("reports/report.html")
 SUMMARY = Path("reports/summary")
+PLOTS = Path("reports/plots")
+VALIDATION = Path("reports/validation.json")
 
 
 def warmup(seed: int) -> Path:

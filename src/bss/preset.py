@@ -8,10 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from yaml import safe_load
-
 from bss.files import write_text
-from bss.params import Params, checked, read_mapping
+from bss.params import Params, checked, parsed, read_mapping
 from bss.registry import UnknownName
 
 FOLDER = Path("presets")
@@ -41,7 +39,7 @@ def apply(name: str, path: Path, folder: Path = FOLDER) -> list[str]:
         else:
             _lay(document, section, value)
     text = _written(document)
-    after = safe_load(text)
+    after = parsed(text)
     checked(after, Params, source)
     write_text(text, path)
     return list(differences(before, after))
