@@ -12,13 +12,15 @@ import polars as pl
 from pydantic import ValidationError
 
 from bss import paths
-from bss.data.manifest import Manifest
+from bss.data.kinds.kind import KINDS
+from bss.data.manifest import Manifest, read_table
 from bss.data.packed import Meta
+from bss.data.unpacked import Rows
 from bss.encoders.encoder import ENCODERS
 from bss.evaluation.statistics import paired_difference
 from bss.files import replaced, write_text
 from bss.params import Params, Runtime
-from bss.registry import Component, Strict
+from bss.registry import Component, Registry, Strict
 from bss.types import FUSED
 
 Cell = tuple[str, str, int]
@@ -81,13 +83,25 @@ class Best(Strict):
         path = folder / CARD
         if missing := [name for name in (CARD, WEIGHTS) if not (folder / name).is_file()]:
             raise FileNotFoundError(
-                f"{folder} holds no registered model: {missing[0]} is missing (the stage `register` writes {paths.BEST})"
+                f"{folder} holds no registered model: {missing[0]} is missing (`register` writes {paths.BEST})"
             )
         try:
             return cls.model_validate_json(path.read_text(encoding="utf-8"))
         except (ValidationError, UnicodeDecodeError) as error:
             told = " ".join(str(error).split())
             raise ValueError(f"{path} is damaged, or of another version; register again: {told:.200}") from None
+
+    def rows(self, manifest: Path) -> Rows:
+        """A table as the model reads it: CSV or Parquet, a row a sample and a column a modality.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: a row or a column cannot be used; the message names it.
+        """
+        if not manifest.is_file():
+            raise FileNotFoundError(f"{manifest}: no such file")
+        kinds = {name: restored(KINDS, described) for name, described in self.kinds.items()}
+        return Rows(read_table(manifest), manifest, self.meta, kinds, self.columns, self.allow)
 
 
 def register(params: Params, out: Path) -> Best:
@@ -163,7 +177,8 @@ def _described(params: Params, cell: Cell, kept: Mapping[str, Any], meta: Meta) 
     method, scheduler, seed = cell
     data = params.preprocess
     judged = {
-        one: json.loads(paths.metrics(method, scheduler, one).read_text(encoding="utf-8")) for one in params.grid.seeds
+        one: json.loads(paths.metrics(method, scheduler, one).read_text(encoding="utf-8"))
+        for one in params.grid.seeds
     }
     kinds = {name: kind.recalled(meta.modalities[name].tokens) for name, kind in data.modalities.items()}
     encoders = {name: params.encoders.get(name) or ENCODERS.build(kind.encoder) for name, kind in kinds.items()}
@@ -194,3 +209,9 @@ def spec(component: Component) -> Spec:
     plain = component.model_dump(mode="json")
     nested = {key: spec(value) for key, value in component if isinstance(value, Component)}
     return {"name": component.name, **plain, **nested}
+
+
+def restored(registry: Registry[Any], described: Spec) -> Any:
+    """The component that `spec` has described."""
+    fields = {key: value for key, value in described.items() if key != "name"}
+    return registry[described["name"]].model_validate_json(json.dumps(fields))

@@ -12,6 +12,7 @@ from bss.data.packed import PackedSplit
 from bss.encoders.model import MultimodalModel
 from bss.evaluation.metrics import classification_metrics, confusion_matrix
 from bss.evaluation.rule import JUDGED, OWN, best_weights, summed, weighted_mean
+from bss.measure.evidence import Evidence
 from bss.training.loop import split_evidence
 from bss.training.methods.method import Method
 from bss.training.runtime import Runtime, memory_explained
@@ -57,12 +58,12 @@ def judge(
         validation: the split that the rule `weighted` chooses its weights on.
     """
     runtime.prepare(model)
-    found = probabilities(model, split, method, batch_size, runtime)
+    found = _said(model, split, method, batch_size, runtime)
     told: dict[str, Any] = {"rule": rule} if FUSED in found else {}
     if told and rule == "weighted":
         if validation is None:
             raise ValueError("evaluate.rule: weighted chooses its weights on the validation split, and got none")
-        said = probabilities(model, validation, method, batch_size, runtime)
+        said = _said(model, validation, method, batch_size, runtime)
         told["weights"] = best_weights({name: said[name] for name in said if name != FUSED}, validation.labels)
     found = decided(found, method, rule, told.get("weights"))
     return Judgement(
@@ -73,12 +74,16 @@ def judge(
     )
 
 
-def probabilities(
+def _said(
     model: MultimodalModel, split: PackedSplit, method: Method, batch_size: int, runtime: Runtime
 ) -> dict[str, np.ndarray]:
-    """Output that the method trains -> probabilities (N, C), of a model that the runtime has prepared."""
     with memory_explained("evaluate"):
-        logits = split_evidence(model, split, batch_size, runtime).logits
+        return probabilities(split_evidence(model, split, batch_size, runtime), method)
+
+
+def probabilities(evidence: Evidence, method: Method) -> dict[str, np.ndarray]:
+    """Output that the method trains -> (N, C)."""
+    logits = evidence.logits
     return {output: logits[output].double().softmax(dim=1).numpy() for output in method.judged(logits)}
 
 
