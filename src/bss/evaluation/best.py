@@ -214,4 +214,4 @@ def spec(component: Component) -> Spec:
 def restored(registry: Registry[Any], described: Spec) -> Any:
     """The component that `spec` has described."""
     fields = {key: value for key, value in described.items() if key != "name"}
-    return registry[described["name"]].model_validate_json(json.dumps(fields))
+    return registry[described["name"]].model_validate(fields, strict=False)  # JSON has lists in the place of tuples
