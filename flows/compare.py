@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from bss.commands.completion import overlays, studies
 from bss.params import Params, checked, read_mapping
 from flows.command import command, prepare_prefect, show, succeeds
 from flows.study import FOLDER, Overlay, Raw, Study, find, overlaid, setting
@@ -20,8 +21,12 @@ PARAMS = Path("params.yaml")
 
 
 def main(
-    study: Annotated[str, typer.Argument(help="A file of comparisons/, by its name.")],
-    on: Annotated[str | None, typer.Option(help="A file of comparisons/on/, by its name: the data set.")] = None,
+    context: typer.Context,
+    study: Annotated[str, typer.Argument(help="A file of comparisons/, by its name.", autocompletion=studies)],
+    on: Annotated[
+        str | None,
+        typer.Option(help="A file of comparisons/on/, by its name: the data set.", autocompletion=overlays),
+    ] = None,
     seeds: Annotated[int | None, typer.Option(help="How many, instead of what the study says.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="key=value over params.yaml.")] = None,
     name: Annotated[
@@ -30,11 +35,18 @@ def main(
     verbose: Annotated[bool, typer.Option(help="Show the whole output of the stages.")] = False,
 ) -> None:
     """Run a study and write its table and its page."""
-    command(lambda: run(study, on, seeds, settings or [], name, verbose))
+    num_names = 2 if context.parent else 1  # `bss compare ...`, or `python -m flows.compare ...`
+    typed = f"{context.command_path} {shlex.join(sys.argv[num_names:])}"
+    command(lambda: run(study, on, seeds, settings or [], name, verbose, typed))
 
 
-def run(study: str, on: str | None, seeds: int | None, settings: list[str], name: str | None, verbose: bool) -> bool:
-    """Check everything, then run the flow; whether all stages are up to date and the results are written."""
+def run(
+    study: str, on: str | None, seeds: int | None, settings: list[str], name: str | None, verbose: bool, typed: str
+) -> bool:
+    """Check everything, then run the flow; whether all stages are up to date and the results are written.
+
+    `typed` is what the page tells to type for the same again.
+    """
     checked(read_mapping(PARAMS), Params, PARAMS)
     places = [find(study, FOLDER), *([find(on, FOLDER / "on")] if on else [])]
     given, about, raw = composed(places, seeds, settings)
@@ -52,7 +64,6 @@ def run(study: str, on: str | None, seeds: int | None, settings: list[str], name
 
     if server is not None:
         server.wait()
-    typed = shlex.join(["python", "-m", "flows.compare", *sys.argv[1:]])
     state = compare(name, given, raw, about, typed, return_state=True)
     if state.is_completed():
         show(RESULTS / name / "table.txt", RESULTS / name / "page.html")

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from bss.commands.completion import stages as names
 from bss.params import load
 from bss.paths import REPORT, SUMMARY
 from flows.command import command, prepare_prefect, show, succeeds
@@ -17,10 +18,14 @@ from flows.workspace import Busy, occupied
 
 
 def main(
-    stages: Annotated[list[str] | None, typer.Argument(help="Run only these and what they need.")] = None,
+    stages: Annotated[
+        list[str] | None, typer.Argument(help="Run only these and what they need.", autocompletion=names)
+    ] = None,
     verbose: Annotated[bool, typer.Option(help="Show the whole output of the stages.")] = False,
 ) -> None:
-    """Bring the stages of this workspace up to date, side by side where the graph allows it."""
+    """Bring the stages of this workspace up to date.
+
+    They run side by side where the graph allows it; what is up to date is not run."""
     end_with_parent()
     command(lambda: run(stages or [], verbose))
 

@@ -10,7 +10,7 @@ from bss.data.dataset import DATASETS
 ROOT = Path(__file__).parents[1]
 LIBRARY = ROOT / "src" / "bss"
 ARROW = ["data", "encoders", "measure", "curriculum", "training", "evaluation"]
-LEAVES = {"types", "registry", "seeds", "paths", "files", "memory", "params"}
+LEAVES = {"types", "registry", "seeds", "paths", "files", "memory", "params", "progress"}
 
 
 def imported(path: Path) -> set[str]:

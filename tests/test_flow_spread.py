@@ -106,7 +106,7 @@ def grid(base: Path, forkserver: str) -> tuple[Workspace, str]:
 
 def test_the_machines_compute_the_cells_and_the_sender_only_data_and_report(grid: tuple[Workspace, str]) -> None:
     sender, printed = grid
-    assert ran(printed) == {"preprocess", "methods", "report"}
+    assert ran(printed) == {"preprocess", "methods", "report", "register"}
     assert len(re.findall(r"^seed [01]: Completed: ", printed, flags=re.MULTILINE)) == 2
     assert len(re.findall(r"^ *\d+/\d+ Restored ", printed, flags=re.MULTILINE)) == 14
     for name in ("one", "two"):

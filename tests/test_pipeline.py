@@ -16,7 +16,7 @@ from tests.workspace import Workspace
 pytestmark = pytest.mark.xdist_group("pipeline")  # one workspace for all
 SCORED = {"score@0", "curriculum@random-0", "curriculum@learned-0"}
 TRAINED = {"train@joint-random-0", "train@joint-learned-0", "train-alone@0"}
-JUDGED = {"evaluate@joint-random-0", "evaluate@joint-learned-0", "evaluate-alone@0", "report"}
+JUDGED = {"evaluate@joint-random-0", "evaluate@joint-learned-0", "evaluate-alone@0", "report", "register"}
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_without_a_warm_up_an_untrained_network_is_scored(workspace: Workspace) 
 def test_only_what_changed_is_computed_again(workspace: Workspace) -> None:
     assert workspace.reproduce() == set()
     # From the score onwards; a model that random order leaves as it was is not judged again.
-    onwards = SCORED | TRAINED | {"evaluate@joint-learned-0", "report"}
+    onwards = SCORED | TRAINED | {"evaluate@joint-learned-0", "report", "register"}
 
     workspace.set(train__epochs=2)
     assert workspace.reproduce() == TRAINED | JUDGED
@@ -100,7 +100,7 @@ def test_only_what_changed_is_computed_again(workspace: Workspace) -> None:
     workspace.set(score__others=["entropy"])
     assert workspace.reproduce() == SCORED | {"report"}, "the sequences are what they were"
     workspace.set(curriculum__schedulers__learned__criteria=["entropy"])
-    row = {"curriculum@learned-0", "train@joint-learned-0", "evaluate@joint-learned-0", "report"}
+    row = {"curriculum@learned-0", "train@joint-learned-0", "evaluate@joint-learned-0", "report", "register"}
     assert workspace.reproduce() == row
     order = pl.read_parquet(workspace.folder / "data/curricula/learned-0/order.parquet")
     entropy = pl.read_parquet(workspace.folder / "data/scores/0.parquet")["entropy_normalised"]

@@ -1,14 +1,62 @@
-"""The command `bss`, in the folder of params.yaml."""
+"""The command `bss`: what the library does alone, and in a workspace what runs the pipeline."""
 
-import os
+import importlib
 import sys
 from pathlib import Path
+from typing import Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
-from bss import paths
+from bss.commands.check import check
+from bss.commands.doctor import doctor
+from bss.commands.fetch import fetch
+from bss.commands.predict import predict
+from bss.commands.preset import preset
 
-app = typer.Typer(no_args_is_help=True, add_completion=False)
+WORKSPACE = Path("flows/commands.py")
+"""Where the current folder, a workspace, has its own commands."""
+
+
+class Commands(TyperGroup):
+    """The commands of the library, then those of the workspace, which are found when they are asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names, in the order of the help."""
+        return [*self._workspace(ctx), *super().list_commands(ctx)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of that name."""
+        found = super().get_command(ctx, cmd_name) or self._workspace(ctx).get(cmd_name)
+        if found is None and not WORKSPACE.is_file() and not cmd_name.startswith("-"):
+            _leave(
+                f"no command '{cmd_name}' in {Path.cwd()}, which is no workspace: run, compare, report and what else "
+                "works on a pipeline are there in the folder that holds params.yaml, dvc.yaml and flows/"
+            )
+        return found
+
+    def _workspace(self, ctx: Any) -> dict[str, Any]:
+        if not WORKSPACE.is_file():
+            return {}
+        if (folder := str(Path.cwd())) not in sys.path:
+            sys.path.insert(0, folder)
+        group: Any = typer.main.get_command(importlib.import_module("flows.commands").app)
+        return {name: group.get_command(ctx, name) for name in group.list_commands(ctx)}
+
+
+def _leave(message: str) -> NoReturn:
+    typer.echo(f"error: {message}", err=True)
+    raise typer.Exit(2)
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    epilog="Exit codes: 0 done, 1 failed or findings, 2 wrong input, 3 workspace in use, 130 interrupted. "
+    "Tab completes names after `bss --install-completion`.",
+)
 
 
 @app.callback()
@@ -16,41 +64,14 @@ def main() -> None:
     """Balance-aware training of multimodal models."""
 
 
-@app.command()
-def check() -> None:
-    """Look at the data that params.yaml names: every row that cannot be used, and why.
-
-    Exit 0 all is well, 1 there are findings, 2 wrong input.
-    """
-    from bss.data.check import told
-    from bss.params import load
-
-    try:
-        dataset = load(Path("params.yaml")).preprocess
-        from bss.data.pack import examine
-
-        findings = examine(dataset, paths.PACKED, len(os.sched_getaffinity(0)))
-    except (ValueError, FileNotFoundError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from None
-    typer.echo(told(dataset.name, findings))
-    raise typer.Exit(1 if findings else 0)
-
-
-@app.command()
-def preset(name: str) -> None:
-    """Lay presets/NAME.yaml over params.yaml, whose comments stay, and tell what has changed.
-
-    Exit 0 it is done, 2 wrong input; then params.yaml is as it was.
-    """
-    from bss.preset import apply
-
-    try:
-        changed = apply(name, Path("params.yaml"))
-    except (ValueError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from None
-    typer.echo("\n".join(changed or ["params.yaml: nothing has changed"]))
+for _command, _example in (
+    (check, "bss check && bss run"),
+    (preset, "bss preset cremad-published"),
+    (fetch, "bss fetch avdigits"),
+    (predict, "bss predict new.csv --out said.csv"),
+    (doctor, "bss doctor --json"),
+):
+    app.command(epilog=f"Example: {_example}")(_command)
 
 
 if __name__ == "__main__":

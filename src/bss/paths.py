@@ -5,6 +5,7 @@ from pathlib import Path
 PACKED = Path("data/packed")
 CHECKPOINTS = Path("models/checkpoints")
 """Not of DVC: they go with an interrupted training alone."""
+BEST = Path("models/best")
 REPORT = Path("reports/report.html")
 SUMMARY = Path("reports/summary")
 PLOTS = Path("reports/plots")

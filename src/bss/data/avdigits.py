@@ -56,6 +56,7 @@ class AVDigits(Dataset):
     No image is used twice.
     """
 
+    sources: ClassVar[tuple[Source, ...]] = (RECORDINGS, IMAGES, LABELS)
     notes: ClassVar[tuple[str, ...]] = (
         "A spoken and a written digit of a pair share their class and nothing else, as in AV-MNIST.",
     )
@@ -81,7 +82,7 @@ class AVDigits(Dataset):
 
     def locate(self) -> Path:
         """The folder of the published files; 30 MB are fetched where it is missing."""
-        return obtain((RECORDINGS, IMAGES, LABELS), raw_folder(self.name))
+        return obtain(self.sources, raw_folder(self.name))
 
     def items(self, root: Path) -> "pl.DataFrame":
         """The pairs, in the order of the recordings' names, with the columns `damaged` and `speaker`."""

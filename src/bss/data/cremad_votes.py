@@ -55,6 +55,7 @@ SPLIT_SEED = 0
 class CremadVotes(Dataset):
     """One pair a clip: actor split 63 / 14 / 14 actors, random split 6,028 / 670 / 744 clips."""
 
+    sources: ClassVar[tuple[Source, ...]] = (VOTES, TRAIN_LIST, TEST_LIST)
     notes: ClassVar[tuple[str, ...]] = (
         "The features are human judgements, not signals: the shares of people who heard, and who saw, each emotion.",
         "In the split 'random' all 91 actors are in every part; in 'actor' none is in two.",
@@ -79,7 +80,7 @@ class CremadVotes(Dataset):
 
     def locate(self) -> Path:
         """The folder of the published tables; 4 MB are fetched where it is missing."""
-        return obtain((VOTES, TRAIN_LIST, TEST_LIST), raw_folder(self.name))
+        return obtain(self.sources, raw_folder(self.name))
 
     def items(self, root: Path) -> "pl.DataFrame":
         """The clips, sorted by name, with columns for studies.

@@ -13,12 +13,17 @@ from bss.registry import Component, Registry
 if TYPE_CHECKING:
     import polars as pl
 
+    from bss.data.fetch import Source
+
 
 class Dataset(Component):
     """Modalities, classes, splits and raw files of one data set; its fields are its options."""
 
     notes: ClassVar[tuple[str, ...]] = ()
     """What a reader must know wherever a figure of this data set is shown, a sentence each."""
+
+    sources: ClassVar["tuple[Source, ...]"] = ()
+    """What is fetched from its publishers where it is missing."""
 
     on_bad: Literal["error", "skip"] = "error"
     """A row that cannot be used stops preprocessing, or is left out and counted."""
@@ -62,5 +67,8 @@ class Dataset(Component):
 
 
 DATASETS: Registry[Dataset] = Registry(
-    "data set", "bss.data", Dataset, helpers=("check", "collected", "pack", "packed", "packing", "damage", "fetch")
+    "data set",
+    "bss.data",
+    Dataset,
+    helpers=("check", "collected", "pack", "packed", "packing", "damage", "fetch", "unpacked"),
 )

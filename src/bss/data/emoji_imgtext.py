@@ -71,6 +71,7 @@ class EmojiImgText(Dataset):
     drawing to the pixel, and stay in one split: "man running" and "woman running", 24 clock faces, nine circles.
     """
 
+    sources: ClassVar[tuple[Source, ...]] = (PICTURES, WORDS)
     notes: ClassVar[tuple[str, ...]] = (
         "A picture and its words are of the same emoji: the pairs are native.",
         "Emoji whose names differ only in sex, age, number, colour, size or direction are in one split.",
@@ -99,7 +100,7 @@ class EmojiImgText(Dataset):
 
     def locate(self) -> Path:
         """The folder of the published files; the archive of the collection is fetched where it is missing."""
-        return obtain((PICTURES, WORDS), raw_folder(self.name))
+        return obtain(self.sources, raw_folder(self.name))
 
     def items(self, root: Path) -> "pl.DataFrame":
         """The pairs in the order of Emojibase, with the columns `damaged`, `name` and `motif`."""

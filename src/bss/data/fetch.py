@@ -13,6 +13,7 @@ from typing import IO
 from zlib import crc32
 
 from bss.files import TEMPORARY, owner
+from bss.progress import progress
 
 BLOCK = 1 << 16
 VARIABLE, SHARED = "BSS_DATA", Path("../shared/data")
@@ -140,12 +141,10 @@ def _download(source: Source, path: Path) -> None:
 
 
 def _copy(answer: IO[bytes], path: Path, length: int | None) -> None:
-    from tqdm import tqdm
-
-    with tqdm(total=length, desc=path.name, unit="B", unit_scale=True) as bar, path.open("wb") as file:
+    with progress(length, f"fetch {path.name}", "bytes") as advance, path.open("wb") as file:
         while block := answer.read(BLOCK):
             file.write(block)
-            bar.update(len(block))
+            advance(len(block))
         if length not in (None, file.tell()):
             raise OSError(f"broke off after {file.tell()} of {length} bytes")
 

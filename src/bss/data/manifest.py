@@ -93,8 +93,7 @@ class Manifest(Dataset):
         if (group := self._column("group")) in table.columns:
             taken["group"] = table[group].cast(pl.String)
         for name, kind in self.kinds.items():
-            column = self.columns.get(name, name)
-            taken[name] = _joined(table, column) if isinstance(column, list) else _typed(table[column], kind)
+            taken[name] = values_of(table, self.columns.get(name, name), kind)
         used = {name for value in self.columns.values() for name in ([value] if isinstance(value, str) else value)}
         items = pl.DataFrame([values.alias(name) for name, values in taken.items()])
         items = items.with_columns(self._split(table, items))
@@ -204,6 +203,15 @@ def _known_split(file: str, row: int, value: Any) -> str:
     if (found := SPLITS.get(str(value).strip().lower())) is None:
         raise ValueError(f"{file}, row {row}: split '{value}' (known: {', '.join(SPLITS)})")
     return found.value
+
+
+def values_of(table: "pl.DataFrame", column: str | list[str], kind: Kind) -> "pl.Series":
+    """The raw values of a modality: one column of the table, or several of numbers; null where there is none.
+
+    Raises:
+        ValueError: of several columns, a cell is no number.
+    """
+    return _joined(table, column) if isinstance(column, list) else _typed(table[column], kind)
 
 
 def _typed(column: "pl.Series", kind: Kind) -> "pl.Series":

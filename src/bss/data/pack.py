@@ -17,6 +17,7 @@ from bss.data.kinds.kind import Kind
 from bss.data.packed import MANIFEST, META, PRESENT, SKIPPED, Meta, ModalityMeta
 from bss.data.packing import NUM_VALUES, Block, Moments, mean_and_std, notes, pack_blocks, prepare_array, raw_values
 from bss.files import FULL, sync, told_when_full
+from bss.progress import progress
 from bss.types import Split
 
 if TYPE_CHECKING:
@@ -122,7 +123,6 @@ def _write_arrays(
 ) -> _Rows:
     """What was found in the rows; the arrays lie in the draft, a row for each item."""
     import polars as pl
-    from tqdm import tqdm
 
     rows_of: dict[Path, pl.DataFrame] = {}
     blocks = []
@@ -144,7 +144,7 @@ def _write_arrays(
         {name: np.full((size, len(Moments._fields)), np.nan) for name in kinds},
         [],
     )
-    with tqdm(total=len(items) * len(kinds), desc=f"pack {dataset.name}", unit="value", disable=None) as bar:
+    with progress(len(items) * len(kinds), f"pack {dataset.name}", "values") as advance:
         for block, packed in pack_blocks(blocks, num_workers):
             numbers, ids = rows_of[block.array].slice(block.start, len(block.column)).get_columns()
             name = block.array.stem
@@ -157,7 +157,7 @@ def _write_arrays(
                 is_path = block.kind.paths and block.column.dtype == pl.String
                 source = block.column[place] if is_path else name
                 found.faults.append(Finding(numbers[place], ids[place], source, reason))
-            bar.update(len(numbers))
+            advance(len(numbers))
     found.faults.sort()
     return found
 

@@ -161,10 +161,10 @@ def pack_block(block: Block) -> Packed:
             row = nothing
             if value is not None:
                 try:
-                    row = _row(block, value)
+                    row = read_row(block.kind, value, block.forbidden)
                     packed.facts[place] = block.kind.describe(value)
                 except (ValueError, OSError) as error:
-                    packed.faults[place] = _reason(error, value)
+                    packed.faults[place] = reason(error, value)
                 else:
                     if block.measured:
                         packed.moments[place] = moments(row)
@@ -233,19 +233,29 @@ def _known(block: Block) -> Packed | None:
     return None
 
 
-def _row(block: Block, value: Any) -> np.ndarray:
-    kind = block.kind
+def read_row(kind: Kind, value: Any, forbidden: str | None) -> np.ndarray:
+    """The array of one raw value as it is packed.
+
+    Args:
+        kind: that reads it.
+        value: as the kind reads it.
+        forbidden: what a constant sample is called where it is a fault.
+
+    Raises:
+        ValueError: it cannot be used; `reason` says why in short.
+        OSError: it is a path that cannot be opened.
+    """
     array = np.ascontiguousarray(kind.read(value), kind.dtype)
     if array.shape != kind.shape:
         raise ValueError(f"has shape {array.shape}, {kind.shape} is declared")
     if not kind.padded and not np.isfinite(array).all():
         raise ValueError("gives values that are not finite")
-    if block.forbidden is not None and kind.is_constant(array):
-        raise ValueError(f"{block.forbidden.replace('_', ' ')} (preprocess.allow: [{block.forbidden}] takes it)")
+    if forbidden is not None and kind.is_constant(array):
+        raise ValueError(f"{forbidden.replace('_', ' ')} (preprocess.allow: [{forbidden}] takes it)")
     return array
 
 
-def _reason(error: Exception, value: Any) -> str:
+def reason(error: Exception, value: Any) -> str:
     """Why, without the path, which is told with it."""
     said = str(error.strerror).lower() if isinstance(error, OSError) and error.strerror else str(error)
     return said.removeprefix(f"{value} ") if isinstance(value, Path) else said

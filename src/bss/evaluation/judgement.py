@@ -12,6 +12,7 @@ from bss.data.packed import PackedSplit
 from bss.encoders.model import MultimodalModel
 from bss.evaluation.metrics import classification_metrics, confusion_matrix
 from bss.evaluation.rule import JUDGED, OWN, best_weights, summed, weighted_mean
+from bss.measure.evidence import Evidence
 from bss.training.loop import split_evidence
 from bss.training.methods.method import Method
 from bss.training.runtime import Runtime, memory_explained
@@ -57,19 +58,14 @@ def judge(
         validation: the split that the rule `weighted` chooses its weights on.
     """
     runtime.prepare(model)
-    found = _probabilities(model, split, method, batch_size, runtime)
+    found = _said(model, split, method, batch_size, runtime)
     told: dict[str, Any] = {"rule": rule} if FUSED in found else {}
-    modalities = [output for output in found if output != FUSED]
     if told and rule == "weighted":
         if validation is None:
             raise ValueError("evaluate.rule: weighted chooses its weights on the validation split, and got none")
-        said = _probabilities(model, validation, method, batch_size, runtime)
-        told["weights"] = best_weights({name: said[name] for name in modalities}, validation.labels)
-        found[JUDGED] = weighted_mean(found, told["weights"])
-    elif told and rule != FUSED:
-        found[JUDGED] = summed(found[name] for name in (found if rule == "sum_all" else modalities))
-    if (own := method.decide({name: found[name] for name in modalities})) is not None:
-        found[OWN] = own
+        said = _said(model, validation, method, batch_size, runtime)
+        told["weights"] = best_weights({name: said[name] for name in said if name != FUSED}, validation.labels)
+    found = decided(found, method, rule, told.get("weights"))
     return Judgement(
         {output: _metrics(values, split.labels) for output, values in found.items()},
         pl.concat([_predictions(output, values, split) for output, values in found.items()]),
@@ -78,13 +74,38 @@ def judge(
     )
 
 
-def _probabilities(
+def _said(
     model: MultimodalModel, split: PackedSplit, method: Method, batch_size: int, runtime: Runtime
 ) -> dict[str, np.ndarray]:
-    """Output that the method trains -> (N, C)."""
     with memory_explained("evaluate"):
-        logits = split_evidence(model, split, batch_size, runtime).logits
+        return probabilities(split_evidence(model, split, batch_size, runtime), method)
+
+
+def probabilities(evidence: Evidence, method: Method) -> dict[str, np.ndarray]:
+    """Output that the method trains -> (N, C)."""
+    logits = evidence.logits
     return {output: logits[output].double().softmax(dim=1).numpy() for output in method.judged(logits)}
+
+
+def decided(
+    said: Mapping[str, np.ndarray], method: Method, rule: str, weights: Mapping[str, float] | None = None
+) -> dict[str, np.ndarray]:
+    """The outputs (N, C) with what is made of them: "judged" by another rule than the fusion's, "own" by the method.
+
+    Args:
+        said: what the method trains.
+        method: that trained it.
+        rule: see `Evaluate.rule`.
+        weights: modality -> its weight, of the rule `weighted`.
+    """
+    found, modalities = dict(said), {name: values for name, values in said.items() if name != FUSED}
+    if FUSED in said and weights is not None:
+        found[JUDGED] = weighted_mean(said, weights)
+    elif FUSED in said and rule != FUSED:
+        found[JUDGED] = summed((said if rule == "sum_all" else modalities).values())
+    if (own := method.decide(modalities)) is not None:
+        found[OWN] = own
+    return found
 
 
 def _metrics(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float | None]:

@@ -59,6 +59,14 @@ class Kind(Component):
         """
         return self
 
+    def recalled(self, tokens: tuple[str, ...] | None) -> Self:
+        """The kind for values that were never packed: with what `fitted` has learned, with nothing of single files.
+
+        Args:
+            tokens: of the fitted kind, as the packed description keeps them.
+        """
+        return self
+
     @property
     @abstractmethod
     def shape(self) -> tuple[int, ...]:

@@ -88,6 +88,10 @@ class Text(Kind):
         vocabulary = (*RESERVED, *(word for _, word in frequent))[: self.max_tokens]
         return type(self)(**{**dict(self), "vocabulary": vocabulary})
 
+    def recalled(self, tokens: tuple[str, ...] | None) -> Self:
+        """The kind with that vocabulary."""
+        return type(self)(**{**dict(self), "vocabulary": tokens})
+
     def read(self, value: Any) -> np.ndarray:
         """The ids of the first `length` words of the text `value`, or of the text file at the path `value`.
 

@@ -2,7 +2,7 @@
 
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, PositiveInt, model_validator
@@ -56,6 +56,10 @@ class Video(Kind):
     def dtype(self) -> type[np.generic]:
         """Bytes."""
         return np.uint8
+
+    def recalled(self, tokens: tuple[str, ...] | None) -> Self:
+        """The kind without the spans, which are of single files."""
+        return type(self)(**{**dict(self), "spans": {}})
 
     def read(self, value: Any) -> np.ndarray:
         """The frames of the video at path `value`.

@@ -1,0 +1,35 @@
+"""What `bss` does in this workspace beside what the library does alone. Nothing heavy is imported for a help text."""
+
+import webbrowser
+from typing import Annotated
+
+import typer
+
+from bss.paths import REPORT
+from flows import compare, pipeline
+from flows.command import command
+from flows.lifeline import end_with_parent
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+app.command("run", epilog="Example: bss run, or bss run train evaluate --verbose")(pipeline.main)
+
+
+@app.command(epilog="Example: bss report --open")
+def report(
+    shown: Annotated[bool, typer.Option("--open", help="Show the page in the browser.")] = False,
+    verbose: Annotated[bool, typer.Option(help="Show the whole output of the stages.")] = False,
+) -> None:
+    """Bring the report up to date, and say where the page lies."""
+    end_with_parent()
+    command(lambda: pipeline.run(["report"], verbose) and (not shown or _open()))
+
+
+def _open() -> bool:
+    if not (opened := webbrowser.open(REPORT.resolve().as_uri())):
+        typer.echo("error: no browser could be started here", err=True)
+    return opened
+
+
+app.command("compare", epilog="Example: bss compare schedulers --on avdigits-damaged")(compare.main)

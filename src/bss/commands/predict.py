@@ -1,0 +1,97 @@
+"""`bss predict`."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bss import paths
+from bss.commands import refusals
+
+if TYPE_CHECKING:
+    from bss.evaluation.prediction import Prediction
+
+SUFFIXES = (".csv", ".parquet")
+NUM_SHOWN = 20
+
+
+def predict(
+    manifest: Annotated[Path, typer.Argument(help="CSV or Parquet: a row a sample, a column a modality.")],
+    model: Annotated[Path, typer.Option(help="Folder of a registered model.")] = paths.BEST,
+    out: Annotated[Path | None, typer.Option(help="Where all probabilities go: .csv or .parquet.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="All probabilities for a program, on stdout.")] = False,
+    batch_size: Annotated[int, typer.Option(min=1, help="Rows at once; changes no result.")] = 256,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Use a registered model on new data.
+
+    Each row gets a class, and probabilities by the fusion and by each modality.
+
+    Paths in the table start from its folder. An id column is taken over; a label column gives the accuracy.
+
+    Exit 0 done, 2 wrong input.
+    """
+    with refusals():
+        if out is not None and out.suffix not in SUFFIXES:
+            raise ValueError(f"--out {out}: expected a name that ends in {' or '.join(SUFFIXES)}")
+        if device not in ("auto", "cpu", "cuda"):
+            raise ValueError(f"--device {device}: expected auto, cpu or cuda")
+        from bss.evaluation.best import Best
+
+        best = Best.read(model)
+        rows = best.rows(manifest)
+        from bss.evaluation.prediction import predict as ask  # imports torch
+
+        found = ask(model, best, rows, batch_size, device)
+        if out is not None:
+            _write(found, out)
+    if as_json:
+        cell = {"method": best.method, "scheduler": best.scheduler, "seed": best.seed}
+        typer.echo(json.dumps({"model": cell, "accuracy": found.accuracy, "rows": _rows(found)}, indent=2))
+    else:
+        typer.echo(_told(found, out))
+
+
+def _write(found: "Prediction", out: Path) -> None:
+    from bss.files import replaced
+
+    with replaced(out) as temporary:
+        if out.suffix == ".csv":
+            found.table.write_csv(temporary)
+        else:
+            found.table.write_parquet(temporary)
+
+
+def _rows(found: "Prediction") -> list[dict[str, Any]]:
+    return [
+        {
+            "id": identity,
+            "prediction": found.classes[found.winners[row]],
+            "probabilities": {
+                output: dict(zip(found.classes, values[row].tolist(), strict=True))
+                for output, values in found.outputs.items()
+            },
+        }
+        for row, identity in enumerate(found.ids)
+    ]
+
+
+def _told(found: "Prediction", out: Path | None) -> str:
+    """The first rows for a person, or where all are; then how many are right, where that is known."""
+    lines = [f"{len(found.ids)} rows: {out.resolve()}"] if out is not None else _listing(found)
+    for name, share in (found.accuracy or {}).items():
+        lines.append(f"accuracy {name:<12} {100 * share:5.1f} %")
+    return "\n".join(lines)
+
+
+def _listing(found: "Prediction") -> list[str]:
+    shown = min(len(found.ids), NUM_SHOWN)
+    chosen = found.chosen[range(shown), found.winners[:shown]]
+    cells = [(found.ids[row], found.classes[found.winners[row]]) for row in range(shown)]
+    first, second = (max(map(len, column), default=0) for column in zip(("id", "prediction"), *cells, strict=True))
+    lines = [f"{'id':<{first}}  {'prediction':<{second}}  probability"]
+    for (identity, name), probability in zip(cells, chosen, strict=True):
+        lines.append(f"{identity:<{first}}  {name:<{second}}  {probability:.3f}")
+    rest = len(found.ids) - shown
+    return [*lines, *([f"... and {rest} more; --out FILE has all, and what each modality says"] if rest else [])]
