@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
+
+import polars as pl
 
 from bss import paths
 from bss.evaluation.diff.data import DataDifference, data_difference, same_bytes
@@ -15,6 +17,8 @@ from bss.evaluation.diff.snapshot import Snapshot
 from bss.evaluation.report.grid import Cell
 
 K = TypeVar("K")
+V = TypeVar("V")
+Frames: TypeAlias = Mapping[K, pl.DataFrame]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,31 +60,36 @@ def difference(before: Snapshot, after: Snapshot, confidence: float = 0.95) -> D
     """
     data = data_difference(before, after) if len(before.manifest) and len(after.manifest) else None
     models = _models(before, after, confidence)
-    cells = {model.cell[:2] for model in models}
-    over_seeds = seed_differences(before.metrics, after.metrics, confidence)
+    groups = {model.cell[:2] for model in models}
+    scores = (score_difference(seed, *tables) for seed, tables in _differing(before.scores, after.scores))
+    draws = {cell: draw_difference(*tables) for cell, tables in _differing(before.draws, after.draws)}
     return Difference(
         before=before.name,
         after=after.name,
         params=param_differences(before.params, after.params) if before.params and after.params else (),
         data=data if data and data.changed else None,
-        scores=_changed(score_difference(seed, *pair) for seed, pair in _common(before.scores, after.scores)),
+        scores=tuple(one for one in scores if one.changed),
         sequences=_sequences(before, after),
-        draws={cell: found for cell, pair in _common(before.draws, after.draws)
-               if (found := draw_difference(*pair)).changed},
+        draws={cell: one for cell, one in draws.items() if one.changed},
         models=models,
-        over_seeds=tuple(found for found in over_seeds if (found.method, found.scheduler) in cells),
+        over_seeds=seed_differences(_of(before.metrics, groups), _of(after.metrics, groups), confidence),
         added=tuple(_only(after, before)),
         removed=tuple(_only(before, after)),
         missing={snapshot.name: snapshot.missing for snapshot in (before, after) if snapshot.missing},
-    )  # fmt: skip
+    )
 
 
-def _common(before: Mapping[K, Any], after: Mapping[K, Any]) -> list[tuple[K, tuple[Any, Any]]]:
+def _common(before: Mapping[K, V], after: Mapping[K, V]) -> list[tuple[K, tuple[V, V]]]:
     return [(key, (before[key], after[key])) for key in before if key in after]
 
 
-def _changed(found: Iterator[ScoreDifference]) -> tuple[ScoreDifference, ...]:
-    return tuple(one for one in found if one.changed)
+def _differing(before: Frames[K], after: Frames[K]) -> list[tuple[K, tuple[pl.DataFrame, pl.DataFrame]]]:
+    """The tables of both that do not hold the same."""
+    return [(key, tables) for key, tables in _common(before, after) if not tables[0].equals(tables[1])]
+
+
+def _of(metrics: Frames[Cell], groups: set[tuple[str, str]]) -> dict[Cell, pl.DataFrame]:
+    return {cell: table for cell, table in metrics.items() if cell[:2] in groups}
 
 
 def _sequences(before: Snapshot, after: Snapshot) -> tuple[SequenceDifference, ...]:
@@ -94,10 +103,12 @@ def _sequences(before: Snapshot, after: Snapshot) -> tuple[SequenceDifference, .
 
 
 def _models(before: Snapshot, after: Snapshot, confidence: float) -> tuple[ModelDifference, ...]:
+    metrics = _common(before.metrics, after.metrics)
     predictions = dict(_common(before.predictions, after.predictions))
+    differing = [*_differing(before.metrics, after.metrics), *_differing(before.predictions, after.predictions)]
+    stale = {cell for cell, _ in differing}
     found = [
-        model_difference(cell, metrics, predictions.get(cell), confidence)
-        for cell, metrics in _common(before.metrics, after.metrics)
+        model_difference(cell, tables, predictions.get(cell), confidence) for cell, tables in metrics if cell in stale
     ]
     return tuple(one for one in found if one.changed)
 
