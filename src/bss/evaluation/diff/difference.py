@@ -21,6 +21,17 @@ V = TypeVar("V")
 Frames: TypeAlias = Mapping[K, pl.DataFrame]
 
 
+@dataclass(frozen=True)
+class Missing:
+    """What belongs to a snapshot and is not there, so that it could not be compared."""
+
+    name: str
+    """Of the snapshot."""
+    places: tuple[str, ...]
+    remedy: str
+    """What a reader types to have them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Difference:
     """What changed between two snapshots; what did not is not in it."""
@@ -42,8 +53,7 @@ class Difference:
     """Scores, sequences, draws, metrics and predictions that only the second has: `metrics joint-random-0`."""
     removed: tuple[str, ...]
     """The same, of the first."""
-    missing: Mapping[str, tuple[str, ...]]
-    """Name of a snapshot -> what belongs to it and is not there, so that it could not be compared."""
+    missing: tuple[Missing, ...]
 
     @property
     def changed(self) -> bool:
@@ -75,7 +85,7 @@ def difference(before: Snapshot, after: Snapshot, confidence: float = 0.95) -> D
         over_seeds=seed_differences(_of(before.metrics, groups), _of(after.metrics, groups), confidence),
         added=tuple(_only(after, before)),
         removed=tuple(_only(before, after)),
-        missing={snapshot.name: snapshot.missing for snapshot in (before, after) if snapshot.missing},
+        missing=tuple(Missing(side.name, side.missing, side.remedy) for side in (before, after) if side.missing),
     )
 
 

@@ -45,7 +45,7 @@ class ScoreDifference:
     moved: pl.DataFrame
     """A row a common pair: id, class, before, after (scores) and movement, the furthest first."""
     by_class: pl.DataFrame
-    """A row a class: class, num_pairs, mean movement and mean of its magnitude (`distance`), the largest first."""
+    """As `movement_by_class` gives it."""
 
     @property
     def changed(self) -> bool:
@@ -97,7 +97,7 @@ def score_difference(seed: int, before: pl.DataFrame, after: pl.DataFrame) -> Sc
         {name: _correlation(common[name], common[f"{name}_after"]) for name in criteria},
         tuple(_overlap(old, new, share) for share in SHARES) if len(common) > 1 else (),
         moved,
-        _by_class(moved),
+        movement_by_class(moved),
     )
 
 
@@ -116,7 +116,10 @@ def _overlap(old: NDArray[np.float64], new: NDArray[np.float64], share: float) -
     return Overlap(share, k, top_overlap(old, new, share), top_overlap(-old, -new, share))
 
 
-def _by_class(moved: pl.DataFrame) -> pl.DataFrame:
+def movement_by_class(moved: pl.DataFrame) -> pl.DataFrame:
+    """A row a class of rows as in `ScoreDifference.moved`: class, num_pairs, mean movement and mean of its magnitude
+    (`distance`, in [0, 1]), the largest first.
+    """
     distance = pl.col("movement").abs().mean().alias("distance")
     found = moved.group_by("class").agg(pl.len().alias("num_pairs"), pl.col("movement").mean(), distance)
     return found.sort("distance", "class", descending=[True, False])

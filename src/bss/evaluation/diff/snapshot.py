@@ -1,11 +1,11 @@
 """One state of a workspace in a folder: params.yaml and the artifacts in their places, whichever are there."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import polars as pl
 
@@ -15,7 +15,6 @@ from bss.evaluation.report.grid import Cell, as_judged
 from bss.params import ALONE, BASELINE, read_mapping
 from bss.types import Split
 
-T = TypeVar("T")
 PARAMS = Path("params.yaml")
 PLACES = (
     *(PARAMS, paths.PACKED, paths.scores(0).parent, paths.curriculum("", 0).parent, paths.run("", "", 0).parent),
@@ -41,6 +40,8 @@ class Snapshot:
     folder: Path
     missing: tuple[str, ...] = ()
     """Files and folders that belong to it and are not there."""
+    remedy: str = ""
+    """What a reader types to have them."""
 
     def __post_init__(self) -> None:
         if not any((self.folder / place).exists() for place in PLACES):
@@ -76,56 +77,48 @@ class Snapshot:
         return pl.concat(tables, how="diagonal") if tables else empty
 
     def array(self, split: str, name: str) -> Path:
-        """Where a file of a split lies."""
+        """Where a file of a split of the packed data lies."""
         return self.folder / paths.PACKED / split / name
 
     @cached_property
     def scores(self) -> dict[int, pl.DataFrame]:
         """Seed -> the scores of the training pairs: id, class, balance_score and the criteria."""
-        found = self._tables(paths.scores(0).parent, "*.parquet", lambda path: _seed(path.stem))
-        return {seed: self._with_classes(table, "label") for seed, table in found}
+        found = sorted((self.folder / paths.scores(0).parent).glob("*.parquet"))
+        return {_seed(path.stem): self._with_classes(read(path), "label") for path in found if self._has(path)}
 
     @cached_property
     def plans(self) -> dict[Plan, Path]:
         """Scheduler and seed -> the folder of the order and the sequences."""
         folder = self.folder / paths.curriculum("", 0).parent
-        found = {_plan(path.name): path for path in sorted(folder.glob("*-*")) if (path / "order.parquet").is_file()}
-        return {plan: path for plan, path in found.items() if self._has(BASELINE, *plan)}
+        found = {_plan(path.name): path for path in sorted(folder.glob("*-*")) if self._has(path)}
+        return {plan: path for plan, path in found.items() if (path / "order.parquet").is_file()}
 
     @cached_property
     def draws(self) -> dict[Cell, pl.DataFrame]:
         """Cell -> how often training has drawn each pair: id, num_draws."""
-        return dict(self._tables(paths.run("", "", 0).parent, "*/draws.parquet", lambda path: cell(path.parent.name)))
+        return {cell(path.name): read(path / "draws.parquet") for path in self._folders(paths.run, "draws.parquet")}
 
     @cached_property
     def metrics(self) -> dict[Cell, pl.DataFrame]:
         """Cell -> a row an output that was judged: its metrics, and the numbers of steps and samples."""
-        folder = self.folder / paths.metrics("", "", 0).parent
-        found = {cell(path.stem): path for path in sorted(folder.glob("*-*-*.json"))}
-        return {key: _metrics(path) for key, path in found.items() if self._has(*key)}
+        found = sorted((self.folder / paths.metrics("", "", 0).parent).glob("*-*-*.json"))
+        return {cell(path.stem): _metrics(path) for path in found if self._has(path)}
 
     @cached_property
     def predictions(self) -> dict[Cell, pl.DataFrame]:
         """Cell -> a row a test pair and output: id, class and prediction by their names."""
-        folder = paths.predictions("", "", 0).parent
-        found = self._tables(folder, "*/predictions.parquet", lambda path: cell(path.parent.name))
-        return {key: self._with_classes(as_judged(table), "label", "prediction") for key, table in found}
+        found = {}
+        for path in self._folders(paths.predictions, "predictions.parquet"):
+            table = as_judged(read(path / "predictions.parquet"))
+            found[cell(path.name)] = self._with_classes(table, "label", "prediction")
+        return found
 
-    def _tables(self, place: Path, pattern: str, key: Callable[[Path], T]) -> Iterator[tuple[T, pl.DataFrame]]:
-        for path in sorted((self.folder / place).glob(pattern)):
-            name = key(path)
-            if self._has(*(name if isinstance(name, tuple) else (None, None, name))):
-                yield name, read(path)
+    def _folders(self, place: Callable[[str, str, int], Path], name: str) -> list[Path]:
+        found = sorted((self.folder / place("", "", 0).parent).glob(f"*-*-*/{name}"))
+        return [path.parent for path in found if self._has(path.parent)]
 
-    def _has(self, method: str | None, scheduler: str | None, seed: int) -> bool:
-        """Whether the grid of params.yaml names it; None is any."""
-        grid = (self.params or {}).get("grid")
-        if not isinstance(grid, Mapping):
-            return True
-        if method == ALONE:
-            return scheduler == BASELINE and seed in grid["seeds"]
-        wanted = ((method, "methods"), (scheduler, "schedulers"), (seed, "seeds"))
-        return all(value is None or value in grid[name] for value, name in wanted)
+    def _has(self, path: Path) -> bool:
+        return belongs(path.relative_to(self.folder), self.params)
 
     def _with_classes(self, table: pl.DataFrame, *columns: str) -> pl.DataFrame:
         """The numbers of classes in columns as their names; `label` becomes `class`."""
@@ -133,6 +126,26 @@ class Snapshot:
         named = [pl.col(name).cast(pl.Int64).replace_strict(names, default=pl.col(name).cast(pl.String),
                  return_dtype=pl.String) for name in columns]  # fmt: skip
         return table.with_columns(named).rename({"label": "class"})
+
+
+def belongs(place: Path, params: Mapping[str, Any] | None) -> bool:
+    """Whether an artifact is one of the grid of params.yaml; without a grid all are.
+
+    Args:
+        place: of a file, or of the folder that is an artifact, relative to the workspace.
+        params: the content of params.yaml.
+    """
+    grid = (params or {}).get("grid")
+    if not isinstance(grid, Mapping) or place.parent == paths.PACKED:
+        return True
+    if place.parent == paths.scores(0).parent:
+        return _seed(place.stem) in grid["seeds"]
+    if place.parent == paths.curriculum("", 0).parent:
+        scheduler, seed = _plan(place.stem)
+        return scheduler in grid["schedulers"] and seed in grid["seeds"]
+    method, scheduler, seed = cell(place.stem)
+    methods = [*grid["methods"], *([ALONE] if scheduler == BASELINE else [])]
+    return method in methods and scheduler in grid["schedulers"] and seed in grid["seeds"]
 
 
 def cell(key: str) -> Cell:
