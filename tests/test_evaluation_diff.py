@@ -1,6 +1,7 @@
 """What two snapshots differ in: each number against a slow, obvious reference, and each list against its case."""
 
 import json
+import statistics
 from collections import Counter
 from collections.abc import Sequence
 from itertools import product
@@ -54,7 +55,7 @@ def test_scores_are_ranked_among_the_common_pairs() -> None:
     furthest = [abs(value) for value in found.moved["movement"]]
     assert furthest == sorted(furthest, reverse=True)
     ranks = [[rank(scores, name) for name in common] for scores in (old, new)]
-    assert found.correlation == pytest.approx(np.corrcoef(ranks)[0, 1])
+    assert found.correlation == pytest.approx(statistics.correlation(*ranks))
     by_class = {row["class"]: row for row in found.by_class.to_dicts()}
     dogs = [movement[name] for name in common if len(name) % 2]
     assert by_class["dog"]["distance"] == pytest.approx(np.mean(np.abs(dogs)))
@@ -67,8 +68,9 @@ def test_the_overlap_counts_those_at_either_end_of_both() -> None:
     found = score_difference(1, scored(ids, old), scored(ids, new))
     assert [(one.share, one.k) for one in found.overlaps] == [(0.01, 2), (0.1, 20), (0.5, 100)]
     for one in found.overlaps:
-        tops = [set(sorted(range(200), key=lambda row, s=s: s[row])[-one.k :]) for s in (old, new)]
-        ends = [set(sorted(range(200), key=lambda row, s=s: s[row])[: one.k]) for s in (old, new)]
+        orders = [sorted(range(200), key=scores.tolist().__getitem__) for scores in (old, new)]
+        tops, ends = ([set(part) for part in parts] for parts in (
+            [order[-one.k :] for order in orders], [order[: one.k] for order in orders]))  # fmt: skip
         assert one.most == len(tops[0] & tops[1]) / one.k
         assert one.least == len(ends[0] & ends[1]) / one.k
 
