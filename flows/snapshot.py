@@ -10,6 +10,7 @@ import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from subprocess import CalledProcessError
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -58,9 +59,8 @@ def snapshot(name: str | None) -> Iterator[Snapshot]:
 def _of_folder(name: str | None) -> Snapshot:
     folder = Path(name or ".")
     missing = tuple(out["path"] for out in _outs(folder) if not (folder / out["path"]).exists())
-    return Snapshot(
-        name or WORKSPACE, folder, missing, _command("dvc pull", missing) + (f" in {name}" if name else "")
-    )
+    start = f"dvc --cd {quote(name)} pull" if name else "dvc pull"
+    return Snapshot(name or WORKSPACE, folder, missing, _command(start, missing))
 
 
 def _of_revision(name: str, revision: str, folder: Path) -> Snapshot:
@@ -136,13 +136,18 @@ def _revision(name: str) -> str:
     try:
         return _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}").decode().strip()
     except (CalledProcessError, FileNotFoundError):
-        raise UnknownName("folder with artifacts, or revision", name, ["HEAD", *_names()]) from None
+        if not (known := _names()):
+            raise ValueError(f"{name} has no artifacts, and {Path.cwd()} is in no git repository") from None
+        raise UnknownName("folder with artifacts, or revision", name, known) from None
 
 
 def _names() -> list[str]:
-    """Branches and tags."""
+    """What stands for a commit: HEAD, branches and tags; nothing where there is no repository."""
     try:
-        return _git("for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags").decode().split()
+        return [
+            "HEAD",
+            *_git("for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags").decode().split(),
+        ]
     except (CalledProcessError, FileNotFoundError):
         return []
 

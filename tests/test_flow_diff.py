@@ -124,9 +124,27 @@ def test_the_page_fits_and_every_drawing_has_words(workspace: Workspace, browser
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     labels = [drawing.get_attribute("aria-label") for drawing in page.locator("svg").all()]
     assert [label.split(".")[0] for label in labels if label] == [
-        "Balance score before and after, seed 0", "Movement by class", "Accuracy", "Flips by class",
+        "Score before and after, seed 0", "Movement by class", "Accuracy", "Flips by class",
     ]  # fmt: skip
     page.close()
+
+
+def test_a_folder_outside_of_git_is_refused_or_told_how_to_be_filled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = diff("HEAD")
+    assert (done.exit_code, done.stderr) == (
+        2,
+        f"error: HEAD has no artifacts, and {tmp_path} is in no git repository\n",
+    )
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/params.yaml").write_text("train: {epochs: 3}")
+    (tmp_path / "a/dvc.lock").write_text("stages: {score: {outs: [{path: data/scores/0.parquet, md5: '0'}]}}")
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    told = " ".join(diff("a", "b", "--exit-code").stdout.split())
+    assert told.startswith("a -> b nothing changed in what could be compared not compared, because a lacks it: data/scores/0.parquet;")
+    assert "`dvc --cd b pull data/scores/0.parquet` brings it" in told
 
 
 def test_the_command_is_quick_to_ask() -> None:

@@ -71,7 +71,7 @@ def _density(one: ScoreDifference) -> Chart:
             f"{one.num_common:,} pairs, rank correlation {number(one.correlation)}. The larger a square, the more "
             "pairs; on the line nothing changed, above it pairs count as more balanced than before."
         )
-        return finish(figure, f"Balance score before and after, seed {one.seed}", caption)
+        return finish(figure, f"Score before and after, seed {one.seed}", caption)
 
 
 def _movement(moved: pl.DataFrame) -> Chart:

@@ -18,7 +18,8 @@ NOTHING = "nothing changed"
 
 def summary(found: Difference) -> list[str]:
     """A line that names both snapshots, then a line for each kind that changed; `NOTHING` where none did."""
-    return [f"{found.before} -> {found.after}", *(list(_changes(found)) or [NOTHING]), *map(_missing, found.missing)]
+    nothing = f"{NOTHING} in what could be compared" if found.missing else NOTHING
+    return [f"{found.before} -> {found.after}", *(list(_changes(found)) or [nothing]), *map(_missing, found.missing)]
 
 
 def number(value: float, places: int = 3) -> str:
