@@ -11,7 +11,7 @@ import pytest
 from bss.encoders.mlp import MLP
 from bss.encoders.model import build_model
 from bss.evaluation.judgement import Judgement, judge
-from bss.evaluation.report.grid import _as_judged
+from bss.evaluation.report.grid import as_judged
 from bss.evaluation.rule import best_weights, summed, weighted_mean
 from bss.training.methods.joint import Joint
 from bss.training.methods.unimodal import Unimodal
@@ -122,7 +122,7 @@ def test_tables_have_the_rule_in_the_place_of_the_fusion() -> None:
             for place, output in enumerate(outputs)
         ]
     )
-    rows = _as_judged(table).select("method", "output", "accuracy").rows()
+    rows = as_judged(table).select("method", "output", "accuracy").rows()
     assert ("joint", "fused", 2.0) in rows
     assert ("joint", "fused", 1.0) not in rows
     assert ("other", "fused", 1.0) in rows

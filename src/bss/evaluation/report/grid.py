@@ -49,7 +49,7 @@ def read_grid(params: Params, parameters: Mapping[str, object]) -> ReportInputs:
         num_pairs={split.value: number for split, number in meta.num_pairs.items()},
         metrics=metrics,
         history=history,
-        predictions=_as_judged(_tables(params, paths.predictions, "predictions")),
+        predictions=as_judged(_tables(params, paths.predictions, "predictions")),
         scores=scores,
         pacing=pl.concat([_pacing(scheduler, params) for scheduler in params.grid.schedulers]),
         draws=_tables(params, paths.run, "draws"),
@@ -82,11 +82,11 @@ def _metrics(cell: Cell) -> pl.DataFrame:
     found = json.loads(paths.metrics(*cell).read_text(encoding="utf-8"))
     counts = {name: found.pop(name) for name in ("num_steps", "num_samples")}
     rows = [{"output": output, **found[output], **counts} for output in found if output not in {"rule", "weights"}]
-    return _of_cell(_as_judged(pl.DataFrame(rows)), cell)
+    return _of_cell(as_judged(pl.DataFrame(rows)), cell)
 
 
-def _as_judged(table: pl.DataFrame) -> pl.DataFrame:
-    """What a rule has made in the place of the fusion's own output, where one was used."""
+def as_judged(table: pl.DataFrame) -> pl.DataFrame:
+    """A table of outputs with what a rule has made in the place of the fusion's own output, where one was used."""
     output = pl.col("output")
     runs = [name for name in ("method", "scheduler", "seed") if name in table.columns]
     replaces = (output == JUDGED).any()

@@ -1,0 +1,1 @@
+"""What two states of a workspace differ in, in meaning: pure comparisons, and their texts and page."""

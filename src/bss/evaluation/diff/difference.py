@@ -1,0 +1,138 @@
+"""Everything that two snapshots differ in."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+import polars as pl
+
+from bss import paths
+from bss.evaluation.diff.data import DataDifference, data_difference, same_bytes
+from bss.evaluation.diff.models import ModelDifference, SeedDifference, model_difference, seed_differences
+from bss.evaluation.diff.params import ParamDifference, param_differences
+from bss.evaluation.diff.scores import ScoreDifference, score_difference
+from bss.evaluation.diff.sequences import DrawDifference, SequenceDifference, draw_difference, sequence_difference
+from bss.evaluation.diff.snapshot import Snapshot
+from bss.evaluation.report.grid import Cell
+
+K = TypeVar("K")
+V = TypeVar("V")
+Frames: TypeAlias = Mapping[K, pl.DataFrame]
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What belongs to a snapshot and is not there, so that it could not be compared."""
+
+    name: str
+    """Of the snapshot."""
+    places: tuple[str, ...]
+    remedy: str
+    """What a reader types to have them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """What changed between two snapshots; what did not is not in it."""
+
+    before: str
+    """The name of the first snapshot."""
+    after: str
+    params: tuple[ParamDifference, ...]
+    data: DataDifference | None
+    """None where nothing changed, or where one side has no manifest."""
+    scores: tuple[ScoreDifference, ...]
+    sequences: tuple[SequenceDifference, ...]
+    draws: Mapping[Cell, DrawDifference]
+    """What training has drawn in a cell."""
+    models: tuple[ModelDifference, ...]
+    over_seeds: tuple[SeedDifference, ...]
+    """Of the methods and schedulers of `models`."""
+    added: tuple[str, ...]
+    """Scores, sequences, draws, metrics and predictions that only the second has: `metrics joint-random-0`."""
+    removed: tuple[str, ...]
+    """The same, of the first."""
+    missing: tuple[Missing, ...]
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything did."""
+        found = (self.params, self.data, self.scores, self.sequences, self.draws, self.models, self.added)
+        return any(found) or bool(self.removed)
+
+
+def difference(before: Snapshot, after: Snapshot, confidence: float = 0.95) -> Difference:
+    """Compare two snapshots. What one of them lacks, because it was not fetched, counts as neither added nor removed.
+
+    Raises:
+        ValueError: a file is damaged.
+    """
+    data = data_difference(before, after) if len(before.manifest) and len(after.manifest) else None
+    models = _models(before, after, confidence)
+    groups = {model.cell[:2] for model in models}
+    scores = (score_difference(seed, *tables) for seed, tables in _differing(before.scores, after.scores))
+    draws = {cell: draw_difference(*tables) for cell, tables in _differing(before.draws, after.draws)}
+    return Difference(
+        before=before.name,
+        after=after.name,
+        params=param_differences(before.params, after.params) if before.params and after.params else (),
+        data=data if data and data.changed else None,
+        scores=tuple(one for one in scores if one.changed),
+        sequences=_sequences(before, after),
+        draws={cell: one for cell, one in draws.items() if one.changed},
+        models=models,
+        over_seeds=seed_differences(_of(before.metrics, groups), _of(after.metrics, groups), confidence),
+        added=tuple(_only(after, before)),
+        removed=tuple(_only(before, after)),
+        missing=tuple(Missing(side.name, side.missing, side.remedy) for side in (before, after) if side.missing),
+    )
+
+
+def _common(before: Mapping[K, V], after: Mapping[K, V]) -> list[tuple[K, tuple[V, V]]]:
+    return [(key, (before[key], after[key])) for key in before if key in after]
+
+
+def _differing(before: Frames[K], after: Frames[K]) -> list[tuple[K, tuple[pl.DataFrame, pl.DataFrame]]]:
+    """The tables of both that do not hold the same."""
+    return [(key, tables) for key, tables in _common(before, after) if not tables[0].equals(tables[1])]
+
+
+def _of(metrics: Frames[Cell], groups: set[tuple[str, str]]) -> dict[Cell, pl.DataFrame]:
+    return {cell: table for cell, table in metrics.items() if cell[:2] in groups}
+
+
+def _sequences(before: Snapshot, after: Snapshot) -> tuple[SequenceDifference, ...]:
+    found = []
+    for (scheduler, seed), folders in _common(before.plans, after.plans):
+        if not all(
+            same_bytes(*(folder / name for folder in folders)) for name in ("order.parquet", "sequence.parquet")
+        ):
+            found.append(sequence_difference(scheduler, seed, *folders))
+    return tuple(one for one in found if one.changed)
+
+
+def _models(before: Snapshot, after: Snapshot, confidence: float) -> tuple[ModelDifference, ...]:
+    metrics = _common(before.metrics, after.metrics)
+    predictions = dict(_common(before.predictions, after.predictions))
+    differing = [*_differing(before.metrics, after.metrics), *_differing(before.predictions, after.predictions)]
+    stale = {cell for cell, _ in differing}
+    found = [
+        model_difference(cell, tables, predictions.get(cell), confidence) for cell, tables in metrics if cell in stale
+    ]
+    return tuple(one for one in found if one.changed)
+
+
+def _only(one: Snapshot, other: Snapshot) -> Iterator[str]:
+    """The artifacts of one snapshot that the other has none of."""
+    kinds: Sequence[tuple[str, Callable[[Snapshot], Mapping[Any, Any]], Callable[..., Path]]] = (
+        ("scores", lambda found: {(seed,): None for seed in found.scores}, paths.scores),
+        ("sequences", lambda found: found.plans, paths.curriculum),
+        ("draws", lambda found: found.draws, lambda *cell: paths.run(*cell) / "draws.parquet"),
+        ("metrics", lambda found: found.metrics, paths.metrics),
+        ("predictions", lambda found: found.predictions, paths.predictions),
+    )
+    for kind, having, place in kinds:
+        for key in having(one):
+            if key not in having(other) and not other.lacks(place(*key)):
+                yield f"{kind} {'-'.join(map(str, key))}"

@@ -1,0 +1,156 @@
+"""How the trained models of two snapshots differ on the test split: metrics, and predictions that flipped."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from bss.evaluation.diff.scores import TOLERANCE, keyed
+from bss.evaluation.report.grid import Cell
+from bss.evaluation.rule import OWN
+from bss.evaluation.statistics import NUM_RESAMPLES, Difference, paired_difference
+from bss.types import FUSED
+
+FIXED, BROKEN, OTHER = "fixed", "broken", "other"
+"""Wrong to right, right to wrong, and wrong to wrong in another way."""
+ACCURACY = "accuracy"
+
+
+@dataclass(frozen=True)
+class Flips:
+    """What one output of a cell predicts, before and after, over the test pairs that both have."""
+
+    output: str
+    num_common: int
+    num_fixed: int
+    """Wrong before, right after."""
+    num_broken: int
+    """Right before, wrong after."""
+    accuracy: Difference
+    """(fixed - broken) / common with the percentile interval of the paired bootstrap over pairs, in [-1, 1]: what
+    other test pairs might show of these two models; it knows nothing of other seeds."""
+    p: float
+    """Of McNemar's exact test, two-sided: as many fixed as broken ones are expected."""
+    flipped: pl.DataFrame
+    """A row a pair with another prediction: id, class, before, after (classes), and `flip`."""
+
+
+@dataclass(frozen=True)
+class ModelDifference:
+    """One cell, before and after."""
+
+    cell: Cell
+    metrics: pl.DataFrame
+    """A row an output and metric that is another one: output, metric, before, after (null where it is not there)."""
+    flips: Mapping[str, Flips]
+    """Output -> its flips; only of outputs whose predictions both snapshots have."""
+
+    @property
+    def name(self) -> str:
+        """METHOD-SCHEDULER-SEED."""
+        return "-".join(map(str, self.cell))
+
+    @property
+    def judged(self) -> list[Flips]:
+        """The flips of the multimodal outputs; of a method that fuses nothing those of its modalities."""
+        return [self.flips[name] for name in (FUSED, OWN) if name in self.flips] or list(self.flips.values())
+
+    @property
+    def changed(self) -> bool:
+        """Whether a metric or a prediction is another one."""
+        return not (self.metrics.is_empty() and all(flips.flipped.is_empty() for flips in self.flips.values()))
+
+
+@dataclass(frozen=True)
+class SeedDifference:
+    """One output of a method and a scheduler over the seeds that both snapshots have."""
+
+    method: str
+    scheduler: str
+    output: str
+    accuracy: Difference
+    """Mean of after - before, in [-1, 1], with Student's interval over the seeds; a single seed has none."""
+
+
+def flips(output: str, before: pl.DataFrame, after: pl.DataFrame, confidence: float = 0.95) -> Flips:
+    """Compare the predictions of one output: id, class and prediction; each side is right by its own class."""
+    from scipy.stats import binomtest
+
+    common = keyed(before).join(keyed(after), on=["id", "copy"], suffix="_after", maintain_order="left")
+    was, is_now = (pl.col(f"prediction{end}") == pl.col(f"class{end}") for end in ("", "_after"))
+    flip = (
+        pl.when(~was & is_now).then(pl.lit(FIXED)).when(was & ~is_now).then(pl.lit(BROKEN)).otherwise(pl.lit(OTHER))
+    )
+    told = {"class": "class_after", "before": "prediction", "after": "prediction_after"}
+    rows = common.filter((pl.col("prediction") != pl.col("prediction_after")) | (was != is_now))
+    flipped = rows.select("id", flip=flip, **{name: pl.col(column) for name, column in told.items()})
+    num_fixed, num_broken = (len(flipped.filter(pl.col("flip") == kind)) for kind in (FIXED, BROKEN))
+    total = num_fixed + num_broken
+    p = float(binomtest(num_fixed, total).pvalue) if total else 1.0
+    accuracy = flip_difference(num_fixed, num_broken, len(common), confidence)
+    return Flips(output, len(common), num_fixed, num_broken, accuracy, p, flipped)
+
+
+def flip_difference(num_fixed: int, num_broken: int, num_pairs: int, confidence: float = 0.95) -> Difference:
+    """(fixed - broken) / pairs with the percentile interval of the paired bootstrap over pairs; nan without pairs.
+
+    A pair drawn anew is fixed, broken or neither, so the counts of a resample follow a multinomial distribution:
+    drawing them gives the same interval as drawing the pairs. The generator is always the same one.
+    """
+    if not num_pairs:
+        return Difference(float("nan"), float("nan"), float("nan"), 0)
+    shares = np.array([num_fixed, num_broken, num_pairs - num_fixed - num_broken]) / num_pairs
+    drawn = np.random.default_rng(0).multinomial(num_pairs, shares, size=NUM_RESAMPLES)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile((drawn[:, 0] - drawn[:, 1]) / num_pairs, [tail, 1 - tail])
+    return Difference((num_fixed - num_broken) / num_pairs, float(low), float(high), num_pairs)
+
+
+def model_difference(
+    cell: Cell,
+    metrics: tuple[pl.DataFrame, pl.DataFrame],
+    predictions: tuple[pl.DataFrame, pl.DataFrame] | None,
+    confidence: float = 0.95,
+) -> ModelDifference:
+    """Compare a cell.
+
+    Args:
+        cell: method, scheduler, seed.
+        metrics: before and after, a row an output.
+        predictions: before and after, a row a pair and output: id, class, prediction; None where one is not there.
+        confidence: of the intervals, in (0, 1).
+    """
+    found: dict[str, Flips] = {}
+    if predictions:
+        outputs = [set(table["output"].unique()) for table in predictions]
+        for output in sorted(outputs[0] & outputs[1]):
+            before, after = (table.filter(output=output) for table in predictions)
+            found[output] = flips(output, before, after, confidence)
+    return ModelDifference(cell, _metrics(*metrics), found)
+
+
+def seed_differences(
+    before: Mapping[Cell, pl.DataFrame], after: Mapping[Cell, pl.DataFrame], confidence: float = 0.95
+) -> tuple[SeedDifference, ...]:
+    """The mean difference of the accuracy over the seeds, for each method, scheduler and output of both."""
+    groups: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
+    for cell in [cell for cell in before if cell in after]:
+        old, new = (dict(table.select("output", ACCURACY).iter_rows()) for table in (before[cell], after[cell]))
+        for output in [output for output in old if output in new]:
+            groups.setdefault((*cell[:2], output), []).append((old[output], new[output]))
+    return tuple(
+        SeedDifference(*key, paired_difference([new for _, new in pairs], [old for old, _ in pairs], confidence))
+        for key, pairs in groups.items()
+    )
+
+
+def _metrics(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
+    names = {"variable_name": "metric", "index": "output"}
+    long = [table.unpivot(index=names["index"], variable_name=names["variable_name"]).with_columns(
+        pl.col("value").cast(pl.Float64)) for table in (before, after)]  # fmt: skip
+    both = long[0].join(long[1], on=["output", "metric"], how="full", coalesce=True, suffix="_after",
+                        maintain_order="left_right")  # fmt: skip
+    old, new = pl.col("value"), pl.col("value_after")
+    differs = ((old - new).abs() > TOLERANCE) | (old.is_null() != new.is_null())
+    return both.filter(differs.fill_null(value=False)).select("output", "metric", before=old, after=new)
