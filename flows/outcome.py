@@ -16,7 +16,6 @@ REPORTS_URL = "BSS_REPORTS_URL"
 """Set where a server shows the folder of the reports: its address, without a slash at the end."""
 LAST = TEMPORARY / "summary.json"
 """The figures of the last successful run of this workspace."""
-HOW_TO_OPEN = "The report is one file. A browser follows an address that begins with file:// only where it is pasted."
 Accuracies = dict[str, float]
 
 
@@ -30,11 +29,14 @@ def keep_outcome() -> None:
     if text:
         create_markdown_artifact(text, key="summary")
     if REPORT.exists():
-        create_link_artifact(report_address(), key="report", link_text="The report", description=HOW_TO_OPEN)
+        create_link_artifact(report_address(), key="report", link_text="The report")
 
 
 def report_address() -> str:
-    """Where a browser finds the report: at the server of `make ui`, or on the disk of this machine."""
+    """Where a browser finds the report: at the server of `make ui`, or on the disk of this machine.
+
+    A browser follows no link from a server to its disk, but it opens the address where that is pasted.
+    """
     if (folder := os.environ.get(REPORTS_URL)) is not None:
         return f"{folder}/{REPORT.name}"
     return REPORT.resolve().as_uri()
