@@ -4,10 +4,13 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DO_NOT_TRACK := 1
 
-.PHONY: run test test-faults test-spread bench lint lock clean
+.PHONY: run ui test test-faults test-spread test-ui bench lint lock clean
 
 run: .venv/ready  ## the main job: the whole pipeline through the Prefect flow
 	python -m flows.pipeline
+
+ui: .venv/ready  ## Prefect's pages for this workspace, with a worker; PORT=4300 for another port
+	@python -m flows.ui $(if $(PORT),--port $(PORT))
 
 test: .venv/ready lint  ## format, lint, types and the test suite
 	python -m pytest -n 2 --dist loadgroup
@@ -17,6 +20,9 @@ test-faults: .venv/ready  ## kills a run at 20 moments and compares what it leav
 
 test-spread: .venv/ready  ## a grid over two workers of a Prefect work pool, with a shared remote
 	python -m pytest tests/test_flow_spread.py --spread
+
+test-ui: .venv/ready  ## what make ui starts, killed and stopped in every way
+	python -m pytest tests/test_flow_deployments.py tests/test_flow_ui_browser.py --ui
 
 bench: .venv/ready  ## every benchmark, on a quiet machine (20 minutes), into docs/benchmarks.md
 	python -m benchmarks

@@ -8,14 +8,21 @@ from pathlib import Path
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.client.schemas.filters import WorkPoolFilter, WorkPoolFilterName
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+)
 from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
+from prefect.states import Crashed
 from prefect.workers.process import ProcessWorker
 
-from flows.turns import Definitions
+from flows.configuration import Definitions
 
 HEARTBEAT = "prefect.flow-run.heartbeat"
 HEARTBEAT_SECONDS = 30
@@ -36,9 +43,11 @@ ZOMBIES = AutomationCore(
         threshold=1,
         within=timedelta(seconds=SILENT_SECONDS),
     ),
-    actions=[ChangeFlowRunState(
+    actions=[
+        ChangeFlowRunState(
             name="Crashed", state=StateType.CRASHED, message="killed: no sign of life from it any more", force=False
-        )],
+        )
+    ],
 )
 
 
@@ -57,8 +66,21 @@ def deploy(definitions: Definitions) -> dict[str, str]:
         done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
         if done.returncode:
             raise ValueError(f"prefect.yaml was not deployed\n{(done.stdout + done.stderr).strip()[-2000:]}")
-        pool = WorkPoolFilter(name=WorkPoolFilterName(any_=[definitions.pool["name"]]))
-        return {each.name: each.description or "" for each in client.read_deployments(work_pool_filter=pool)}
+        found = client.read_deployments(work_pool_filter=_named(definitions.pool.name))
+        return {each.name: each.description or "" for each in found}
+
+
+def end_lost_runs(pool: str) -> None:
+    """Have the runs of a pool crash that are not over, where nobody is left who could run them."""
+    kinds = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+    unfinished = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=kinds)))
+    with get_client(sync_client=True) as client:
+        for run in client.read_flow_runs(flow_run_filter=unfinished, work_pool_filter=_named(pool)):
+            client.set_flow_run_state(run.id, Crashed(message="killed with the worker"), force=True)
+
+
+def _named(pool: str) -> WorkPoolFilter:
+    return WorkPoolFilter(name=WorkPoolFilterName(any_=[pool]))
 
 
 def import_path() -> str:
@@ -68,7 +90,7 @@ def import_path() -> str:
 
 def _make_pool(client: SyncPrefectClient, definitions: Definitions) -> None:
     pool = WorkPoolCreate(
-        name=definitions.pool["name"],
+        name=definitions.pool.name,
         type=ProcessWorker.type,
         base_job_template=ProcessWorker.get_default_base_job_template(),
         concurrency_limit=1 if definitions.second_run == "queue" else None,

@@ -2,34 +2,14 @@
 
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import Literal
 
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled
 
-from bss.params import checked, read_mapping
-from bss.registry import Strict
+from flows.configuration import definitions
 from flows.workspace import Busy, occupied
 
-CONFIGURATION = Path("prefect.yaml")
 SECONDS_BETWEEN_LOOKS = 2.0
-
-
-class Definitions(Strict):
-    """The part of prefect.yaml that Prefect leaves to us."""
-
-    second_run: Literal["queue", "refuse"]
-    pool: dict[str, str]
-
-
-def definitions() -> Definitions:
-    """What prefect.yaml defines.
-
-    Raises:
-        ValueError: it is missing or wrong.
-    """
-    return checked(read_mapping(CONFIGURATION).get("definitions", {}), Definitions, CONFIGURATION)
 
 
 def in_turn(run: Callable[[], State[None]]) -> State[None]:

@@ -18,6 +18,7 @@ import typer
 from bss.params import load
 from bss.paths import REPORT
 from flows.command import command, prepare_prefect
+from flows.configuration import definitions
 from flows.lifeline import end_with_parent
 from flows.server import REPORTS, start_if_needed
 from flows.workspace import TEMPORARY, Busy
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 FOLDER = Path(".prefect")
 """Data base and pages of the server of this workspace, outside of git."""
+ADDRESS = FOLDER / "api"
+"""The address of the API of the running server, as text."""
 PORT = 4200
 SECONDS_BETWEEN_LOOKS = 1.0
 
@@ -42,22 +45,23 @@ def main(
 def run(port: int) -> bool:
     """Stay until one of the parts ends, which none of them should."""
     load(Path("params.yaml"))
+    given = definitions()
     with ExitStack() as stack:
         stack.enter_context(_alone())
         prepare_prefect(verbose=False)
         typer.echo("starting the server, the deployments and a worker ...")
         server = _own_server(port)
-        from flows.turns import definitions
-
-        given = definitions()
         if server is not None:
             server.wait()
-        from flows.deploy import deploy
+        from flows.deploy import deploy, end_lost_runs
 
+        if server is not None:
+            end_lost_runs(given.pool.name)
+            stack.enter_context(_told(server.url))
         deployments = deploy(given)
         from flows.worker import worker
 
-        running = stack.enter_context(worker(given.pool["name"], f"{server.pages}/reports" if server else None))
+        running = stack.enter_context(worker(given.pool.name, f"{server.pages}/reports" if server else None))
         _welcome(server, deployments)
         while server is None or server.process.poll() is None:
             running.check()
@@ -76,6 +80,15 @@ def _own_server(port: int) -> "Server | None":
         REPORTS: str(REPORT.parent.resolve()),
     }
     return start_if_needed(settings, port)
+
+
+@contextmanager
+def _told(address: str) -> Iterator[None]:
+    ADDRESS.write_text(address, encoding="utf-8")
+    try:
+        yield
+    finally:
+        ADDRESS.unlink()
 
 
 def _welcome(server: "Server | None", deployments: Mapping[str, str]) -> None:
