@@ -4,10 +4,13 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DO_NOT_TRACK := 1
 
-.PHONY: run retrain gate test test-faults test-spread bench screenshots lint lock clean
+.PHONY: run ui retrain gate test test-faults test-spread test-ui bench screenshots lint lock clean
 
 run: .venv/ready  ## the main job: the whole pipeline through the Prefect flow
 	python -m flows.pipeline
+
+ui: .venv/ready  ## Prefect's pages for this workspace, with a worker; PORT=4300 for another port
+	@python -m flows.ui $(if $(PORT),--port $(PORT))
 
 retrain: .venv/ready  ## what dvc.lock has no results for, compared with BASE (HEAD): fails where a row loses too much
 	python -m flows.retrain $(if $(BASE),--base "$(BASE)")
@@ -23,6 +26,9 @@ test-faults: .venv/ready  ## kills a run at 20 moments and compares what it leav
 
 test-spread: .venv/ready  ## a grid over two workers of a Prefect work pool, with a shared remote
 	python -m pytest tests/test_flow_spread.py --spread
+
+test-ui: .venv/ready  ## what make ui starts, killed and stopped in every way
+	python -m pytest tests/test_flow_deployments.py tests/test_flow_ui_browser.py --ui
 
 bench: .venv/ready  ## every benchmark, on a quiet machine (20 minutes), into docs/benchmarks.md
 	python -m benchmarks

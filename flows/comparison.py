@@ -25,7 +25,7 @@ from bss.evaluation.report.words import percent
 from bss.files import write_text
 from bss.params import BASELINE, load
 from flows.children import Stopped
-from flows.gpus import visible_gpus
+from flows.gpus import usable_gpus
 from flows.graph import judge, stopped_on_exit
 from flows.stages import Machine
 from flows.study import Raw, Study, as_method
@@ -62,7 +62,7 @@ def compare(name: str, study: Study, raw: dict[str, Any], about: list[str], comm
         Busy: the same comparison is running.
     """
     os.environ.setdefault(VARIABLE, str(SHARED.resolve()))  # the path is relative, and the workspaces lie elsewhere
-    machine = Machine([] if raw["runtime"]["device"] == "cpu" else visible_gpus(), {})
+    machine = Machine(usable_gpus(raw["runtime"]["device"]), {})
     pool: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=raw["flow"]["max_parallel"])
     with pool, stopped_on_exit(machine.children):
         if (tuning := study.tuning(raw)) is not None:

@@ -11,3 +11,8 @@ def visible_gpus(devices: Path = Path("/dev")) -> list[str]:
     if not present or allowed is None:
         return present
     return [device for device in allowed.split(",") if device not in ("", "-1")]
+
+
+def usable_gpus(device: str) -> list[str]:
+    """`visible_gpus` unless `runtime.device` of params.yaml is the CPU."""
+    return [] if device == "cpu" else visible_gpus()

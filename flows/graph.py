@@ -12,7 +12,6 @@ from uuid import UUID
 
 import httpx
 from prefect import flow
-from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
@@ -21,17 +20,18 @@ from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from bss.params import load
-from bss.paths import SUMMARY
 from flows.children import Children
 from flows.forkserver import forkserver
-from flows.gpus import visible_gpus
+from flows.gpus import usable_gpus
+from flows.outcome import keep_outcome
 from flows.plan import Planned, plan
 from flows.repair import repair
-from flows.stages import Machine, run_stage, uses_gpu
+from flows.stages import Machine, resumes, run_stage, uses_gpu
 from flows.terminal import Terminal
 from flows.workspace import occupied
 
 SECONDS_BETWEEN_LOOKS = 3.0
+NUM_RETRIES = 1
 
 
 @flow(persist_result=False, retries=0)
@@ -51,20 +51,29 @@ def pipeline(
     """
     params = load(Path("params.yaml"))
     if gpus is None:
-        gpus = [] if params.runtime.device == "cpu" else visible_gpus()
+        gpus = usable_gpus(params.runtime.device)
     if max_parallel is None:
         max_parallel = params.flow.max_parallel
     with occupied():
-        repair()
-        planned = plan(targets or [])
-        with forkserver(sum(stage.stale for stage in planned)) as environment:
-            states = run(planned, Machine(gpus, environment), max_parallel)
-        if (verdict := judge(states)).is_completed() and "report" in states:
-            keep_table()
-        return verdict
+        return reproduce(targets or [], max_parallel, gpus)
 
 
-def run(planned: Sequence[Planned], machine: Machine, max_parallel: int) -> dict[str, State[Any]]:
+def reproduce(targets: Sequence[str], max_parallel: int, gpus: list[str], retries: int = NUM_RETRIES) -> State[None]:
+    """What `pipeline` does, inside of a flow run that has occupied the workspace.
+
+    Args:
+        retries: how often a stage that was killed and goes on from a checkpoint is started again.
+    """
+    repair()
+    planned = plan(targets)
+    with forkserver(sum(stage.stale for stage in planned)) as environment:
+        states = run(planned, Machine(gpus, environment), max_parallel, retries)
+    if (verdict := judge(states)).is_completed() and "report" in states:
+        keep_outcome()
+    return verdict
+
+
+def run(planned: Sequence[Planned], machine: Machine, max_parallel: int, retries: int) -> dict[str, State[Any]]:
     """Run each stage when all its upstreams have ended; one whose upstream failed ends as `NotReady`."""
     stages = {stage.name: stage for stage in planned}
     order = TopologicalSorter({stage.name: stage.upstream for stage in planned})
@@ -78,7 +87,7 @@ def run(planned: Sequence[Planned], machine: Machine, max_parallel: int) -> dict
     with pool, stopped_on_exit(machine.children):
         while order.is_active():
             for name in order.get_ready():
-                futures[name] = submit(stages[name], futures, machine, pool)
+                futures[name] = submit(stages[name], futures, machine, pool, retries)
                 names[futures[name]] = name
                 futures[name].add_done_callback(ended.put)
             future = ended.get()
@@ -89,11 +98,16 @@ def run(planned: Sequence[Planned], machine: Machine, max_parallel: int) -> dict
 
 
 def submit(
-    stage: Planned, futures: dict[str, PrefectFuture[Any]], machine: Machine, pool: ThreadPoolTaskRunner[Any]
+    stage: Planned,
+    futures: dict[str, PrefectFuture[Any]],
+    machine: Machine,
+    pool: ThreadPoolTaskRunner[Any],
+    retries: int,
 ) -> PrefectFuture[Any]:
     """Hand a stage to the pool as a task of its name."""
+    retries = retries if resumes(stage.name) else 0
     tags = {"gpu"} if machine.has_gpus and uses_gpu(stage.name) else set()
-    named = run_stage.with_options(name=stage.name, task_run_name=stage.name, tags=tags)
+    named = run_stage.with_options(name=stage.name, task_run_name=stage.name, tags=tags, retries=retries)
     parameters = {"stage": stage.name, "stale": stage.stale, "machine": machine}
     return pool.submit(named, parameters, wait_for=[futures[name] for name in stage.upstream])
 
@@ -107,12 +121,6 @@ def judge(states: dict[str, State[Any]]) -> State[None]:
     if all(state.is_completed() for state in states.values()):
         return Completed(message=message)
     return Failed(message=message)
-
-
-def keep_table() -> None:
-    """Keep the table of the report with the run."""
-    if (table := SUMMARY.with_suffix(".md")).exists():
-        create_markdown_artifact(table.read_text(encoding="utf-8"), key="summary")
 
 
 @contextmanager

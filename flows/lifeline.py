@@ -1,11 +1,14 @@
 """A child ends with the flow that started it, even where that was killed and could tell nobody.
 
 The flow holds one end of the child's standard input and never writes: it ends when the flow does.
+`python -m flows.lifeline MODULE ...` gives the line to a module that knows nothing of it.
 """
 
 import os
+import runpy
 import signal
 import subprocess
+import sys
 import threading
 
 VARIABLE = "BSS_LIFELINE"
@@ -32,3 +35,9 @@ def _watch(line: int) -> None:
     # Outside of the group, because it has to be there when this process has ended.
     subprocess.Popen(["sh", "-c", f"sleep {SECONDS_TO_END}; kill -KILL -{group} 2>&-"], start_new_session=True)
     os.killpg(group, signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    end_with_parent()
+    del sys.argv[0]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

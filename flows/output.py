@@ -8,7 +8,7 @@ _NOISE = re.compile(
     r"\s*$|To track the changes with git|\s*git add |To enable auto staging|\s*dvc config core\.autostage"
     r"|Use `dvc push`|Updating lock file|Generating lock file|WARNING: Process .* in RWLock-file .* had been killed"
 )
-_FAILED = re.compile(r"ERROR: failed to reproduce .*, (?P<exit>exited with -?\d+)$")
+_FAILED = re.compile(r"ERROR: failed to reproduce .*, (?P<exit>exited with (?P<status>-?\d+))$")
 _PROGRESS = re.compile(r"progress (?P<done>\d+)/(?P<total>[1-9]\d*)(?P<figures>( [^\s=]+=\S+)*)\s*$")
 
 
@@ -38,6 +38,12 @@ def reason(line: str) -> str | None:
     if line.startswith(("Running stage '", "> ")):
         return None
     return found["exit"] if (found := _FAILED.match(line)) else line
+
+
+def tells_a_kill(line: str) -> bool:
+    """Whether a line of DVC says that a signal ended the command of the stage."""
+    # A shell adds 128 to the number of the signal; Python makes it negative.
+    return (found := _FAILED.match(line)) is not None and not 0 <= int(found["status"]) <= 128
 
 
 def is_noise(line: str) -> bool:

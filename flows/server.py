@@ -1,4 +1,4 @@
-"""A Prefect server for the length of one run, where the user has none.
+"""A Prefect server for the length of one run, or of `make ui`, where the user has none.
 
 Prefect starts one by itself, but only after loading the whole server into this process (3 s), waits for it
 idly (6 s), and has it die of the same Ctrl-C as the flow, which then cannot report its end.
@@ -12,14 +12,16 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import IO, Self
+from typing import IO, Any, Self
 
 START_SECONDS = 120.0
+REPORTS = "BSS_REPORTS"
+"""The folder that the server shows under /reports."""
+ONE_RUN = {"PREFECT__SERVER_EPHEMERAL": "1", "PREFECT_UI_ENABLED": "0"}
 SETTINGS = {
-    "PREFECT__SERVER_EPHEMERAL": "1",
     "PREFECT__SERVER_FINAL": "1",
-    "PREFECT_UI_ENABLED": "0",
     # Task runs are written many at a time: one by one, the last of a short run are lost when the server ends.
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
@@ -35,12 +37,17 @@ class Server:
     log: IO[str]
 
     @classmethod
-    def start(cls) -> Self:
-        """Start a server on a free port; its database lies in PREFECT_HOME."""
+    def start(cls, settings: Mapping[str, str] = ONE_RUN, port: int = 0) -> Self:
+        """Start a server on this port, or on a free one where it is taken; its database lies in PREFECT_HOME."""
         log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - open as long as the server writes
-        with socket.create_server(("127.0.0.1", 0)) as listener:
+        with _listener(port) as listener:
             url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
-            return cls(_spawn(listener.fileno(), log.fileno()), url, log)
+            return cls(_spawn(listener.fileno(), log.fileno(), settings), url, log)
+
+    @property
+    def pages(self) -> str:
+        """The address of its pages."""
+        return self.url.removesuffix("/api")
 
     def wait(self) -> None:
         """Return when the server answers.
@@ -66,7 +73,7 @@ class Server:
             self.process.wait()
 
 
-def start_if_needed() -> Server | None:
+def start_if_needed(settings: Mapping[str, str] = ONE_RUN, port: int = 0) -> Server | None:
     """A server that Prefect uses from now on and that ends with this process.
 
     None where the user's settings name a server.
@@ -76,7 +83,7 @@ def start_if_needed() -> Server | None:
 
     if get_current_settings().api.url:
         return None
-    server = Server.start()
+    server = Server.start(settings, port)
     # Prefect sends its last logs and events when its threads end, which is before functions of atexit run.
     atexit.register(server.stop)
     os.environ["PREFECT_API_URL"] = server.url
@@ -84,12 +91,19 @@ def start_if_needed() -> Server | None:
     return server
 
 
-def _spawn(listener: int, log: int) -> subprocess.Popen[bytes]:
+def _listener(port: int) -> socket.socket:
+    try:
+        return socket.create_server(("127.0.0.1", port))
+    except OSError:
+        return socket.create_server(("127.0.0.1", 0))
+
+
+def _spawn(listener: int, log: int, settings: Mapping[str, str]) -> subprocess.Popen[bytes]:
     # The server inherits a socket that listens already: no port is lost to a race, and requests wait until it
     # is there. In a session of its own, Ctrl-C does not reach it.
     return subprocess.Popen(
         [sys.executable, "-P", __file__, str(listener)],
-        env=SETTINGS | os.environ,
+        env={**SETTINGS, **settings, **os.environ},
         pass_fds=[listener],
         stdin=subprocess.PIPE,
         stdout=log,
@@ -102,7 +116,19 @@ def _serve(listener: int) -> None:
     import uvicorn
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    uvicorn.run("prefect.server.api.server:create_app", factory=True, fd=listener, log_level="error")
+    uvicorn.run(_application, factory=True, fd=listener, log_level="error")
+
+
+def _application() -> Any:
+    from prefect.server.api.server import create_app
+    from starlette.routing import Mount
+    from starlette.staticfiles import StaticFiles
+
+    application = create_app()
+    if (folder := os.environ.get(REPORTS)) is not None:
+        pages = StaticFiles(directory=folder, check_dir=False)  # they may come later
+        application.router.routes.insert(0, Mount("/reports", pages))  # before the UI, which takes every address
+    return application
 
 
 def _end_with_parent() -> None:

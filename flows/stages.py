@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import CalledProcessError
-from typing import cast
+from typing import Any, cast
 from uuid import UUID
 
 from prefect import get_run_logger, task
@@ -21,10 +21,13 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 
 from flows.children import Children, Stopped
-from flows.output import Progress, is_noise, reason, shortcut
+from flows.output import Progress, is_noise, reason, shortcut, tells_a_kill
 
 GPU_STAGES = {"warmup", "train", "evaluate"}
+RESUMING_STAGES = {"warmup", "train"}
 NUM_ERROR_LINES = 12
+KILLED = "Killed"
+"""The name of the failed state of a stage that a signal ended."""
 
 
 class Machine:
@@ -59,7 +62,17 @@ def uses_gpu(stage: str) -> bool:
     return stage.partition("@")[0].removesuffix("-alone") in GPU_STAGES
 
 
-@task(persist_result=False, cache_policy=NO_CACHE, retries=0)
+def resumes(stage: str) -> bool:
+    """Whether a stage that is started again goes on from a checkpoint."""
+    return stage.partition("@")[0].removesuffix("-alone") in RESUMING_STAGES
+
+
+def was_killed(task: object, run: object, state: State[Any]) -> bool:
+    """Whether a stage ended for a reason that another attempt may not meet, such as a lack of memory."""
+    return state.name == KILLED
+
+
+@task(persist_result=False, cache_policy=NO_CACHE, retries=0, retry_condition_fn=was_killed)
 def run_stage(stage: str, stale: bool, machine: Machine) -> State[None]:
     """Bring one stage up to date; the message of the state is its time, or its last lines if it failed."""
     if not stale:
@@ -71,8 +84,11 @@ def run_stage(stage: str, stale: bool, machine: Machine) -> State[None]:
         with machine.environment(stage) as environment, machine.children.run(command, environment) as output:
             for line in output:
                 lines.add(line.rstrip())
-    except (Stopped, CalledProcessError):
-        return Cancelled() if machine.children.stopped else Failed(message="\n".join(lines.last))
+    except (Stopped, CalledProcessError) as error:
+        if machine.children.stopped:
+            return Cancelled()
+        killed = lines.killed or getattr(error, "returncode", 0) < 0
+        return Failed(name=KILLED if killed else "Failed", message="\n".join(lines.last))
     return Completed(name=lines.shortcut or "Completed", message=f"{time.monotonic() - start:.1f} s")
 
 
@@ -82,6 +98,7 @@ class _Lines:
     def __init__(self, stage: str) -> None:
         self.last: deque[str] = deque(maxlen=NUM_ERROR_LINES)
         self.shortcut: str | None = None
+        self.killed = False
         self._log = get_run_logger()
         self._bar = _ProgressBar(stage)
 
@@ -90,6 +107,7 @@ class _Lines:
             return
         self._log.info(line)
         self.shortcut = self.shortcut or shortcut(line)
+        self.killed = self.killed or tells_a_kill(line)
         if (progress := Progress.parse(line)) is not None:
             self._show(progress)
         elif (text := reason(line)) is not None:

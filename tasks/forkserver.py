@@ -26,6 +26,8 @@ SLOW = ("torch", "torch._dynamo", "lightning_fabric", "sklearn.metrics", "scipy.
 
 
 SECONDS_TO_END = 3.0
+KILLED = 128 + signal.SIGKILL
+"""The exit of a stage that was gone before it could tell one, as a shell would say it."""
 
 
 def serve(address: str) -> None:
@@ -58,7 +60,7 @@ def delegate() -> int | None:
         socket.send_fds(connection, [b"\0"], [0, 1, 2])
         connection.sendall(json.dumps(_order()).encode() + b"\n")
         answer = connection.recv(1)
-    return answer[0] if answer else 1
+    return answer[0] if answer else KILLED
 
 
 def _order() -> dict[str, Any]:

@@ -22,6 +22,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=3, help="how often tests/test_faults.py kills a run")
     parser.addoption("--faults-seed", type=int, default=0, help="of the moments and the ways of those kills")
+    parser.addoption("--ui", action="store_true", help="kill and stop what make ui starts, which takes minutes")
     parser.addoption("--spread", action="store_true", help="run tests/test_flow_spread.py, which takes minutes")
 
 

@@ -46,6 +46,16 @@ stages:
 """
 UNWILLING = 'trap "" TERM;'
 
+# Each is killed in its first attempt, after it has noted how far it came.
+KILLED = """
+stages:
+  train:
+    cmd: "test -e checkpoint || { echo half > checkpoint; kill -9 $$; }; cp checkpoint train.txt"
+    outs: [train.txt]
+  score: {cmd: "test -e tried || { touch tried; kill -9 $$; }; touch score.txt", outs: [score.txt]}
+  warmup: {cmd: echo >> wrong; exit 1, outs: [warmup.txt]}
+"""
+
 TIMED = """
 stages:
   measure:
@@ -137,6 +147,15 @@ def test_a_failure_stops_what_needs_it_and_nothing_else(tmp_path: Path, api: str
     assert "Traceback" not in output and (project / "good.txt").exists()
     assert (newest := newest_run(api))["state"]["type"] == "FAILED"
     assert task_states(api, newest["id"], 3) == {"bad": "Failed", "after": "NotReady", "good": "Completed"}
+
+
+def test_only_a_killed_stage_that_goes_on_from_a_checkpoint_is_tried_again(tmp_path: Path, api: str) -> None:
+    project = make_project(tmp_path / "project", KILLED)
+    status, output = run(project, PREFECT_API_URL=api)
+    assert status == 1, output
+    assert output.splitlines()[-1] == "Failed: 1 Completed, 1 Failed, 1 Killed"
+    assert task_states(api, newest_run(api)["id"], 3) == {"train": "Completed", "score": "Killed", "warmup": "Failed"}
+    assert ((project / "train.txt").read_text(), (project / "wrong").read_text()) == ("half\n", "\n")
 
 
 def wait_for_grandchild(project: Path) -> int:

@@ -34,14 +34,19 @@ ALONE = "unimodal"
 Positive = Annotated[float, Field(gt=0)]
 
 
-class Optimisation(Strict):
+class Optimisation(Strict, use_attribute_docstrings=True):
     """How weights are updated."""
 
     batch_size: Annotated[int, Field(ge=2)]
+    """Samples of one step."""
     optimizer: Literal["adamw", "sgd"]
+    """What updates the weights."""
     lr: Positive
+    """Learning rate, at the start."""
     weight_decay: Annotated[float, Field(ge=0)]
+    """Share of the weights that an update takes away, times the learning rate."""
     momentum: Annotated[float, Field(ge=0, lt=1)]
+    """Of sgd; adamw has none."""
 
 
 def _known_criteria(names: list[str]) -> list[str]:
@@ -67,6 +72,7 @@ class Warmup(Optimisation):
     """Training in random order before the pairs are scored."""
 
     epochs: Annotated[int, Field(ge=0)]
+    """Passes over the training samples; 0 scores an untrained network."""
 
 
 class Score(Strict):
@@ -85,11 +91,13 @@ class Curriculum(Strict):
     schedulers: dict[Name, Annotated[Scheduler, BeforeValidator(SCHEDULERS.build)]]
 
 
-class Spread(Strict):
+class Spread(Strict, use_attribute_docstrings=True):
     """The processes that share the training: `devices` on each of `nodes` machines."""
 
     devices: Count
+    """Processes that share a batch, on each machine."""
     nodes: Count
+    """Machines."""
     strategy: Literal["ddp", "fsdp"]
     """Of more than one process: each has the whole model, or its share of every weight."""
 
@@ -98,7 +106,9 @@ class Train(Optimisation, Spread):
     """Training after the warm-up. The warm-up is spread alike."""
 
     epochs: Count
+    """Each as long as the scheduler lays it out."""
     lr_schedule: Literal["constant", "cosine", "step"]
+    """The learning rate over the training: constant, half a cosine, or a tenth after each third."""
     keep: Literal["best", "last"]
     """The weights that are judged: of the best epoch on validation, or of the last."""
     cache: Literal["device", "memory", "disk", "auto"]
@@ -119,10 +129,11 @@ class Runtime(Strict):
     num_workers: Annotated[int, Field(ge=0)]
 
 
-class Evaluate(Strict):
+class Evaluate(Strict, use_attribute_docstrings=True):
     """The one look at the test split."""
 
     batch_size: Count
+    """Samples that are judged at once; changes no result."""
     rule: Literal["fused", "sum", "sum_all", "weighted"]
     """The multimodal prediction that is judged: of the fusion; the sum of the modalities' logits, or of those and the
     fusion's; or the mean of the modalities' probabilities by weights chosen on validation."""
@@ -135,18 +146,22 @@ class Report(Strict):
     num_examples: Annotated[int, Field(ge=0)]
 
 
-class Grid(Strict):
+class Grid(Strict, use_attribute_docstrings=True):
     """The cells that are run: every method with every scheduler and every seed."""
 
     seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1)]
+    """Each repeats all cells."""
     methods: Annotated[list[Name], Field(min_length=1)]
+    """Training methods, by their names under `methods`."""
     schedulers: Annotated[list[Name], Field(min_length=1)]
+    """By their names under `curriculum.schedulers`; `random` is among them."""
 
 
-class Flow(Strict):
+class Flow(Strict, use_attribute_docstrings=True):
     """How much of the grid runs side by side."""
 
     max_parallel: Count
+    """Stages at a time."""
 
 
 class Ci(Strict):

@@ -32,7 +32,16 @@ def apply(name: str, path: Path, folder: Path = FOLDER) -> list[str]:
         raise UnknownName("preset", name, known(folder))
     source = folder / f"{name}.yaml"
     read_mapping(source)  # a mapping, or a line that says what else it is
-    before, document, overlay = read_mapping(path), _document(path), _document(source)
+    return lay(_document(source), path, source)
+
+
+def lay(overlay: Mapping[str, Any], path: Path, origin: Path) -> list[str]:
+    """Lay values over a parameter file, whose comments stay; the lines that tell what has changed.
+
+    Raises:
+        ValueError: the result would not be valid; the file is as it was, and the message names the values' origin.
+    """
+    before, document = read_mapping(path), _document(path)
     for section, value in overlay.items():
         if section == "preprocess" and isinstance(document.get(section), dict):
             _replace(document[section], value)
@@ -40,7 +49,7 @@ def apply(name: str, path: Path, folder: Path = FOLDER) -> list[str]:
             _lay(document, section, value)
     text = _written(document)
     after = parsed(text)
-    checked(after, Params, source)
+    checked(after, Params, origin)
     write_text(text, path)
     return list(differences(before, after))
 

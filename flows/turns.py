@@ -1,0 +1,30 @@
+"""Which of two runs of a workspace goes first, and what becomes of the second."""
+
+import time
+from collections.abc import Callable
+
+from prefect.client.schemas.objects import State
+from prefect.states import Cancelled
+
+from flows.configuration import definitions
+from flows.workspace import Busy, occupied
+
+SECONDS_BETWEEN_LOOKS = 2.0
+
+
+def in_turn(run: Callable[[], State[None]]) -> State[None]:
+    """Run when the workspace is free, or say who is at work there: as `second_run` of prefect.yaml wants it.
+
+    The work pool keeps the runs of a worker apart; what is at work here besides may have been started in a terminal.
+    """
+    told = None
+    while True:
+        try:
+            with occupied():
+                return run()
+        except Busy as busy:
+            if definitions().second_run == "refuse":
+                return Cancelled(message=str(busy))
+            if str(busy) != told:
+                print(told := str(busy), flush=True)
+            time.sleep(SECONDS_BETWEEN_LOOKS)

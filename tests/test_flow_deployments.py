@@ -1,0 +1,323 @@
+"""Deployments as `make ui` serves them: a server, a worker, and a project of shell stages."""
+
+import fcntl
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil  # type: ignore[import-untyped]
+import pytest
+from prefect.states import Completed
+
+from flows.turns import in_turn
+from flows.workspace import occupied
+from tests.runs import ROOT, make_project, run, started
+
+pytestmark = pytest.mark.xdist_group("ui")
+SECONDS_TO_STOP = 15.0
+# `slow` lasts as long as a file says, and tells the id of what it started.
+GRAPH = """
+stages:
+  prepare: {cmd: echo prepared > prepared.txt, outs: [prepared.txt], params: [train.epochs]}
+  train:
+    matrix: {method: [joint], seed: [0, 1]}
+    cmd: >-
+      echo progress 2/2 train_loss=0.25 validation_accuracy=0.9;
+      cp prepared.txt model-${item.method}-${item.seed}.txt
+    deps: [prepared.txt]
+    outs: ["model-${item.method}-${item.seed}.txt"]
+  report:
+    cmd: >-
+      mkdir -p reports && cat model-joint-0.txt > reports/report.html && echo '| method |' > reports/summary.md
+      && cp accuracy.json reports/summary.json
+    deps: [model-joint-0.txt, model-joint-1.txt, accuracy.json]
+    outs: [reports/report.html]
+  slow:
+    cmd: sh -c 'sleep $(cat seconds.txt) & echo $! > pid.txt; wait' && date > slow.txt
+    deps: [seconds.txt]
+    outs: [slow.txt]
+"""
+
+
+@dataclass
+class Served:
+    """A project whose pages are open."""
+
+    project: Path
+    api: str
+    process: "subprocess.Popen[str]"
+
+    def ask(self, path: str, **content: Any) -> Any:
+        response = httpx.post(f"{self.api}/{path}", json=content, timeout=30)
+        response.raise_for_status()
+        return response.json()
+
+    def deployment(self, name: str) -> Any:
+        return httpx.get(f"{self.api}/deployments/name/{name}", timeout=30).json()
+
+    def start(self, name: str = "pipeline/pipeline", **parameters: Any) -> str:
+        """The id of a run that was just asked for."""
+        run = self.ask(f"deployments/{self.deployment(name)['id']}/create_flow_run", parameters=parameters)
+        return str(run["id"])
+
+    def state(self, run: str) -> Any:
+        return httpx.get(f"{self.api}/flow_runs/{run}", timeout=30).json()["state"]
+
+    def ended(self, run: str, seconds: float = 90) -> tuple[str, str]:
+        """How a run has ended: the name and the message of its state."""
+        wait(lambda: self.state(run)["type"] in {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}, seconds)
+        state = self.state(run)
+        return state["name"], state["message"]
+
+    def slowly(self, seconds: int) -> tuple[str, int]:
+        """A run of `slow` that is at work, and a process of it."""
+        (self.project / "seconds.txt").write_text(f"{seconds}\n")
+        (self.project / "pid.txt").unlink(missing_ok=True)
+        run = self.start(stages=["slow"])
+        wait(lambda: (self.project / "pid.txt").exists() and (self.project / "pid.txt").read_text().strip() != "")
+        return run, int((self.project / "pid.txt").read_text())
+
+
+def wait(condition: Callable[[], bool], seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited for too long"
+        time.sleep(0.2)
+
+
+def lives(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+@contextmanager
+def serving(project: Path, home: Path, **environment: str) -> Iterator[Served]:
+    asked = {"HOME": str(home), "PREFECT_WORKER_QUERY_SECONDS": "1", "PYTHONUNBUFFERED": "1"}
+    with started(project, "-m", "flows.ui", "--port", "0", **asked, **environment) as process:
+        lines = []
+        for line in iter(process.stdout.readline, ""):
+            lines.append(line)
+            if line.startswith("Ctrl-C"):
+                break
+        found = re.search(r"^open (http://\S+)$", "".join(lines), re.MULTILINE)
+        assert found, "".join(lines)
+        yield Served(project, f"{found[1]}/api", process)
+
+
+def make_served_project(folder: Path) -> Path:
+    project = make_project(folder, GRAPH)
+    shutil.copy(ROOT / "prefect.yaml", project)
+    shutil.copytree(ROOT / "comparisons", project / "comparisons")
+    (project / "seconds.txt").write_text("0\n")
+    (project / "accuracy.json").write_text('[{"run": "joint", "accuracy": 0.5}]')
+    return project
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    base = tmp_path_factory.mktemp("ui")
+    with serving(make_served_project(base / "project"), base) as served:
+        yield served
+
+
+@pytest.fixture
+def wanted(request: pytest.FixtureRequest) -> None:
+    if not request.config.getoption("--ui"):
+        pytest.skip("it takes minutes: make test-ui")
+
+
+def artifacts(served: Served, run: str) -> dict[str, Any]:
+    found = served.ask("artifacts/filter", artifacts={"flow_run_id": {"any_": [run]}})
+    return {artifact["key"]: artifact for artifact in found}
+
+
+def test_the_deployments_are_those_of_the_file_and_their_forms_come_from_the_schema(served: Served) -> None:
+    names = {each["name"]: each for each in served.ask("deployments/filter")}
+    assert names.keys() == {"pipeline", "nightly", "retrain-on-change", "compare"}
+    (schedule,) = names["nightly"]["schedules"]
+    assert (schedule["schedule"]["cron"], schedule["schedule"]["timezone"]) == ("0 3 * * *", "Europe/Berlin")
+    schema = names["pipeline"]["parameter_openapi_schema"]
+    assert schema["properties"]["grid"]["default"]["seeds"] == [0, 1, 2]
+    grid, train = (schema["definitions"][name]["properties"] for name in ("Grid", "Train"))
+    assert "learned-online" in grid["schedulers"]["items"]["enum"]
+    assert "unimodal" not in grid["methods"]["items"]["enum"]
+    assert train["lr_schedule"]["enum"] == ["constant", "cosine", "step"] and train["lr"]["description"]
+    studies = names["compare"]["parameter_openapi_schema"]["properties"]["study"]
+    assert set(studies["enum"]) == {path.stem for path in (ROOT / "comparisons").glob("*.yaml")}
+
+
+def test_a_run_shows_its_stages_progress_table_change_and_report(served: Served) -> None:
+    first = served.start()
+    assert served.ended(first) == ("Completed", "5 Completed")
+    shown = artifacts(served, first)
+    progress = shown["train-joint-0"]
+    assert (progress["data"], progress["description"]) == (100.0, "train_loss=0.25 validation_accuracy=0.9")
+    assert "There was none." in shown["summary"]["data"]
+    (link,) = re.findall(r"\((http.*)\)", shown["report"]["data"])
+    assert httpx.get(link).text == "prepared\n"
+    (served.project / "accuracy.json").write_text('[{"run": "joint", "accuracy": 0.75}]')
+    second = served.start()
+    assert served.ended(second) == ("Completed", "4 Cached, 1 Completed")
+    assert "| joint | 75.0 | 50.0 | +25.0 |" in artifacts(served, second)["summary"]["data"]
+
+
+def test_what_the_form_changes_is_written_and_nothing_else(served: Served) -> None:
+    path = served.project / "params.yaml"
+    before = path.read_text()
+    newer = before.replace("max_parallel: 2", "max_parallel: 1")  # changed after the form was made
+    path.write_text(newer)
+    train = served.deployment("pipeline/pipeline")["parameter_openapi_schema"]["properties"]["train"]["default"]
+    run = served.start(stages=["prepare"], train=train | {"epochs": 11})
+    assert served.ended(run)[0] == "Completed"
+    assert path.read_text() == newer.replace("\ntrain:\n  epochs: 10\n", "\ntrain:\n  epochs: 11\n")
+    logs = served.ask("logs/filter", logs={"flow_run_id": {"any_": [run]}})
+    assert "params.yaml: train.epochs: 10 -> 11" in [log["message"] for log in logs]
+    path.write_text(before)
+
+
+def test_what_does_not_fit_together_is_refused_and_nothing_is_written(served: Served) -> None:
+    path = served.project / "params.yaml"
+    before = path.read_text()
+    run = served.start(grid={"seeds": [0], "methods": ["joint"], "schedulers": ["learned"]})
+    expected = "parameters of the run: grid.schedulers: 'random' is missing; the others are compared with it"
+    assert served.ended(run) == ("Failed", expected)
+    assert path.read_text() == before
+    with pytest.raises(httpx.HTTPStatusError, match="409"):  # what a section does not allow, the server refuses
+        served.start(grid={"seeds": [0], "methods": ["joint"], "schedulers": ["rnadom"]})
+
+
+def test_a_second_run_waits_and_cancelling_the_first_stops_its_stage(served: Served) -> None:
+    first, pid = served.slowly(600)
+    second = served.start("pipeline/nightly", stages=["prepare"])
+    time.sleep(4)
+    assert served.state(second)["type"] == "SCHEDULED"
+    served.ask(f"flow_runs/{first}/set_state", state={"type": "CANCELLING"})
+    wait(lambda: not lives(pid), SECONDS_TO_STOP)
+    assert served.ended(first)[0] == "Cancelled"
+    assert served.ended(second)[0] == "Completed"
+
+
+def test_a_run_that_is_killed_crashes_and_frees_its_place(served: Served) -> None:
+    run, pid = served.slowly(600)
+    os.kill(int((served.project / ".dvc/tmp/flow.lock").read_text()), signal.SIGKILL)
+    wait(lambda: not lives(pid), SECONDS_TO_STOP)
+    assert served.ended(run)[0] == "Crashed"
+    (served.project / "seconds.txt").write_text("0\n")
+    assert served.ended(served.start(stages=["slow"]))[0] == "Completed"
+
+
+def test_a_change_of_the_workspace_starts_the_deployment_that_waits_for_it(served: Served) -> None:
+    def watch() -> tuple[int, str]:
+        return run(served.project, "-m", "flows.watch", "--once", HOME=str(served.project.parent))
+
+    assert served.ended(served.start())[0] == "Completed"
+    assert watch() == (0, "")
+    (served.project / "accuracy.json").write_text('[{"run": "joint", "accuracy": 0.8}]')
+    assert watch() == (1, "bss.workspace.changed: the workspace; out of date: report\n")
+    of_deployment = {"id": {"any_": [served.deployment("pipeline/retrain-on-change")["id"]]}}
+    wait(lambda: served.ask("flow_runs/filter", deployments=of_deployment))
+    (started,) = served.ask("flow_runs/filter", deployments=of_deployment)
+    assert served.ended(started["id"]) == ("Completed", "5 Cached, 1 Completed")
+
+
+@contextmanager
+def watching(served: Served) -> Iterator["subprocess.Popen[str]"]:
+    arguments = ("-m", "flows.watch", "--seconds", "0.5")
+    with started(served.project, *arguments, HOME=str(served.project.parent), PYTHONUNBUFFERED="1") as process:
+        yield process
+
+
+def test_the_watch_tells_each_change_once_and_none_while_a_run_is_at_work(served: Served) -> None:
+    with watching(served) as process:
+        assert process.stdout.readline().startswith("watching ")
+        with (served.project / ".dvc/tmp/flow.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            (served.project / "accuracy.json").write_text('[{"run": "joint", "accuracy": 0.9}]')
+            assert not select.select([process.stdout.fileno()], [], [], 4)[0]
+        assert process.stdout.readline() == "bss.workspace.changed: accuracy.json; out of date: report\n"
+
+
+def worker_of(served: Served) -> int:
+    children = psutil.Process(served.process.pid).children()
+    (found,) = (int(child.pid) for child in children if "worker" in child.cmdline())
+    return found
+
+
+def at_work_in(project: Path) -> list[str]:
+    """The commands of the processes that work in a folder."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.cwd() == str(project) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(" ".join(process.cmdline()))
+    return found
+
+
+@pytest.mark.usefixtures("wanted")
+def test_a_killed_worker_is_replaced_and_its_run_goes_on(served: Served) -> None:
+    run, pid = served.slowly(20)
+    os.kill(worker_of(served), signal.SIGKILL)
+    assert served.ended(run)[0] == "Completed"
+    assert not lives(pid)
+    assert served.ended(served.start(stages=["prepare"]))[0] == "Completed"
+
+
+@pytest.mark.usefixtures("wanted")
+def test_a_run_that_was_killed_with_its_worker_crashes_and_frees_its_place(served: Served) -> None:
+    run, pid = served.slowly(600)
+    os.killpg(worker_of(served), signal.SIGKILL)
+    wait(lambda: not lives(pid), SECONDS_TO_STOP)
+    second = served.start(stages=["prepare"])
+    assert served.ended(run, seconds=180) == ("Crashed", "killed: no sign of life from it any more")
+    assert served.ended(second)[0] == "Completed"
+
+
+@pytest.mark.usefixtures("wanted")
+def test_nothing_is_left_of_what_was_stopped_or_killed(tmp_path: Path) -> None:
+    project = make_served_project(tmp_path / "project")
+    with serving(project, tmp_path) as served:
+        stopped, _ = served.slowly(600)
+        served.process.terminate()
+        output, _ = served.process.communicate(timeout=60)
+        assert (served.process.returncode, at_work_in(project)) == (130, []), output
+    with serving(project, tmp_path) as served:
+        assert served.state(stopped)["type"] == "CRASHED"
+        killed, _ = served.slowly(600)
+        served.process.kill()
+        wait(lambda: not at_work_in(project), SECONDS_TO_STOP)
+    with serving(project, tmp_path) as served:
+        assert served.ended(killed, seconds=1) == ("Crashed", "killed with the worker")
+
+
+def test_it_is_open_once_in_a_workspace(served: Served) -> None:
+    status, output = run(served.project, "-m", "flows.ui", HOME=str(served.project.parent))
+    assert (status, output.count("\n")) == (3, 1)
+    assert f"are open already: process {served.process.pid}" in output
+
+
+@pytest.mark.parametrize("text", ["definitions: {second_run: wait, pool: {name: bss}}", ""])
+def test_a_wrong_prefect_yaml_is_refused_at_once(tmp_path: Path, text: str) -> None:
+    project = make_project(tmp_path / "project", GRAPH)
+    (project / "prefect.yaml").write_text(text)
+    status, output = run(project, "-m", "flows.ui", HOME=str(tmp_path))
+    assert status == 2 and "Traceback" not in output, output
+    assert "prefect.yaml: " in output
+
+
+def test_where_a_second_run_is_refused_it_ends_cancelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(make_served_project(tmp_path / "project"))
+    text = Path("prefect.yaml").read_text()
+    Path("prefect.yaml").write_text(text.replace("second_run: queue", "second_run: refuse"))
+    with occupied():
+        state = in_turn(Completed)
+    assert state.is_cancelled() and f"process {os.getpid()} is at work" in (state.message or "")
+    assert in_turn(Completed).is_completed()
