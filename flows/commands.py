@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bss.paths import REPORT
-from flows import compare, pipeline
+from flows import compare, diff, pipeline, ranks, retrain, ui, watch
 from flows.command import command
 from flows.lifeline import end_with_parent
 
@@ -32,4 +32,12 @@ def _open() -> bool:
     return opened
 
 
-app.command("compare", epilog="Example: bss compare schedulers --on avdigits-damaged")(compare.main)
+for _name, _main, _example in (
+    ("compare", compare.main, "bss compare schedulers --on avdigits-damaged"),
+    ("ranks", ranks.main, "bss ranks methods-avdigits methods-emoji_imgtext"),
+    ("diff", diff.main, "bss diff HEAD~1 --html diff.html"),
+    ("retrain", retrain.main, "bss retrain --base origin/main"),
+    ("watch", watch.main, "bss watch --once"),
+    ("ui", ui.main, "bss ui --port 4300"),
+):
+    app.command(_name, epilog=f"Example: {_example}")(_main)

@@ -20,8 +20,12 @@ from flows.command import command
 from flows.validation import Accuracies
 
 SUMMARY = Path("reports/retrain.md")
-CHANGES = {"Metrics": ("metrics", "diff"), "Parameters": ("params", "diff"), "Artifacts": ("diff", "--hide-missing")}
-"""Title -> what DVC is asked about the base and the workspace."""
+CHANGES = {
+    "Metrics": ("dvc", "metrics", "diff", "--md"),
+    "Parameters": ("dvc", "params", "diff", "--md"),
+    "Artifacts": ("flows.diff", "--markdown"),
+}
+"""Title -> what is asked about the base and the workspace."""
 HEADER = ("run", "base %", "now %", "points")
 
 
@@ -113,7 +117,7 @@ def _rows(before: Accuracies, own: Accuracies) -> list[tuple[str, ...]]:
 
 def _changes(asked: tuple[str, ...], base: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "dvc", *asked, "--md", base], check=True, stdout=subprocess.PIPE, encoding="utf-8"
+        [sys.executable, "-m", *asked, base], check=True, stdout=subprocess.PIPE, encoding="utf-8"
     )
     return done.stdout.strip() or "None."
 
