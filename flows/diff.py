@@ -10,12 +10,19 @@ from typing import Annotated
 
 import typer
 
+from bss.commands.completion import revisions
 from flows.command import leave
 
 
 def main(
-    rev_a: Annotated[str, typer.Argument(help="A revision (HEAD~1, a tag, a branch) or a folder: before.")],
-    rev_b: Annotated[str | None, typer.Argument(help="The same: after. The workspace as it is by default.")] = None,
+    rev_a: Annotated[
+        str,
+        typer.Argument(help="A revision (HEAD~1, a tag, a branch) or a folder: before.", autocompletion=revisions),
+    ],
+    rev_b: Annotated[
+        str | None,
+        typer.Argument(help="The same: after. The workspace as it is by default.", autocompletion=revisions),
+    ] = None,
     *,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
