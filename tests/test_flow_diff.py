@@ -143,7 +143,9 @@ def test_a_folder_outside_of_git_is_refused_or_told_how_to_be_filled(
     (tmp_path / "a/dvc.lock").write_text("stages: {score: {outs: [{path: data/scores/0.parquet, md5: '0'}]}}")
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     told = " ".join(diff("a", "b", "--exit-code").stdout.split())
-    assert told.startswith("a -> b nothing changed in what could be compared not compared, because a lacks it: data/scores/0.parquet;")
+    assert told.startswith(
+        "a -> b nothing changed in what could be compared not compared, because a lacks it: data/scores/0.parquet;"
+    )
     assert "`dvc --cd b pull data/scores/0.parquet` brings it" in told
 
 
