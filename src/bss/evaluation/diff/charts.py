@@ -12,7 +12,7 @@ from bss.evaluation.diff.scores import ScoreDifference, movement_by_class
 from bss.evaluation.diff.sequences import SequenceDifference
 from bss.evaluation.diff.summary import number
 from bss.evaluation.report.canvas import HEIGHT, INK, MUTED, SERIES, WIDE, WIDTH, Chart, canvas, finish
-from bss.evaluation.report.words import counted, shortened
+from bss.evaluation.report.words import shortened
 from bss.evaluation.statistics import Difference as Interval
 
 NUM_BINS = 24
@@ -21,7 +21,7 @@ MAX_CLASSES = 24
 MAX_SEEDS = 6
 """Of more seeds the first are drawn."""
 MAX_CELLS = 40
-LABEL = 30
+LABEL = 24
 
 
 def score_charts(found: Difference) -> list[Chart]:
@@ -40,18 +40,13 @@ def sequence_charts(found: Difference) -> list[Chart]:
 
 def model_charts(found: Difference) -> list[Chart]:
     """The differences of the accuracy with their intervals, and how many pairs of each class flipped."""
-    rows = [
-        (
-            f"{one.method}-{one.scheduler} {one.output}, mean of {counted(one.accuracy.num_pairs, 'seed')}",
-            one.accuracy,
-        )
-        for one in found.over_seeds
-    ]
-    cells = [(f"{model.name} {one.output}", one.accuracy) for model in found.models for one in model.judged]
-    flipped = [one.flipped for model in found.models for one in model.judged]
-    flipped = [table for table in flipped if not table.is_empty()]
-    rows = [*rows, *cells][:MAX_CELLS]
-    return [*([_forest(rows, len(found.over_seeds))] if rows else []), *([_flips(flipped)] if flipped else [])]
+    judged = [(model.name, one) for model in found.models for one in model.judged]
+    outputs = {one.output for _, one in judged} or {one.output for one in found.over_seeds}
+    means = [one for one in found.over_seeds if one.output in outputs]
+    rows = [(f"{one.method}-{one.scheduler} {one.output}", one.accuracy) for one in means]
+    rows = [*rows, *((f"{name} {one.output}", one.accuracy) for name, one in judged)][:MAX_CELLS]
+    flipped = [one.flipped for _, one in judged if not one.flipped.is_empty()]
+    return [*([_forest(rows, len(means))] if rows else []), *([_flips(flipped)] if flipped else [])]
 
 
 def _density(one: ScoreDifference) -> Chart:
@@ -106,14 +101,14 @@ def _overlap(sequences: Sequence[SequenceDifference]) -> Chart:
 
 
 def _forest(rows: Sequence[tuple[str, Interval]], num_means: int) -> Chart:
-    with canvas(2.2 * WIDTH, 0.8 + 0.26 * len(rows)) as (figure, axes):
+    with canvas(WIDE, 0.7 + 0.22 * len(rows)) as (figure, axes):
         axes.axvline(0, color=INK, linewidth=0.8)
         for place, (_, found) in enumerate(rows):
             colour = SERIES[1] if place < num_means else SERIES[2]
             axes.plot([100 * found.low, 100 * found.high], [place] * 2, color=colour, linewidth=2.4, alpha=0.55)
             axes.plot(100 * found.mean, place, "o", color=colour, markersize=5)
-        _name_rows(axes, [name for name, _ in rows], 2 * LABEL)
-        axes.set_xlabel("accuracy after against before, points")
+        _name_rows(axes, [name for name, _ in rows], LABEL)
+        axes.set_xlabel("accuracy after - before, points")
         caption = (
             "Above: means over the seeds with their 95 % interval (Student's t). Below: each cell, with that "
             "of the bootstrap over test pairs. A bar that crosses the line at 0 does not say which side is better."

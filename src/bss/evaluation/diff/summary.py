@@ -83,7 +83,9 @@ def _models(found: Difference) -> Iterator[str]:
         if one.output == FUSED:
             flips = [model.flips[FUSED] for model in found.models if model.cell[:2] == (one.method, one.scheduler)
                      and FUSED in model.flips]  # fmt: skip
-            told = f"{one.method}-{one.scheduler} {interval(one.accuracy.mean, one.accuracy.low, one.accuracy.high)}"
+            # A single seed has no interval over seeds, but its test pairs have one.
+            accuracy = flips[0].accuracy if one.accuracy.num_pairs == 1 and flips else one.accuracy
+            told = f"{one.method}-{one.scheduler} {interval(accuracy.mean, accuracy.low, accuracy.high)}"
             fixed, broken = (sum(getattr(flip, f"num_{kind}") for flip in flips) for kind in ("fixed", "broken"))
             yield f"{told} points, {fixed} fixed, {broken} broken" if flips else f"{told} points"
 
