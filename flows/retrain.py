@@ -26,6 +26,7 @@ CHANGES = {
     "Artifacts": ("flows.diff", "--markdown"),
 }
 """Title -> what is asked about the base and the workspace."""
+FOLDED = "\n<details><summary>{title}</summary>\n\n{content}\n\n</details>"
 HEADER = ("run", "base %", "now %", "points")
 
 
@@ -55,19 +56,18 @@ def retrain(base: str, verbose: bool) -> bool:
 
 def told() -> bool:
     """Only tell what would run, which is no failure."""
-    gate()
+    typer.echo("".join(f"  {name}\n" for name in gate()), nl=False)
     return True
 
 
 def gate() -> list[str]:
-    """The stages that dvc.lock has no results for, told; artifacts that are not here do not count."""
+    """The stages that dvc.lock has no results for, counted aloud; artifacts that are not here do not matter."""
     load(Path("params.yaml"))
     from flows.plan import plan
 
     planned = plan(allow_missing=True)
     stale = [stage.name for stage in planned if stage.stale]
     typer.echo(f"gate: {len(stale)} of {len(planned)} stages have no results in dvc.lock")
-    typer.echo("".join(f"  {name}\n" for name in stale), nl=False)
     _append("GITHUB_OUTPUT", f"stale={len(stale)}\n")
     return stale
 
@@ -80,7 +80,7 @@ def write_summary(base: str, before: Accuracies, own: Accuracies, found: list[st
         *verdict,
         f"\n{len(stale)} stages had to run. Base: `{base}`.\n",
         f"## Fused validation accuracy, mean over seeds\n\n{markdown(HEADER, _rows(before, own))}",
-        *(f"\n## {title}\n\n{_changes(asked, base)}" for title, asked in CHANGES.items()),
+        *(FOLDED.format(title=title, content=_changes(asked, base)) for title, asked in CHANGES.items()),
     ]
     write_text("\n".join(parts) + "\n", SUMMARY)
     _append("GITHUB_STEP_SUMMARY", SUMMARY.read_text(encoding="utf-8"))

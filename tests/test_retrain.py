@@ -64,7 +64,7 @@ def origin(tmp_path_factory: pytest.TempPathFactory, remote: Path, forkserver: s
         copied = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
         copied(ROOT / part, origin.folder / part)
     origin.shrink()
-    origin.set(warmup__lr=0.02, train__lr=0.05, train__epochs=4, curriculum__epochs=6)
+    origin.set(warmup__epochs=0, train__lr=0.05, train__epochs=6, curriculum__epochs=6)
     origin.reproduce()
     origin.dvc("remote", "add", "--default", "shared", str(remote))
     origin.dvc("push", "--run-cache")
@@ -86,24 +86,29 @@ def test_an_empty_clone_has_nothing_to_run_and_needs_no_data_to_know(origin: Wor
     assert not (clone.folder / "models").exists()
 
 
-def test_a_second_clone_computes_nothing(origin: Workspace, tmp_path: Path) -> None:
+@pytest.mark.parametrize("pulls", [False, True])
+def test_a_second_clone_computes_nothing(origin: Workspace, tmp_path: Path, pulls: bool) -> None:
     clone = origin.clone(tmp_path / "clone")
+    if pulls:
+        clone.dvc("pull")
+        assert (clone.folder / "models/runs/joint-random-0").is_dir()
     assert "Running stage" not in clone.dvc("repro", "--pull")
     assert (clone.folder / "reports/report.html").read_bytes() == (origin.folder / "reports/report.html").read_bytes()
     assert clone.run("git", "status", "--short").stdout == ""
 
 
-def test_what_is_stale_has_one_name_for_dvc_and_for_the_gate(origin: Workspace, tmp_path: Path) -> None:
-    clone, empty = origin.clone(tmp_path / "clone"), origin.clone(tmp_path / "empty")
-    clone.dvc("pull")
-    assert "Running stage" not in clone.dvc("repro", "--pull")
-    for each in (clone, empty):
-        each.set(train__lr=0.01)
+def test_the_gate_names_what_dvc_would_run_and_what_follows(origin: Workspace, tmp_path: Path) -> None:
+    full, empty = origin.clone(tmp_path / "full"), origin.clone(tmp_path / "empty")
+    full.dvc("pull")
+    for clone in (full, empty):
+        clone.set(train__lr=0.01)
     # In the empty clone DVC stops with a file that is not there; the gate does not.
-    would_run = re.findall(r"^Running stage '(.+)':", clone.dvc("repro", "--dry", "--allow-missing"), re.MULTILINE)
-    told = empty.run("python", "-m", "flows.retrain", "--dry").stdout.splitlines()
-    assert told[0] == "gate: 7 of 13 stages have no results in dvc.lock"
-    assert {line.strip() for line in told[1:]} == set(would_run)
+    would_run = re.findall(r"^Running stage '(.+)':", full.dvc("repro", "--dry", "--allow-missing"), re.MULTILINE)
+    told, *stages = empty.run("python", "-m", "flows.retrain", "--dry").stdout.splitlines()
+    assert told == "gate: 7 of 13 stages have no results in dvc.lock"
+    follows = {"evaluate@joint-learned-0", "evaluate@joint-random-0", "evaluate-alone@0"}
+    assert {line.strip() for line in stages} == set(would_run) | follows
+    assert set(would_run) == {"train@joint-learned-0", "train@joint-random-0", "train-alone@0", "report"}
 
 
 def test_dvc_reads_metrics_parameters_and_plots_of_any_revision(origin: Workspace, tmp_path: Path) -> None:
@@ -116,7 +121,7 @@ def test_dvc_reads_metrics_parameters_and_plots_of_any_revision(origin: Workspac
     drawn = yaml.safe_load(clone.dvc("plots", "diff", "HEAD", "--json"))["data"]
     assert {Path(name).stem for name in drawn} == {"learning", "confusion", "pacing", "scores"}
     for [plot] in drawn.values():
-        assert {row["rev"] for row in plot["datapoints"]["HEAD"]} == {"HEAD"}
+        assert plot["revisions"] == ["workspace", "HEAD"]
 
 
 def test_the_job_computes_nothing_where_nothing_has_changed(origin: Workspace, remote: Path, tmp_path: Path) -> None:
@@ -135,7 +140,7 @@ def test_the_job_fails_where_a_change_costs_too_much(
     origin: Workspace, remote: Path, tmp_path: Path, api: str
 ) -> None:
     clone = with_environment(origin.clone(tmp_path / "clone"))
-    clone.set(train__lr=1e-9, warmup__lr=1e-9)
+    clone.set(train__lr=1e-9)
     summary = tmp_path / "summary.md"
     given = {"BASE": "HEAD", "DVC_REMOTE": str(remote), "GITHUB_STEP_SUMMARY": str(summary), "PREFECT_API_URL": api}
     setting_up, retraining, telling = lines("retrain", "retrain")
@@ -143,7 +148,7 @@ def test_the_job_fails_where_a_change_costs_too_much(
     status, text = run(retraining, clone, given)
     assert status != 0
     assert "Error 1" in text
-    assert "pull: 3 stages have their results here" in text
+    assert "pull: 6 stages have their results here" in text
     [line] = re.findall(r"^joint-random: .*", text, re.MULTILINE)
     assert re.fullmatch(
         r".* validation accuracy \d+\.\d -> \d+\.\d %, \d+\.\d points less; ci.max_drop allows 1", line
@@ -160,7 +165,7 @@ def test_the_job_fails_where_a_change_costs_too_much(
     assert telling.endswith("--body-file reports/retrain.md")
 
     other = origin.clone(tmp_path / "other")  # what was computed there is found by everyone
-    other.set(train__lr=1e-9, warmup__lr=1e-9)
+    other.set(train__lr=1e-9)
     assert "Running stage" not in other.dvc("repro", "--pull")
 
 
