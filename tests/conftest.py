@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flows.server import Server
+from tests.served import Served, make_served_project, serving
 from tests.workspace import ROOT
 
 if TYPE_CHECKING:
@@ -61,6 +62,14 @@ def api(home: Path) -> Iterator[str]:
         yield server.url
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A project of shell stages whose pages are open."""
+    base = tmp_path_factory.mktemp("ui")
+    with serving(make_served_project(base / "project"), base) as served:
+        yield served
 
 
 @pytest.fixture(scope="session")

@@ -4,13 +4,11 @@ import fcntl
 import os
 import re
 import select
-import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,111 +20,10 @@ from prefect.states import Completed
 from flows.turns import in_turn
 from flows.workspace import occupied
 from tests.runs import ROOT, make_project, run, started
+from tests.served import GRAPH, Served, lives, make_served_project, serving, wait
 
-pytestmark = pytest.mark.xdist_group("ui")
+pytestmark = pytest.mark.xdist_group("ui")  # one server serves them all
 SECONDS_TO_STOP = 15.0
-# `slow` lasts as long as a file says, and tells the id of what it started.
-GRAPH = """
-stages:
-  prepare: {cmd: echo prepared > prepared.txt, outs: [prepared.txt], params: [train.epochs]}
-  train:
-    matrix: {method: [joint], seed: [0, 1]}
-    cmd: >-
-      echo progress 2/2 train_loss=0.25 validation_accuracy=0.9;
-      cp prepared.txt model-${item.method}-${item.seed}.txt
-    deps: [prepared.txt]
-    outs: ["model-${item.method}-${item.seed}.txt"]
-  report:
-    cmd: >-
-      mkdir -p reports && cat model-joint-0.txt > reports/report.html && echo '| method |' > reports/summary.md
-      && cp accuracy.json reports/summary.json
-    deps: [model-joint-0.txt, model-joint-1.txt, accuracy.json]
-    outs: [reports/report.html]
-  slow:
-    cmd: sh -c 'sleep $(cat seconds.txt) & echo $! > pid.txt; wait' && date > slow.txt
-    deps: [seconds.txt]
-    outs: [slow.txt]
-"""
-
-
-@dataclass
-class Served:
-    """A project whose pages are open."""
-
-    project: Path
-    api: str
-    process: "subprocess.Popen[str]"
-
-    def ask(self, path: str, **content: Any) -> Any:
-        response = httpx.post(f"{self.api}/{path}", json=content, timeout=30)
-        response.raise_for_status()
-        return response.json()
-
-    def deployment(self, name: str) -> Any:
-        return httpx.get(f"{self.api}/deployments/name/{name}", timeout=30).json()
-
-    def start(self, name: str = "pipeline/pipeline", **parameters: Any) -> str:
-        """The id of a run that was just asked for."""
-        run = self.ask(f"deployments/{self.deployment(name)['id']}/create_flow_run", parameters=parameters)
-        return str(run["id"])
-
-    def state(self, run: str) -> Any:
-        return httpx.get(f"{self.api}/flow_runs/{run}", timeout=30).json()["state"]
-
-    def ended(self, run: str, seconds: float = 90) -> tuple[str, str]:
-        """How a run has ended: the name and the message of its state."""
-        wait(lambda: self.state(run)["type"] in {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}, seconds)
-        state = self.state(run)
-        return state["name"], state["message"]
-
-    def slowly(self, seconds: int) -> tuple[str, int]:
-        """A run of `slow` that is at work, and a process of it."""
-        (self.project / "seconds.txt").write_text(f"{seconds}\n")
-        (self.project / "pid.txt").unlink(missing_ok=True)
-        run = self.start(stages=["slow"])
-        wait(lambda: (self.project / "pid.txt").exists() and (self.project / "pid.txt").read_text().strip() != "")
-        return run, int((self.project / "pid.txt").read_text())
-
-
-def wait(condition: Callable[[], bool], seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited for too long"
-        time.sleep(0.2)
-
-
-def lives(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
-
-
-@contextmanager
-def serving(project: Path, home: Path, **environment: str) -> Iterator[Served]:
-    asked = {"HOME": str(home), "PREFECT_WORKER_QUERY_SECONDS": "1", "PYTHONUNBUFFERED": "1"}
-    with started(project, "-m", "flows.ui", "--port", "0", **asked, **environment) as process:
-        lines = []
-        for line in iter(process.stdout.readline, ""):
-            lines.append(line)
-            if line.startswith("Ctrl-C"):
-                break
-        found = re.search(r"^open (http://\S+)$", "".join(lines), re.MULTILINE)
-        assert found, "".join(lines)
-        yield Served(project, f"{found[1]}/api", process)
-
-
-def make_served_project(folder: Path) -> Path:
-    project = make_project(folder, GRAPH)
-    shutil.copy(ROOT / "prefect.yaml", project)
-    shutil.copytree(ROOT / "comparisons", project / "comparisons")
-    (project / "seconds.txt").write_text("0\n")
-    (project / "accuracy.json").write_text('[{"run": "joint", "accuracy": 0.5}]')
-    return project
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    base = tmp_path_factory.mktemp("ui")
-    with serving(make_served_project(base / "project"), base) as served:
-        yield served
 
 
 @pytest.fixture
