@@ -28,11 +28,6 @@ from tests.toy import SETTINGS, TRAIN, packed_toy
 Splits = dict[Split, PackedSplit]
 
 
-@pytest.fixture(scope="module", params=[2, 3], ids=lambda number: f"{number} modalities")
-def splits(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Splits:
-    return packed_toy(tmp_path_factory.mktemp("toy"), request.param)
-
-
 def toy_model(splits: Splits) -> MultimodalModel:
     meta = splits[Split.TRAIN].meta
     return build_model(meta, {name: MLP(width=16 + 8 * place) for place, name in enumerate(meta.modalities)}, 0)

@@ -1,5 +1,7 @@
 """A scratch workspace: the project as a fresh clone would be, on a slice of the embedded data."""
 
+import copy
+import json
 import os
 import re
 import shutil
@@ -38,12 +40,19 @@ class Workspace:
         for part in PARTS:
             target = folder / part
             target.parent.mkdir(parents=True, exist_ok=True)
-            copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
-            copy(ROOT / part, target)
+            put = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+            put(ROOT / part, target)
         (folder / "src/bss/data/tiny.py").write_text(TINY)
         self.run("git", "init", "-q")
         self.dvc("init", "-q")
         self.dvc("config", "core.analytics", "false")
+
+    def copied(self, folder: Path) -> "Workspace":
+        """The same in another folder, with its results and its cache."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        other = copy.copy(self)
+        other.folder = folder
+        return other
 
     @property
     def environment(self) -> dict[str, str]:
@@ -67,6 +76,10 @@ class Workspace:
     def reproduce(self) -> set[str]:
         """The names of the stages that `dvc repro` ran."""
         return set(re.findall(r"^Running stage '(.+)':", self.dvc("repro"), flags=re.MULTILINE))
+
+    def changed(self) -> set[str]:
+        """The names of the stages that `dvc status` finds to have other inputs than in the last run."""
+        return set(json.loads(self.run(sys.executable, "-m", "dvc", "status", "--json").stdout))
 
     def flow(self) -> set[str]:
         """The names of the stages that the Prefect flow ran."""
