@@ -12,10 +12,13 @@ import pytest
 
 from flows.server import Server
 from tests.served import Served, make_served_project, serving
-from tests.workspace import ROOT
+from tests.workspace import ROOT, Workspace
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+
+    from bss.data.packed import PackedSplit
+    from bss.types import Split
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -25,6 +28,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--faults-seed", type=int, default=0, help="of the moments and the ways of those kills")
     parser.addoption("--ui", action="store_true", help="kill and stop what make ui starts, which takes minutes")
     parser.addoption("--spread", action="store_true", help="run tests/test_flow_spread.py, which takes minutes")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Groups first: they take longest, and of two workers none should wait for the other's last group."""
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+
+
+@pytest.fixture(scope="module", params=[2, 3], ids=lambda number: f"{number} modalities")
+def splits(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> "dict[Split, PackedSplit]":
+    """The toy data of two and of three modalities, for files that have no splits of their own."""
+    from tests.toy import packed_toy
+
+    return packed_toy(tmp_path_factory.mktemp("toy"), request.param)
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +58,14 @@ def forkserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     assert server.stdin is not None
     server.stdin.close()
     assert server.wait(timeout=20) == 0
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, forkserver: str) -> tuple[Workspace, set[str]]:
+    """A workspace in which the smallest grid has run, to be copied, and the stages that ran."""
+    made = Workspace(tmp_path_factory.mktemp("finished") / "workspace", forkserver)
+    made.shrink()
+    return made, made.reproduce()
 
 
 @pytest.fixture(scope="session")

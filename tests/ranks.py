@@ -18,12 +18,13 @@ from bss.params import Spread
 from bss.training import weights
 from bss.training.checkpoint import Checkpoints
 from bss.training.loop import fit
-from bss.training.methods.method import METHODS
+from bss.training.methods.method import METHODS, Method
 from bss.training.runtime import Runtime
 from bss.training.trainer import Trainer
 from tests.toy import SETTINGS, TRAIN
 
 EPOCHS = 3
+KILLED = 9
 
 
 class Mortal(Checkpoints):
@@ -32,26 +33,41 @@ class Mortal(Checkpoints):
     def save(self, state: Any) -> None:
         super().save(state)
         if list(self.folder.glob("00000003-*")):
-            sys.exit(9)
+            sys.exit(KILLED)
 
 
-def main(packed: str, out: str, devices: str, strategy: str, methods: str, kill: str) -> None:
-    """Train with one method after the other, each into its own folder below `out`."""
+def early(name: str) -> Method:
+    """A method that does all that it does from the first epoch on."""
+    starts = {"starts": 0} if "starts" in METHODS[name].model_fields else {}
+    method: Method = METHODS.build({"name": name, **starts})
+    return method
+
+
+def main(packed: str, out: str, devices: str, strategy: str, methods: str, end: str) -> None:
+    """Train with one method after the other, each into its own folder below `out`.
+
+    Where the `end` is "kill", a last training of the first method is killed, below `out`/broken.
+    """
     runtime = Runtime(SETTINGS, Spread(devices=int(devices), nodes=1, strategy=strategy))
-    for method in methods.split(","):
-        folder = Path(out, method)
-        if runtime.is_first:
-            folder.mkdir(exist_ok=True)
-        runtime.fabric.barrier()
-        train_with(method, Path(packed), folder, runtime, Mortal if kill == "kill" else Checkpoints)
+    names = methods.split(",")
+    for name in names:
+        try:
+            train_with(name, Path(packed), Path(out, name), runtime, Checkpoints)
+        except ValueError as error:
+            if strategy in METHODS[name].strategies:
+                raise
+            Path(out, name, f"refused-{runtime.rank}").write_text(str(error))
+    if end == "kill":
+        train_with(names[0], Path(packed), Path(out, "broken", names[0]), runtime, Mortal)
 
 
 def train_with(method: str, packed: Path, folder: Path, runtime: Runtime, kept: type[Checkpoints]) -> None:
     """Train, and write weights, scores and the samples of each step as this rank saw them."""
+    folder.mkdir(parents=True, exist_ok=True)
     train, validation = open_split(packed, "train"), open_split(packed, "validation")
     model = build_model(train.meta, {name: MLP(width=16) for name in train.meta.modalities}, 0)
     settings = TRAIN.model_copy(update={"batch_size": 20})  # 96 = 4 x 20 + 16
-    trainer = Trainer(model, METHODS.build(method), settings, runtime)
+    trainer = Trainer(model, early(method), settings, runtime)
     seen: list[Any] = []
     step = trainer._step
 

@@ -23,6 +23,8 @@ def make(folder: Path, num_seeds: int) -> Workspace:
     epochs = 20 * num_seeds
     made.set(grid__seeds=list(range(num_seeds)), warmup__epochs=epochs, train__epochs=epochs)
     made.set(curriculum__epochs=2 * epochs)
+    if num_seeds == 1:
+        made.set(grid__schedulers=["random"])
     return made
 
 

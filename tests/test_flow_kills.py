@@ -59,11 +59,9 @@ def by_hand(project: Path, *arguments: str) -> "subprocess.Popen[str]":
     )
 
 
-@pytest.mark.parametrize("trap", ["", UNWILLING], ids=["willing", "unwilling"])
-def test_a_killed_flow_takes_its_stages_along_and_the_next_goes_on_at_once(
-    tmp_path: Path, api: str, trap: str
-) -> None:
-    project = make_project(tmp_path / "project", ENDLESS % trap)
+def test_a_killed_flow_takes_its_stages_along_and_the_next_goes_on_at_once(tmp_path: Path, api: str) -> None:
+    """Even those that do not end when they are asked to."""
+    project = make_project(tmp_path / "project", ENDLESS % UNWILLING)
     with started(project, PREFECT_API_URL=api) as process:
         stage = grandchild(project)
         process.kill()
@@ -75,14 +73,16 @@ def test_a_killed_flow_takes_its_stages_along_and_the_next_goes_on_at_once(
     expect_end(stage, seconds=5)
 
 
-def test_a_dvc_by_hand_is_refused_while_a_flow_is_at_work(tmp_path: Path, api: str) -> None:
+def test_a_dvc_by_hand_and_another_flow_are_refused_while_a_flow_is_at_work(tmp_path: Path, api: str) -> None:
     project = make_project(tmp_path / "project", ENDLESS % "")
-    with started(project, PREFECT_API_URL=api):
+    with started(project, PREFECT_API_URL=api) as process:
         stage = grandchild(project)
         refused = by_hand(project, "repro")
         output, _ = refused.communicate(timeout=60)
         assert refused.returncode != 0
         assert re.search(r"busy, it is being blocked by:\s+\(PID \d+\): .*flows/dvc\.py", output), output
+        status, output = run(project, PREFECT_API_URL=api)
+        assert (status, f"process {process.pid} is at work" in output) == (3, True), output
         assert Path(f"/proc/{stage}").exists(), "the flow's stage goes on"
 
 

@@ -182,8 +182,6 @@ def test_a_signal_stops_the_stage_and_what_it_started(tmp_path: Path, api: str, 
     project = make_project(tmp_path / "project", ENDLESS % trap)
     with started(project, PREFECT_API_URL=api) as process:
         grandchild = wait_for_grandchild(project)
-        status, output = run(project, PREFECT_API_URL=api)
-        assert (status, f"process {process.pid} is at work" in output) == (3, True), output
         process.send_signal(number)
         assert output_when_stopped(process, grandchild)[-1].startswith("interrupted:")
     assert process.returncode == 130

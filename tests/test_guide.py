@@ -31,11 +31,10 @@ def flat(settings: dict[str, Any], above: str = "") -> dict[str, Any]:
     return found
 
 
-def test_the_guide_leads_to_a_row(tmp_path: Path, forkserver: str) -> None:
-    workspace = Workspace(tmp_path / "workspace", forkserver)
-    workspace.shrink()
+@pytest.mark.xdist_group("pipeline")  # whose workspace is gone on from
+def test_the_guide_leads_to_a_row(tmp_path: Path, finished: tuple[Workspace, set[str]]) -> None:
+    workspace = finished[0].copied(tmp_path / "workspace")
     workspace.set(grid__schedulers=["random"])
-    assert {"methods", "train@joint-random-0", "report"} < workspace.reproduce()
     for path, text in FILES:
         if path.startswith("src/"):
             (workspace.folder / path).write_text(text)

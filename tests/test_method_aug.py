@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from bss.curriculum.sampler import CurriculumSampler
 from bss.curriculum.schedulers.random import Random
@@ -24,11 +26,6 @@ from bss.types import Split
 from tests.toy import SETTINGS, TRAIN, packed_toy
 
 Splits = dict[Split, PackedSplit]
-
-
-@pytest.fixture(scope="module", params=[2, 3], ids=lambda number: f"{number} modalities")
-def splits(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Splits:
-    return packed_toy(tmp_path_factory.mktemp("toy"), request.param)
 
 
 def toy_model(splits: Splits) -> MultimodalModel:
@@ -187,6 +184,41 @@ def test_added_classifiers_train_as_published_and_stay_as_released(splits: Split
         for number in range(3):
             moved = not torch.equal(head.first[number].weight, before[f"branches.{name}.head.first.{number}.weight"])
             assert moved == (number == 0 or (variant == "published" and number < int(head.count)))
+
+
+class Reads(TorchDispatchMode):
+    """Counts how often a value goes from a tensor to Python, for which a GPU has to end what it is at."""
+
+    num_reads = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.num_reads += function is torch.ops.aten._local_scalar_dense.default
+        return function(*args, **(kwargs or {}))
+
+
+def test_the_number_in_use_is_read_once_after_each_change(splits: Splits) -> None:
+    model, grown = toy_model(splits), toy_model(splits)
+    for each in (model, grown):
+        AUG(max_classifiers=3).prepare(each)
+    head = model.branch("m0").head
+    features = torch.randn(4, head.first[0].in_features)
+
+    def num_each() -> tuple[int, int]:
+        with Reads() as reads:
+            found = {len(head.each(features)) for _ in range(3)}
+        (number,) = found
+        return number, reads.num_reads
+
+    assert (num_each(), num_each()) == ((1, 1), (1, 0))
+    head.count += 1
+    assert (num_each(), num_each()) == ((2, 1), (2, 0))
+    grown.branch("m0").head.count += 2
+    weights.give(model, weights.take(grown))
+    assert (num_each(), num_each()) == ((3, 1), (3, 0))
+    for number, assign in ((1, False), (2, True)):
+        grown.branch("m0").head.count.fill_(number)
+        model.load_state_dict(weights.take(grown), assign=assign)
+        assert (num_each(), num_each()) == ((number, 1), (number, 0))
 
 
 def test_the_released_prediction_weighs_the_two_logits() -> None:

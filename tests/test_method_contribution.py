@@ -13,14 +13,8 @@ from bss.encoders.fusions.gated import Gated
 from bss.training.methods.contribution import contributions, leads
 from bss.training.methods.joint import Joint
 from tests.steps import Splits, first_batch, small_trainer
-from tests.toy import packed_toy
 
 FUSIONS: dict[str, Fusion] = {"concat": Concat(), "gated": Gated(width=8), "attention": Attention(width=8)}
-
-
-@pytest.fixture(scope="module", params=[2, 3], ids=lambda number: f"{number} modalities")
-def splits(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Splits:
-    return packed_toy(tmp_path_factory.mktemp("toy"), request.param)
 
 
 def found(splits: Splits, fusion: Fusion) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor], Any]:

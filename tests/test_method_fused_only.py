@@ -11,12 +11,6 @@ from bss.encoders.fusions.gated import Gated
 from bss.training.methods.fused_only import FusedOnly
 from bss.training.methods.joint import Joint
 from tests.steps import Splits, assert_same, first_batch, gradients, slow_gradients, small_trainer, trained_weights
-from tests.toy import packed_toy
-
-
-@pytest.fixture(scope="module", params=[2, 3], ids=lambda number: f"{number} modalities")
-def splits(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Splits:
-    return packed_toy(tmp_path_factory.mktemp("toy"), request.param)
 
 
 @pytest.mark.parametrize(

@@ -26,12 +26,7 @@ from tests.steps import (
     small_trainer,
     trained_weights,
 )  # fmt: skip
-from tests.toy import SETTINGS, TRAIN, packed_toy
-
-
-@pytest.fixture(scope="module", params=[2, 3], ids=lambda number: f"{number} modalities")
-def splits(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Splits:
-    return packed_toy(tmp_path_factory.mktemp("toy"), request.param)
+from tests.toy import SETTINGS, TRAIN
 
 
 def dot(first: list[float], second: list[float]) -> float:

@@ -21,11 +21,6 @@ from tests.test_method_ogm import slow_ratios
 from tests.toy import packed_toy
 
 
-@pytest.fixture(scope="module", params=[2, 3], ids=lambda number: f"{number} modalities")
-def splits(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Splits:
-    return packed_toy(tmp_path_factory.mktemp("toy"), request.param)
-
-
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Splits:
     return packed_toy(tmp_path_factory.mktemp("toy"))

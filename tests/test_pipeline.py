@@ -20,11 +20,15 @@ JUDGED = {"evaluate@joint-random-0", "evaluate@joint-learned-0", "evaluate-alone
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory, forkserver: str) -> Workspace:
-    made = Workspace(tmp_path_factory.mktemp("workspace"), forkserver)
-    made.shrink()
-    assert made.reproduce() == {"preprocess", "methods", "warmup@0"} | SCORED | TRAINED | JUDGED
-    return made
+def workspace(tmp_path_factory: pytest.TempPathFactory, finished: tuple[Workspace, set[str]]) -> Workspace:
+    made, ran = finished
+    assert ran == {"preprocess", "methods", "warmup@0"} | SCORED | TRAINED | JUDGED
+    return made.copied(tmp_path_factory.mktemp("pipeline") / "workspace")
+
+
+@pytest.fixture
+def scratch(tmp_path: Path, finished: tuple[Workspace, set[str]]) -> Workspace:
+    return finished[0].copied(tmp_path / "workspace")
 
 
 def test_every_artifact_is_there(workspace: Workspace) -> None:
@@ -77,28 +81,26 @@ def test_without_a_warm_up_an_untrained_network_is_scored(workspace: Workspace) 
     scores.unlink()
 
 
-def test_only_what_changed_is_computed_again(workspace: Workspace) -> None:
-    assert workspace.reproduce() == set()
-    # From the score onwards; a model that random order leaves as it was is not judged again.
-    onwards = SCORED | TRAINED | {"evaluate@joint-learned-0", "report", "register"}
-
+def test_only_what_changed_is_computed_again(workspace: Workspace, api: str, monkeypatch: pytest.MonkeyPatch) -> None:
     workspace.set(train__epochs=2)
     assert workspace.reproduce() == TRAINED | JUDGED
+    workspace.set(score__criteria=["prediction_similarity"])
+    assert workspace.changed() == SCORED | TRAINED | {"report", "register"}
+    workspace.set(score__criteria=["prediction_similarity", "training_loss"])
 
     measure = workspace.folder / "src/bss/measure/criteria/training_loss.py"
     before = measure.read_text()
     measure.write_text(before.replace(".sum(dim=0)", ".square().sum(dim=0)"))
-    assert workspace.reproduce() == onwards
+    # From the score onwards; a model that random order leaves as it was is not judged again.
+    assert workspace.reproduce() == SCORED | TRAINED | {"evaluate@joint-learned-0", "report", "register"}
     measure.write_text(before)
+    workspace.set(train__epochs=1)
     assert workspace.reproduce() == set(), "the run-cache restores what was computed before"
 
-    workspace.set(score__criteria=["prediction_similarity"])
-    assert workspace.reproduce() == onwards
-    workspace.set(score__criteria=["prediction_similarity", "training_loss"], train__epochs=1)
-    assert workspace.reproduce() == set()
-
     workspace.set(score__others=["entropy"])
-    assert workspace.reproduce() == SCORED | {"report"}, "the sequences are what they were"
+    ogm = workspace.folder / "src/bss/training/methods/ogm.py"
+    ogm.write_text(ogm.read_text() + "\n")  # of no method in the grid; tests/test_guide.py adds one
+    assert workspace.reproduce() == SCORED | {"methods", "report"}, "the sequences are what they were"
     workspace.set(curriculum__schedulers__learned__criteria=["entropy"])
     row = {"curriculum@learned-0", "train@joint-learned-0", "evaluate@joint-learned-0", "report", "register"}
     assert workspace.reproduce() == row
@@ -106,10 +108,7 @@ def test_only_what_changed_is_computed_again(workspace: Workspace) -> None:
     entropy = pl.read_parquet(workspace.folder / "data/scores/0.parquet")["entropy_normalised"]
     assert order["balance_score"].equals(entropy.rename("balance_score"))
 
-    ogm = workspace.folder / "src/bss/training/methods/ogm.py"
-    ogm.write_text(ogm.read_text() + "\n")
-    assert workspace.reproduce() == {"methods"}, "of no method in the grid; tests/test_guide.py adds one"
-
+    monkeypatch.setenv("PREFECT_API_URL", api)
     workspace.set(grid__seeds=[0, 1])
     fresh = {name.replace("-0", "-1").replace("@0", "@1") for name in SCORED | TRAINED | JUDGED}
     assert workspace.flow() == fresh | {"warmup@1"}, "one cell a scheduler, and the report"
@@ -127,23 +126,21 @@ def test_only_what_changed_is_computed_again(workspace: Workspace) -> None:
         (["flows.pipeline"], "params.yaml: train: unknown key 'epoch'; did you mean 'epochs'?"),
     ],
 )
-def test_a_wrong_parameter_is_refused_and_nothing_is_lost(tmp_path: Path, stage: list[str], message: str) -> None:
-    scratch = Workspace(tmp_path)
-    (tmp_path / "reports").mkdir()
-    (tmp_path / "reports/report.html").write_text("kept")
+def test_a_wrong_parameter_is_refused_and_nothing_is_lost(scratch: Workspace, stage: list[str], message: str) -> None:
+    report = scratch.folder / "reports/report.html"
+    before = report.read_bytes()
     scratch.set(train__epoch=3)
     done = scratch.run("python", "-m", *stage, check=False)
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
-    assert (tmp_path / "reports/report.html").read_text() == "kept"
+    assert report.read_bytes() == before
 
 
 @pytest.mark.parametrize("hostile", ["; touch pwned;", "$(touch pwned)", "'; touch pwned; '", "`touch pwned`"])
-def test_a_parameter_is_no_command(hostile: str, tmp_path: Path) -> None:
+def test_a_parameter_is_no_command(hostile: str, scratch: Workspace) -> None:
     """DVC fills names of params.yaml into commands before the pipeline can look at them."""
-    scratch = Workspace(tmp_path)
     scratch.set(grid__schedulers=["random", hostile])
     done = scratch.run("dvc", "repro", "--single-item", "--force", "train", check=False)
     assert done.returncode != 0
-    assert not list(tmp_path.rglob("pwned*"))
+    assert not list(scratch.folder.rglob("pwned*"))

@@ -24,8 +24,6 @@ from bss.training.runtime import Runtime
 from bss.training.trainer import Trainer
 from bss.types import Split
 from tests.test_checkpoint import killed_after, outcome
-from tests.test_ranks import assert_alike
-from tests.test_ranks import trained as trained_by_ranks
 from tests.test_training import toy_model, trained
 from tests.toy import SETTINGS, TRAIN, packed_toy
 
@@ -242,12 +240,6 @@ def test_data_with_gaps_train_too(name: str, precision: str, masked: Splits) -> 
         there = torch.stack([batch.inputs[f"{name}{PRESENT}"] for name in ("m0", "m1")])
         assert there.any(dim=0).all(), "a sample that shows nothing teaches nothing"
     assert any(batch.hidden for batch in steps)
-
-
-@pytest.mark.parametrize("name", ORDERING)
-def test_two_ranks_train_as_one(name: str, folder: Path, tmp_path: Path) -> None:
-    one, two = (trained_by_ranks(folder, tmp_path / str(number), number, "ddp", name) for number in (1, 2))
-    assert_alike(one, two)
 
 
 class Hiding(Joint):

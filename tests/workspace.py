@@ -1,5 +1,6 @@
 """A scratch workspace: the project as a fresh clone would be, on a slice of the embedded data."""
 
+import json
 import os
 import re
 import shutil
@@ -52,8 +53,8 @@ class Workspace:
         for part in PARTS:
             target = folder / part
             target.parent.mkdir(parents=True, exist_ok=True)
-            copied = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
-            copied(ROOT / part, target)
+            put = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+            put(ROOT / part, target)
         (folder / "src/bss/data/tiny.py").write_text(TINY)
         self.run("git", "init", "-q")
         self.dvc("init", "-q")
@@ -62,6 +63,14 @@ class Workspace:
     def clone(self, folder: Path) -> "Workspace":
         """What is committed, as another person or a runner has it; its cache is empty."""
         subprocess.run(["git", "clone", "-q", str(self.folder), str(folder)], check=True)
+        return self._at(folder)
+
+    def copied(self, folder: Path) -> "Workspace":
+        """The same in another folder, with its results and its cache."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return self._at(folder)
+
+    def _at(self, folder: Path) -> "Workspace":
         other = copy(self)
         other.folder = folder
         return other
@@ -88,6 +97,10 @@ class Workspace:
     def reproduce(self) -> set[str]:
         """The names of the stages that `dvc repro` ran."""
         return set(re.findall(r"^Running stage '(.+)':", self.dvc("repro"), flags=re.MULTILINE))
+
+    def changed(self) -> set[str]:
+        """The names of the stages that `dvc status` finds to have other inputs than in the last run."""
+        return set(json.loads(self.run(sys.executable, "-m", "dvc", "status", "--json").stdout))
 
     def flow(self) -> set[str]:
         """The names of the stages that the Prefect flow ran."""

@@ -209,5 +209,8 @@ def _strategy(spread: params.Spread) -> Strategy:
 def _sharded(model: nn.Module, mesh: "DeviceMesh") -> nn.Module:
     from torch.distributed.fsdp import fully_shard
 
-    fully_shard(model, mesh=mesh["data_parallel"])
+    sharded = fully_shard(model, mesh=mesh["data_parallel"])
+    # The room for whole weights is made at their first use: in a clean pass it could never be trained in.
+    sharded.unshard()
+    sharded.reshard()
     return model

@@ -66,6 +66,9 @@ class AUG(Method):
 
             count: torch.Tensor
 
+            # What `count` was when it was last read: a read waits for all that the device has to do.
+            known: tuple[torch.Tensor | None, int, int] = (None, 0, 0)
+
             def __init__(self, width: int, hidden: int, number: int, shared: nn.Module) -> None:
                 super().__init__()
                 layers = [nn.Linear(width, hidden) for _ in range(number)]
@@ -75,9 +78,16 @@ class AUG(Method):
                 self.shared = shared
                 self.register_buffer("count", torch.tensor(1))
 
+            @property
+            def num_used(self) -> int:
+                """`count` on the host, read again where the tensor is another or was written to."""
+                if self.known[0] is not self.count or self.known[1] != self.count._version:
+                    self.known = (self.count, self.count._version, int(self.count))
+                return self.known[2]
+
             def each(self, features: torch.Tensor) -> torch.Tensor:
                 """(n, B, C)."""
-                used = self.first[: int(self.count)]
+                used = self.first[: self.num_used]
                 return torch.stack([self.shared(layer(features).relu()) for layer in used])
 
             def forward(self, features: torch.Tensor) -> torch.Tensor:
@@ -99,9 +109,9 @@ class AUG(Method):
         if epoch > 0 and epoch % self.interval == 0:
             score = dict(zip(names, (trainer.memory["sums"] / trainer.memory["num_samples"]).tolist(), strict=True))
             for name in names:
-                count = trainer.model.branch(name).head.count
-                if self._is_weak(score[name], max(score.values())) and count < self.max_classifiers:
-                    count += 1
+                head = trainer.model.branch(name).head
+                if self._is_weak(score[name], max(score.values())) and head.num_used < self.max_classifiers:
+                    head.count += 1
         trainer.memory["sums"] = torch.zeros(len(names), dtype=torch.float64, device=trainer.runtime.device)
         trainer.memory["num_samples"] = torch.zeros((), dtype=torch.int64, device=trainer.runtime.device)
 

@@ -41,6 +41,8 @@ class Method(Component):
     """Whether training goes on from the warm-up's weights, or starts anew with the warm-up's epochs added."""
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {}
     """Field -> the values that a fair comparison chooses from on validation; every combination is tried."""
+    strategies: ClassVar[tuple[str, ...]] = ("ddp", "fsdp")
+    """Those of `train.strategy` under which several processes share its training."""
 
     def prepare(self, model: "MultimodalModel") -> None:
         """Give the model the heads or the fusion that the method needs, before training and before evaluation.

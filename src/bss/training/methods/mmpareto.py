@@ -29,6 +29,7 @@ class MMPareto(Method):
     """
 
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"gamma": (1.0, 1.5)}
+    strategies: ClassVar[tuple[str, ...]] = ("ddp",)
     variant: Literal["published", "released"] = "published"
     gamma: Annotated[float, Field(gt=0)] = 1.5
     """Scale of the encoders' gradients."""

@@ -42,6 +42,7 @@ class ModalityValuation(Joint):
     """
 
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"unimodal_weight": (0.0, 1.0)}
+    strategies: ClassVar[tuple[str, ...]] = ("ddp",)
     starts: Annotated[int, Field(ge=0)] = 0
     """First epoch with copies, from 0; those before are joint training."""
     spacing: Annotated[int, Field(ge=0)] = 64

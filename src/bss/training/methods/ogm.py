@@ -23,6 +23,7 @@ class OGM(Joint):
     """
 
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"alpha": (0.1, 0.3, 0.8)}
+    strategies: ClassVar[tuple[str, ...]] = ("ddp",)
     variant: Literal["published", "released"] = "published"
     alpha: Annotated[float, Field(ge=0)] = 0.3
     """How strongly; 0 scales nothing."""

@@ -32,6 +32,7 @@ class OPM(Joint):
     """
 
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"q_base": (0.25, 0.5)}
+    strategies: ClassVar[tuple[str, ...]] = ("ddp",)
     q_base: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Probability of a drop where a modality barely leads; 0 drops nothing."""
     scale: Annotated[float, Field(ge=0)] = 0.5
