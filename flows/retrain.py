@@ -116,9 +116,7 @@ def _rows(before: Accuracies, own: Accuracies) -> list[tuple[str, ...]]:
 
 
 def _changes(asked: tuple[str, ...], base: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", *asked, base], check=True, stdout=subprocess.PIPE, encoding="utf-8"
-    )
+    done = subprocess.run([sys.executable, "-m", *asked, base], check=True, stdout=subprocess.PIPE, encoding="utf-8")
     return done.stdout.strip() or "None."
 
 
