@@ -150,7 +150,7 @@ def test_the_results_are_a_page_and_three_tables(tmp_path: Path, table: pl.DataF
     rows = json.loads((tmp_path / "table.json").read_text())
     assert rows[2]["difference"] == pytest.approx(0.046)
     kept = pl.read_csv(tmp_path / "runs.csv")
-    assert kept["row"].unique(maintain_order=True)[0] == "joint · random"
+    assert kept["row"].unique(maintain_order=True)[0] == "random"
     assert kept["accuracy"].to_list() == runs()["accuracy"].to_list()
     before = page
     write_comparison(given(table), tmp_path)

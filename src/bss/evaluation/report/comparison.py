@@ -122,7 +122,8 @@ def _interval(row: Row, prefix: str) -> str:
 
 def _label(given: Comparison, row: Row) -> str:
     label: str = row["label"]
-    return f"{row['method']} · {label}" if _has_methods(given) else label
+    method = row["method"]
+    return f"{given.chosen_of.get(method, method)} · {label}" if _has_methods(given) else label
 
 
 def _facts(given: Comparison) -> list[tuple[str, str]]:
@@ -171,16 +172,9 @@ def _ranks(given: Comparison) -> list[Chart]:
 
 
 def _runs(given: Comparison) -> pl.DataFrame:
-    """Every run with the label of its row; that of a method whose fields were chosen is the method's."""
-    labels = pl.DataFrame(
-        [
-            (method, row["scheduler"], f"{given.chosen_of.get(method, method)} · {row['label']}")
-            for row in given.table.iter_rows(named=True)
-            for method in [row["method"]]
-        ],
-        schema=["method", "scheduler", "row"],
-        orient="row",
-    )
+    """Every run with the label of its row."""
+    of_row = [(row["method"], row["scheduler"], _label(given, row)) for row in given.table.iter_rows(named=True)]
+    labels = pl.DataFrame(of_row, schema=["method", "scheduler", "row"], orient="row")
     runs = given.runs.join(labels, on=["method", "scheduler"], how="left", maintain_order="left")
     return runs.select("row", pl.exclude("row"))
 
