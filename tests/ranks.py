@@ -38,7 +38,9 @@ class Mortal(Checkpoints):
 
 def early(name: str) -> Method:
     """A method that does all that it does from the first epoch on."""
-    return METHODS.build({"name": name, **({"starts": 0} if "starts" in METHODS[name].model_fields else {})})
+    starts = {"starts": 0} if "starts" in METHODS[name].model_fields else {}
+    method: Method = METHODS.build({"name": name, **starts})
+    return method
 
 
 def main(packed: str, out: str, devices: str, strategy: str, methods: str, end: str) -> None:
