@@ -30,7 +30,7 @@ def main(
     exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit 1 where something changed.")] = False,
     top: Annotated[int, typer.Option(min=1, help="So many rows of each list of pairs.")] = 10,
 ) -> None:
-    """Tell what changed in meaning: params, data, scores, sequences and models."""
+    """Tell what changed in meaning, between revisions or folders."""
     try:
         changed = run(rev_a, rev_b, "json" if json else "markdown" if markdown else "text", html, top)
     except (ValueError, OSError) as error:

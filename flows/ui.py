@@ -37,7 +37,10 @@ SECONDS_BETWEEN_LOOKS = 1.0
 def main(
     port: Annotated[int, typer.Option(help="Of the server; a free one where it is taken.")] = PORT,
 ) -> None:
-    """Start a server, the deployments of prefect.yaml and a worker; Ctrl-C ends them."""
+    """Start Prefect's pages, the deployments and a worker.
+
+    Ctrl-C ends them.
+    """
     end_with_parent()
     command(lambda: run(port))
 

@@ -31,7 +31,10 @@ def main(
     once: Annotated[bool, typer.Option(help="Look once, as CI does, and exit.")] = False,
     seconds: Annotated[float, typer.Option(min=0.1, help="Between two looks at the files.")] = 5.0,
 ) -> None:
-    """Send an event when data, params.yaml or code have changed, and only while no run is at work here."""
+    """Tell Prefect when data, params.yaml or code have changed.
+
+    Nothing is sent while a run is at work here.
+    """
     command(lambda: run(once, seconds))
 
 
