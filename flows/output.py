@@ -32,6 +32,11 @@ class Progress:
         """Share done, in [0, 100]."""
         return min(100.0, 100.0 * self.done / self.total)
 
+    @property
+    def brief(self) -> str:
+        """The figures short enough for a card of the pages: loss is of training, accuracy of validation."""
+        return re.sub(r"\b(train|validation)_", "", self.figures)
+
 
 def reason(line: str) -> str | None:
     """What a line tells about a failure; DVC's own repeat the command and boil down to its exit."""

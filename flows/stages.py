@@ -135,12 +135,12 @@ class _ProgressBar:
         if self.artifact is None:
             self.artifact = _create(artifact_key(self.stage), progress)
         else:
-            update_progress_artifact(self.artifact, progress.percent, description=progress.figures)
+            update_progress_artifact(self.artifact, progress.percent, description=progress.brief)
 
 
 def _create(key: str, progress: Progress) -> UUID:
     # Outside of asyncio Prefect answers with the value itself, which its types do not say.
-    return cast(UUID, create_progress_artifact(progress.percent, key=key, description=progress.figures))
+    return cast(UUID, create_progress_artifact(progress.percent, key=key, description=progress.brief))
 
 
 def artifact_key(stage: str) -> str:

@@ -96,6 +96,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield served
 
 
+@pytest.fixture
+def ui_wanted(request: pytest.FixtureRequest) -> None:
+    """Skip unless asked for."""
+    if not request.config.getoption("--ui"):
+        pytest.skip("it takes minutes: make test-ui")
+
+
 @pytest.fixture(scope="session")
 def browser() -> "Iterator[Browser]":
     """A headless Chromium; tests that look at pages are skipped where there is none."""

@@ -50,12 +50,12 @@ class Served:
     process: "subprocess.Popen[str]"
 
     def ask(self, path: str, **content: Any) -> Any:
-        response = httpx.post(f"{self.api}/{path}", json=content, timeout=30)
+        response = httpx.post(f"{self.api}/{path}", json=content, timeout=90)
         response.raise_for_status()
         return response.json()
 
     def deployment(self, name: str) -> Any:
-        return httpx.get(f"{self.api}/deployments/name/{name}", timeout=30).json()
+        return httpx.get(f"{self.api}/deployments/name/{name}", timeout=90).json()
 
     def start(self, name: str = "pipeline/pipeline", **parameters: Any) -> str:
         """The id of a run that was just asked for."""
@@ -63,7 +63,7 @@ class Served:
         return str(run["id"])
 
     def state(self, run: str) -> Any:
-        return httpx.get(f"{self.api}/flow_runs/{run}", timeout=30).json()["state"]
+        return httpx.get(f"{self.api}/flow_runs/{run}", timeout=90).json()["state"]
 
     def ended(self, run: str, seconds: float = SECONDS_TO_WAIT) -> tuple[str, str]:
         """How a run has ended: the name and the message of its state."""

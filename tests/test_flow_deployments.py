@@ -15,8 +15,10 @@ from typing import Any
 import httpx
 import psutil  # type: ignore[import-untyped]
 import pytest
+import yaml
 from prefect.states import Completed
 
+from flows.form import lay_over
 from flows.turns import in_turn
 from flows.workspace import occupied
 from tests.runs import ROOT, make_project, run, started
@@ -24,12 +26,6 @@ from tests.served import GRAPH, Served, lives, make_served_project, serving, wai
 
 pytestmark = pytest.mark.xdist_group("ui")  # one server serves them all
 SECONDS_TO_STOP = 15.0
-
-
-@pytest.fixture
-def wanted(request: pytest.FixtureRequest) -> None:
-    if not request.config.getoption("--ui"):
-        pytest.skip("it takes minutes: make test-ui")
 
 
 def artifacts(served: Served, run: str) -> dict[str, Any]:
@@ -52,44 +48,56 @@ def test_the_deployments_are_those_of_the_file_and_their_forms_come_from_the_sch
     assert set(studies["enum"]) == {path.stem for path in (ROOT / "comparisons").glob("*.yaml")}
 
 
-def test_a_run_shows_its_stages_progress_table_change_and_report(served: Served) -> None:
-    first = served.start()
-    assert served.ended(first) == ("Completed", "5 Completed")
-    shown = artifacts(served, first)
+@pytest.fixture(scope="module")
+def first_run(served: Served) -> str:
+    run = served.start()
+    assert served.ended(run) == ("Completed", "5 Completed")
+    return run
+
+
+def test_a_run_shows_its_progress_its_table_and_its_report(served: Served, first_run: str) -> None:
+    shown = artifacts(served, first_run)
     progress = shown["train-joint-0"]
-    assert (progress["data"], progress["description"]) == (100.0, "train_loss=0.25 validation_accuracy=0.9")
+    assert (progress["data"], progress["description"]) == (100.0, "loss=0.25 accuracy=0.9")
     assert "There was none." in shown["summary"]["data"]
     (link,) = re.findall(r"\((http.*)\)", shown["report"]["data"])
     assert httpx.get(link).text == "prepared\n"
-    (served.project / "accuracy.json").write_text('[{"run": "joint", "accuracy": 0.75}]')
-    second = served.start()
-    assert served.ended(second) == ("Completed", "4 Cached, 1 Completed")
-    assert "| joint | 75.0 | 50.0 | +25.0 |" in artifacts(served, second)["summary"]["data"]
 
 
-def test_what_the_form_changes_is_written_and_nothing_else(served: Served) -> None:
+def test_a_run_writes_what_its_form_changed_and_shows_the_change_of_the_results(
+    served: Served, first_run: str
+) -> None:
+    assert served.state(first_run)["type"] == "COMPLETED"
     path = served.project / "params.yaml"
     before = path.read_text()
-    newer = before.replace("max_parallel: 2", "max_parallel: 1")  # changed after the form was made
-    path.write_text(newer)
+    (served.project / "accuracy.json").write_text('[{"run": "joint", "accuracy": 0.75}]')
     train = served.deployment("pipeline/pipeline")["parameter_openapi_schema"]["properties"]["train"]["default"]
-    run = served.start(stages=["prepare"], train=train | {"epochs": 11})
+    run = served.start(train=train | {"epochs": 11})
     assert served.ended(run)[0] == "Completed"
-    assert path.read_text() == newer.replace("\ntrain:\n  epochs: 10\n", "\ntrain:\n  epochs: 11\n")
+    assert path.read_text() == before.replace("\ntrain:\n  epochs: 10\n", "\ntrain:\n  epochs: 11\n")
     logs = served.ask("logs/filter", logs={"flow_run_id": {"any_": [run]}})
     assert "params.yaml: train.epochs: 10 -> 11" in [log["message"] for log in logs]
-    path.write_text(before)
-
-
-def test_what_does_not_fit_together_is_refused_and_nothing_is_written(served: Served) -> None:
-    path = served.project / "params.yaml"
-    before = path.read_text()
-    run = served.start(grid={"seeds": [0], "methods": ["joint"], "schedulers": ["learned"]})
-    expected = "parameters of the run: grid.schedulers: 'random' is missing; the others are compared with it"
-    assert served.ended(run) == ("Failed", expected)
-    assert path.read_text() == before
+    assert "| joint | 75.0 | 50.0 | +25.0 |" in artifacts(served, run)["summary"]["data"]
     with pytest.raises(httpx.HTTPStatusError, match="409"):  # what a section does not allow, the server refuses
         served.start(grid={"seeds": [0], "methods": ["joint"], "schedulers": ["rnadom"]})
+
+
+def test_what_was_left_as_it_was_offered_stays_as_the_file_has_it(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    text = (ROOT / "params.yaml").read_text()
+    path.write_text(text.replace("max_parallel: 2", "max_parallel: 3"))  # since the form was made
+    offered = {"flow": {"max_parallel": 2}, "evaluate": {"batch_size": 256, "rule": "fused"}}
+    chosen = {**offered, "evaluate": {"batch_size": 256, "rule": "sum"}}
+    assert lay_over(path, chosen, offered) == ["evaluate.rule: fused -> sum"]
+    assert yaml.safe_load(path.read_text())["flow"] == {"max_parallel": 3}
+
+
+def test_what_does_not_fit_together_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text((ROOT / "params.yaml").read_text())
+    with pytest.raises(ValueError, match="^parameters of the run: grid.schedulers: 'random' is missing; the others"):
+        lay_over(path, {"grid": {"schedulers": ["learned"]}}, {})
+    assert path.read_text() == (ROOT / "params.yaml").read_text()
 
 
 def test_a_second_run_waits_and_cancelling_the_first_stops_its_stage(served: Served) -> None:
@@ -103,6 +111,7 @@ def test_a_second_run_waits_and_cancelling_the_first_stops_its_stage(served: Ser
     assert served.ended(second)[0] == "Completed"
 
 
+@pytest.mark.usefixtures("ui_wanted")
 def test_a_run_that_is_killed_crashes_and_frees_its_place(served: Served) -> None:
     run, pid = served.slowly(600)
     os.kill(int((served.project / ".dvc/tmp/flow.lock").read_text()), signal.SIGKILL)
@@ -116,6 +125,7 @@ def test_a_change_of_the_workspace_starts_the_deployment_that_waits_for_it(serve
     def watch() -> tuple[int, str]:
         return run(served.project, "-m", "flows.watch", "--once", HOME=str(served.project.parent))
 
+    (served.project / "seconds.txt").write_text("0\n")
     assert served.ended(served.start())[0] == "Completed"
     assert watch() == (0, "")
     (served.project / "accuracy.json").write_text('[{"run": "joint", "accuracy": 0.8}]')
@@ -133,7 +143,10 @@ def watching(served: Served) -> Iterator["subprocess.Popen[str]"]:
         yield process
 
 
+@pytest.mark.usefixtures("ui_wanted")
 def test_the_watch_tells_each_change_once_and_none_while_a_run_is_at_work(served: Served) -> None:
+    (served.project / "seconds.txt").write_text("0\n")
+    assert served.ended(served.start())[0] == "Completed"
     with watching(served) as process:
         assert process.stdout.readline().startswith("watching ")
         with (served.project / ".dvc/tmp/flow.lock").open("a") as lock:
@@ -159,7 +172,7 @@ def at_work_in(project: Path) -> list[str]:
     return found
 
 
-@pytest.mark.usefixtures("wanted")
+@pytest.mark.usefixtures("ui_wanted")
 def test_a_killed_worker_is_replaced_and_its_run_goes_on(served: Served) -> None:
     run, pid = served.slowly(20)
     os.kill(worker_of(served), signal.SIGKILL)
@@ -168,7 +181,7 @@ def test_a_killed_worker_is_replaced_and_its_run_goes_on(served: Served) -> None
     assert served.ended(served.start(stages=["prepare"]))[0] == "Completed"
 
 
-@pytest.mark.usefixtures("wanted")
+@pytest.mark.usefixtures("ui_wanted")
 def test_a_run_that_was_killed_with_its_worker_crashes_and_frees_its_place(served: Served) -> None:
     run, pid = served.slowly(600)
     os.killpg(worker_of(served), signal.SIGKILL)
@@ -178,7 +191,7 @@ def test_a_run_that_was_killed_with_its_worker_crashes_and_frees_its_place(serve
     assert served.ended(second)[0] == "Completed"
 
 
-@pytest.mark.usefixtures("wanted")
+@pytest.mark.usefixtures("ui_wanted")
 def test_nothing_is_left_of_what_was_stopped_or_killed(tmp_path: Path) -> None:
     project = make_served_project(tmp_path / "project")
     with serving(project, tmp_path) as served:
