@@ -3,17 +3,14 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import jinja2
-
-from bss.evaluation import report
 from bss.evaluation.diff.charts import model_charts, score_charts, sequence_charts
 from bss.evaluation.diff.difference import Difference
 from bss.evaluation.diff.sections import sections
 from bss.evaluation.diff.summary import summary
 from bss.evaluation.report.canvas import Chart
+from bss.evaluation.report.template import rendered
 from bss.files import write_text
 
-FOLDERS = (Path(__file__).parent, *map(Path, report.__path__))
 CHARTS: dict[str, Callable[[Difference], list[Chart]]] = {
     "Scores": score_charts,
     "Sequences": sequence_charts,
@@ -31,11 +28,8 @@ def write_page(found: Difference, path: Path, top: int) -> None:
 
 def render(found: Difference, top: int) -> str:
     """The page as text; of a list of pairs the first `top` rows."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(FOLDERS), autoescape=True, undefined=jinja2.StrictUndefined
-    )
     first, *lines = summary(found)
     shown = [
         (section, CHARTS[section.title](found) if section.title in CHARTS else []) for section in sections(found, top)
     ]
-    return environment.get_template("diff.html").render(title=first, lines=lines, sections=shown, long=LONG)
+    return rendered(Path(__file__).with_name("diff.html"), title=first, lines=lines, sections=shown, long=LONG)

@@ -7,7 +7,6 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any
 
-import jinja2
 import polars as pl
 import yaml
 
@@ -15,6 +14,7 @@ from bss.evaluation.comparison import BESIDE
 from bss.evaluation.report.canvas import INK, SERIES, WIDTH, Chart, canvas, finish
 from bss.evaluation.report.headline import RULES
 from bss.evaluation.report.ranks import MAX_LABEL, Ranks, row_accuracies
+from bss.evaluation.report.template import rendered
 from bss.evaluation.report.text import markdown, plain
 from bss.evaluation.report.words import ABSENT, interval, level, mean_sd, percent
 from bss.evaluation.variant import Variant
@@ -58,10 +58,8 @@ def write_comparison(given: Comparison, folder: Path) -> None:
     write_text(markdown(header, rows) + "\n", folder / "table.md")
     write_text(given.table.write_json() + "\n", folder / "table.json")
     write_text(_runs(given).write_csv(), folder / "runs.csv")
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    page = environment.get_template("comparison.html").render(
+    page = rendered(
+        Path(__file__).with_name("comparison.html"),
         given=given,
         facts=_facts(given),
         forests=[*_forests(given), *_ranks(given)],

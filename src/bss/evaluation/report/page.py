@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import polars as pl
 import yaml
 
@@ -26,6 +25,7 @@ from bss.evaluation.report.imbalance import (
 from bss.evaluation.report.inputs import ReportInputs
 from bss.evaluation.report.looks import Look, looks
 from bss.evaluation.report.table import QUALITIES, accuracy_inside, summary_table
+from bss.evaluation.report.template import rendered
 from bss.evaluation.report.words import interval, level, mean_sd, percent
 from bss.evaluation.rule import OWN
 from bss.files import write_text
@@ -54,11 +54,7 @@ def write_report(inputs: ReportInputs, out: Path) -> None:
 
 def render(inputs: ReportInputs) -> str:
     """The page as text."""
-    folder = Path(__file__).parent
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    return environment.get_template("page.html").render(_content(inputs))
+    return rendered(Path(__file__).with_name("page.html"), **_content(inputs))
 
 
 def _content(inputs: ReportInputs) -> dict[str, Any]:

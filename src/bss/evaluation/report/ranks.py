@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from textwrap import fill
 
-import jinja2
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from bss.evaluation.report.canvas import INK, SERIES, WIDTH, Chart, canvas, finish
+from bss.evaluation.report.template import rendered
 from bss.evaluation.report.text import markdown
 from bss.evaluation.report.words import level, listed
 from bss.evaluation.statistics import critical_distance, mean_ranks
@@ -127,10 +127,7 @@ class Ranks:
 
 def write_ranks(ranks: Ranks, title: str, command: str, folder: Path) -> None:
     """Write `ranks.md` and `ranks.html`."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    page = environment.get_template("ranks.html").render(title=title, chart=ranks.chart(), command=command)
+    page = rendered(Path(__file__).with_name("ranks.html"), title=title, drawn=ranks.chart(), command=command)
     write_text(page, folder / "ranks.html")
     found = f"Critical distance ({level(ranks.confidence)}): {ranks.distance:.1f}"
     write_text(f"{ranks.table()}\n\n{found}\n", folder / "ranks.md")
