@@ -5,8 +5,6 @@ PREFECT_API_URL names is used as it is. Exit: 130 interrupted, 1 a part of it en
 3 it is open in this workspace already.
 """
 
-import fcntl
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -21,7 +19,7 @@ from flows.command import command, prepare_prefect
 from flows.configuration import definitions
 from flows.lifeline import end_with_parent
 from flows.server import REPORTS, start_if_needed
-from flows.workspace import TEMPORARY, Busy
+from flows.workspace import TEMPORARY, held
 
 if TYPE_CHECKING:
     from flows.server import Server
@@ -108,16 +106,7 @@ def _alone() -> Iterator[None]:
     """Two servers would share the data base, and two workers the runs."""
     if not TEMPORARY.parent.is_dir():
         raise FileNotFoundError(f"{Path.cwd()} has no .dvc folder; run in the folder that holds dvc.yaml")
-    FOLDER.mkdir(exist_ok=True)
-    with (FOLDER / "ui.lock").open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise Busy(f"the pages of {Path.cwd()} are open already: {file.read()}") from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()}")
-        file.flush()
+    with held(FOLDER / "ui.lock", "shows the pages"):
         yield
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
 
 TEMPORARY = Path(".dvc/tmp")
+AT_WORK = "is at work"
 SECONDS_TO_END = 15.0
 """What a killed flow had started is gone before that."""
 
@@ -34,17 +35,28 @@ def occupied() -> Iterator[None]:
     """
     if not TEMPORARY.parent.is_dir():
         raise FileNotFoundError(f"{Path.cwd()} has no .dvc folder; run in the folder that holds dvc.yaml")
-    TEMPORARY.mkdir(exist_ok=True)
-    with (TEMPORARY / "flow.lock").open("a+", encoding="utf-8") as file:
+    with held(TEMPORARY / "flow.lock", AT_WORK):
+        _wait_for_the_dying()
+        yield
+
+
+@contextmanager
+def held(path: Path, what: str) -> Iterator[None]:
+    """Hold a lock file, the number of this process in it; the lock ends with the process, however it ends.
+
+    Raises:
+        Busy: another process holds it, and the message says what that does here.
+    """
+    path.parent.mkdir(exist_ok=True)
+    with path.open("a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise _busy(file.read()) from None
+            raise _busy(file.read(), what) from None
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
-        _wait_for_the_dying()
         yield
 
 
@@ -82,5 +94,5 @@ def _wait_for_the_dying() -> None:
         time.sleep(0.2)
 
 
-def _busy(pid: int | str) -> Busy:
-    return Busy(f"process {pid} is at work in {Path.cwd()}; wait for it or stop it")
+def _busy(pid: int | str, what: str = AT_WORK) -> Busy:
+    return Busy(f"process {pid} {what} in {Path.cwd()}; wait for it or stop it")

@@ -211,7 +211,7 @@ def test_nothing_is_left_of_what_was_stopped_or_killed(tmp_path: Path) -> None:
 def test_it_is_open_once_in_a_workspace(served: Served) -> None:
     status, output = run(served.project, "-m", "flows.ui", HOME=str(served.project.parent))
     assert (status, output.count("\n")) == (3, 1)
-    assert f"are open already: process {served.process.pid}" in output
+    assert f"process {served.process.pid} shows the pages" in output
 
 
 @pytest.mark.parametrize("text", ["definitions: {second_run: wait, pool: {name: bss}}", ""])
