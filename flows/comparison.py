@@ -25,6 +25,7 @@ from bss.evaluation.report.words import percent
 from bss.files import write_text
 from bss.params import BASELINE, load
 from flows.children import Stopped
+from flows.forkserver import forkserver
 from flows.gpus import usable_gpus
 from flows.graph import judge, stopped_on_exit
 from flows.stages import Machine
@@ -62,21 +63,34 @@ def compare(name: str, study: Study, raw: dict[str, Any], about: list[str], comm
         Busy: the same comparison is running.
     """
     os.environ.setdefault(VARIABLE, str(SHARED.resolve()))  # the path is relative, and the workspaces lie elsewhere
-    machine = Machine(usable_gpus(raw["runtime"]["device"]), {})
+    gpus = usable_gpus(raw["runtime"]["device"])
+    with forkserver(len(raw["grid"]["seeds"]) + 1) as environment:
+        verdict, raw, about, workspaces = _run_all(name, study, raw, about, Machine(gpus, environment))
+    if verdict.is_completed():
+        write_results(name, workspaces, study, raw, about, command)
+        create_markdown_artifact((RESULTS / name / "table.md").read_text(encoding="utf-8"), key="comparison")
+    return verdict
+
+
+def _run_all(
+    name: str, study: Study, raw: Raw, about: list[str], machine: Machine
+) -> tuple[State[None], Raw, list[str], list[Path]]:
+    """Choose the methods' fields where the study wants that, then run its rows.
+
+    Returns:
+        how it ended; the parameters and what the page says first, with what was chosen; the workspaces.
+    """
     pool: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=raw["flow"]["max_parallel"])
     with pool, stopped_on_exit(machine.children):
         if (tuning := study.tuning(raw)) is not None:
             workspaces, verdict = _run_cells(name, tuning, machine, pool)
             if not verdict.is_completed():
-                return verdict
+                return verdict, raw, about, workspaces
             accuracies = _validation(workspaces)
             raw = study.tuned(raw, accuracies)
             about = [*about, chosen(raw, accuracies)]
         workspaces, verdict = _run_cells(name, raw, machine, pool)
-    if verdict.is_completed():
-        write_results(name, workspaces, study, raw, about, command)
-        create_markdown_artifact((RESULTS / name / "table.md").read_text(encoding="utf-8"), key="comparison")
-    return verdict
+    return verdict, raw, about, workspaces
 
 
 def chosen(raw: Raw, accuracies: Mapping[str, float]) -> str:

@@ -1,5 +1,6 @@
 """The fork server of `tasks`, for the length of one run."""
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -15,9 +16,10 @@ PROGRAM = "import sys; from tasks.forkserver import serve; serve(sys.argv[1])"
 def forkserver(num_stages: int) -> Iterator[dict[str, str]]:
     """What stages need in their environment to be forked: nothing where too few run for the server to pay.
 
-    A stage that starts before the server is up works by itself.
+    Where the environment names a server already, such as that of a comparison, it serves this run as well. A stage
+    that starts before the server is up works by itself.
     """
-    if num_stages < 2 or not Path("tasks/forkserver.py").exists():
+    if num_stages < 2 or ADDRESS in os.environ or not Path("tasks/forkserver.py").exists():
         yield {}
         return
     with tempfile.TemporaryDirectory() as folder:

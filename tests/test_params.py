@@ -97,6 +97,19 @@ def test_a_fault_is_named_with_its_key_and_value(tmp_path: Path, key: str, value
     assert len(str(error.value).splitlines()) == 1
 
 
+def test_a_method_that_cannot_be_spread_is_named(tmp_path: Path) -> None:
+    raw = yaml.safe_load((ROOT / "params.yaml").read_text())
+    raw["train"] |= {"devices": 2, "strategy": "fsdp"}
+    raw["grid"]["methods"] = ["joint", "ogm"]
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(raw))
+    with pytest.raises(ValueError, match="'fsdp', but several processes can share the method 'ogm' .* by ddp alone"):
+        load(path)
+    raw["grid"]["methods"] = ["joint"]
+    path.write_text(yaml.safe_dump(raw))
+    assert load(path).train.strategy == "fsdp"
+
+
 def test_a_scheduler_follows_the_score_of_the_file_unless_it_names_its_own(tmp_path: Path) -> None:
     path = changed(tmp_path, "score", {"criteria": ["training_loss"], "others": ["entropy"]})
     raw = yaml.safe_load(path.read_text())

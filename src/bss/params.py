@@ -250,6 +250,17 @@ class Params(Strict):
         return self
 
     @model_validator(mode="after")
+    def _methods_can_be_shared(self) -> Self:
+        if self.train.devices * self.train.nodes > 1:
+            for name in self.grid.methods:
+                if self.train.strategy not in (possible := self.methods[name].strategies):
+                    raise ValueError(
+                        f"train.strategy: '{self.train.strategy}', but several processes can share the method "
+                        f"'{name}' of grid.methods by {' or '.join(possible)} alone"
+                    )
+        return self
+
+    @model_validator(mode="after")
     def _batches_can_be_shared(self) -> Self:
         ranks = self.train.devices * self.train.nodes
         for key, size in (("warmup", self.warmup.batch_size), ("train", self.train.batch_size)):
