@@ -75,7 +75,8 @@ def _own_server(port: int) -> "Server | None":
     folder = FOLDER.resolve()
     settings = {
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder / 'prefect.db'}",
-        "PREFECT_SERVER_DATABASE_TIMEOUT": "60",  # SQLite has one writer, and a busy machine makes it wait
+        "PREFECT_SERVER_DATABASE_TIMEOUT": "60",  # SQLite has one writer, and on a busy machine the others wait
+        "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "60",
         "PREFECT_UI_STATIC_DIRECTORY": str(folder / "pages"),
         "PREFECT_UI_API_URL": "/api",  # so that a tunnel may have another port
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",

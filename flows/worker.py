@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
+
 from flows.deploy import HEARTBEAT_SECONDS, import_path
 from flows.lifeline import VARIABLE
 from flows.outcome import REPORTS_URL
 from flows.pool import WORKSPACE
 
-SECONDS_TO_END = 30.0
+SECONDS_TO_END = 20.0
+SECONDS_TO_TELL = 3.0
 SECONDS_TO_PROVE_ITSELF = 20.0
 QUERY_SECONDS = 5
 
@@ -40,10 +43,15 @@ class Worker:
         self._start()
 
     def stop(self) -> None:
-        """End it and its runs, by force after some seconds."""
-        self._signal(signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=SECONDS_TO_END)
+        """End its runs, by force after some seconds, and it."""
+        with suppress(psutil.NoSuchProcess):
+            runs = psutil.Process(self._process.pid).children(recursive=True)
+            self._signal(signal.SIGTERM)
+            _, unwilling = psutil.wait_procs(runs, timeout=SECONDS_TO_END)
+            for process in unwilling:
+                process.kill()
+            with suppress(subprocess.TimeoutExpired):  # it tells the server how they ended; without any it may linger
+                self._process.wait(timeout=SECONDS_TO_TELL)
         self._signal(signal.SIGKILL)
         self._process.wait()
 
