@@ -67,7 +67,7 @@ def test_a_run_shows_its_progress_its_table_and_its_report(served: Served, first
     assert (progress["data"], progress["description"]) == (100.0, "loss=0.25 accuracy=0.9")
     assert shown["summary"]["data"].startswith("| method |\n\n### Change against the last successful run\n")
     (link,) = re.findall(r"\((http.*)\)", shown["report"]["data"])
-    assert httpx.get(link).text == "prepared\n"
+    assert httpx.get(link).text == "train:\n  epochs: 7\n"
 
 
 def test_a_run_writes_what_its_form_changed_and_shows_the_change_of_the_results(

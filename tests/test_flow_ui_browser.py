@@ -9,7 +9,7 @@ import pytest
 from tests.served import Served
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Response
 
 pytestmark = [pytest.mark.xdist_group("ui"), pytest.mark.usefixtures("ui_wanted")]
 MILLISECONDS_TO_WAIT = 120_000.0
@@ -23,11 +23,11 @@ def page(browser: "Browser", served: Served) -> "Iterator[Page]":
     """
     page = browser.new_page(viewport={"width": 1280, "height": 900}, base_url=served.api.removesuffix("/api"))
     page.set_default_timeout(MILLISECONDS_TO_WAIT)
-    failed = []
-    page.on("response", lambda answer: answer.ok or failed.append(f"{answer.status} {answer.url}"))
+    answers: list[Response] = []
+    page.on("response", answers.append)
     yield page
     page.close()
-    assert [answer for answer in failed if "/api/" in answer] == []
+    assert [answer.url for answer in answers if not answer.ok and "/api/" in answer.url] == []
 
 
 def test_the_deployments_are_listed(page: "Page") -> None:
