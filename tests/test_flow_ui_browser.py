@@ -24,7 +24,7 @@ def page(browser: "Browser", served: Served) -> "Iterator[Page]":
     page = browser.new_page(viewport={"width": 1280, "height": 900}, base_url=served.api.removesuffix("/api"))
     page.set_default_timeout(MILLISECONDS_TO_WAIT)
     answers: list[Response] = []
-    page.on("response", answers.append)
+    page.on("response", lambda answer: answers.append(answer))  # playwright marks what it is given
     yield page
     page.close()
     assert [answer.url for answer in answers if not answer.ok and "/api/" in answer.url] == []
