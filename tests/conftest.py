@@ -96,9 +96,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield served
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def ui_wanted(request: pytest.FixtureRequest) -> None:
-    """Skip unless asked for."""
+    """Skip unless asked for; of the session, so that a skipped test starts no server."""
     if not request.config.getoption("--ui"):
         pytest.skip("it takes minutes: make test-ui")
 

@@ -20,7 +20,7 @@ SECONDS_TO_WAIT = 240.0
 # `slow` lasts as long as a file says, and tells the id of what it started.
 GRAPH = """
 stages:
-  prepare: {cmd: echo prepared > prepared.txt, outs: [prepared.txt], params: [train.epochs]}
+  prepare: {cmd: "grep -A1 '^train:' params.yaml > prepared.txt", outs: [prepared.txt], params: [train.epochs]}
   train:
     matrix: {method: [joint], seed: [0, 1]}
     cmd: >-

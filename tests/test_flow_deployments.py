@@ -67,7 +67,7 @@ def test_a_run_shows_its_progress_its_table_and_its_report(served: Served, first
     assert (progress["data"], progress["description"]) == (100.0, "loss=0.25 accuracy=0.9")
     assert shown["summary"]["data"].startswith("| method |\n\n### Change against the last successful run\n")
     (link,) = re.findall(r"\((http.*)\)", shown["report"]["data"])
-    assert httpx.get(link).text == "prepared\n"
+    assert httpx.get(link).text == "train:\n  epochs: 7\n"
 
 
 def test_a_run_writes_what_its_form_changed_and_shows_the_change_of_the_results(
@@ -131,14 +131,14 @@ def test_a_change_of_the_workspace_starts_the_deployment_that_waits_for_it(serve
         return run(served.project, "-m", "flows.watch", "--once", HOME=str(served.project.parent))
 
     (served.project / "seconds.txt").write_text("0\n")
-    assert served.ended(served.start())[0] == "Completed"
-    assert watch() == (0, "")
     (served.project / "accuracy.json").write_text('[{"run": "joint", "accuracy": 0.8}]')
-    assert watch() == (1, "bss.workspace.changed: the workspace; out of date: report\n")
+    status, output = watch()
+    assert status == 1 and re.match(r"bss.workspace.changed: the workspace; out of date: .*\breport\b.*\n$", output)
     of_deployment = {"id": {"any_": [served.deployment("pipeline/retrain-on-change")["id"]]}}
     wait(lambda: served.ask("flow_runs/filter", deployments=of_deployment))
     (started,) = served.ask("flow_runs/filter", deployments=of_deployment)
-    assert served.ended(started["id"]) == ("Completed", "4 Cached, 1 Completed")
+    assert served.ended(started["id"])[0] == "Completed"
+    assert watch() == (0, "")
 
 
 @contextmanager
@@ -208,7 +208,8 @@ def test_nothing_is_left_of_what_was_stopped_or_killed(tmp_path: Path) -> None:
         stopped, _ = served.slowly(600)
         served.process.terminate()
         output, _ = served.process.communicate(timeout=60)
-        assert (served.process.returncode, at_work_in(project)) == (130, []), output
+        assert served.process.returncode == 130, output
+        wait(lambda: not at_work_in(project), SECONDS_TO_STOP)
     with serving(project, tmp_path) as served:
         assert served.state(stopped)["type"] == "CRASHED"
         killed, _ = served.slowly(600)
