@@ -4,9 +4,7 @@ Of a revision git gives params.yaml, dvc.lock and the metrics; of what dvc.lock 
 reads are links into DVC's cache. Weights are not among them.
 """
 
-import io
 import subprocess
-import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +12,6 @@ from shlex import quote
 from subprocess import CalledProcessError
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
-
-import yaml
 
 from bss.evaluation.diff.snapshot import PARAMS, PLACES, Snapshot, belongs
 from bss.params import read_mapping
@@ -67,9 +63,10 @@ def _of_revision(name: str, revision: str, folder: Path) -> Snapshot:
     listed = _git("ls-tree", "-r", "-z", "--name-only", revision, "--", *IN_GIT).split(b"\0")[:-1]
     if not listed:
         raise ValueError(f"{name} has neither params.yaml nor dvc.lock in {Path.cwd()}: there is nothing to compare")
-    packed = _git("archive", "--format=tar", revision, "--", *(path.decode() for path in listed))
-    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
-        archive.extractall(folder, filter="data")
+    for path in map(bytes.decode, listed):
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(_git("show", f"{revision}:./{path}"))
     missing = tuple(_link(_outs(folder), folder))
     return Snapshot(name, folder, missing, _command("dvc fetch --all-commits", missing))
 
@@ -78,8 +75,7 @@ def _outs(folder: Path) -> list[dict[str, Any]]:
     """What the dvc.lock of a folder names of what a comparison reads, of the grid alone."""
     if not (folder / LOCK).is_file():
         return []
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    stages = yaml.load((folder / LOCK).read_text(encoding="utf-8"), loader)["stages"]  # noqa: S506 - both are safe
+    stages = read_mapping(folder / LOCK)["stages"]
     params = read_mapping(folder / PARAMS) if (folder / PARAMS).is_file() else None
     outs = [out for stage in stages.values() for out in stage.get("outs", [])]
     return [out for out in outs if _is_read(out) and belongs(Path(out["path"]), params)]

@@ -74,12 +74,13 @@ def test_long_lists_are_cut() -> None:
 
 
 def test_the_report_shows_them_as_text() -> None:
-    scores = pl.DataFrame({"seed": [0, 0], "index": [0, 1], "balance_score": [0.5, -0.5]})
-    votes = pl.Series(np.array([[1.0, 0.0], [0.25, 0.75]]))
-    pairs = pl.DataFrame({"index": [0, 1], "id": ["a", "b"], "class": ["x", "y"], "votes": votes})
-    best, worst = examples(scores, pairs, {"votes": Features(size=2)}, Path(), num=1)
-    assert [(view.media, view.content) for view in (*best.modalities, *worst.modalities)] == [
+    scores = pl.DataFrame({"seed": [0] * 3, "index": [0, 1, 2], "balance_score": [0.5, -0.5, 0.0]})
+    votes = pl.Series(np.array([[1.0, 0.0], [0.25, 0.75], [0.5, 0.5]]))
+    pairs = pl.DataFrame({"index": [0, 1, 2], "id": ["a", "b", "c"], "class": ["x", "y", "y"], "votes": votes})
+    best, middle, worst = examples(scores, pairs, {"votes": Features(size=2)}, Path(), num=1)
+    assert [(view.media, view.content) for view in (*best.modalities, *middle.modalities, *worst.modalities)] == [
         ("text", "1.00  0.00"),
+        ("text", "0.50  0.50"),
         ("text", "0.25  0.75"),
     ]
 

@@ -41,7 +41,7 @@ def test_the_guide_leads_to_a_row(tmp_path: Path, finished: tuple[Workspace, set
     for settings in SETTINGS:
         workspace.set(**flat(settings))
     assert workspace.reproduce() == {
-        "methods", "train@smoothed-random-0", "evaluate@smoothed-random-0", "report",
+        "methods", "train@smoothed-random-0", "evaluate@smoothed-random-0", "report", "register",
     }  # fmt: skip
     rows = json.loads((workspace.folder / "reports/summary.json").read_text())
     assert [row["run"] for row in rows] == ["joint · random", "smoothed · random", "audio alone", "image alone"]

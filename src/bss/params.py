@@ -311,7 +311,10 @@ def read_mapping(path: Path) -> dict[str, Any]:
     return raw
 
 
-class _Loader(yaml.SafeLoader):
+_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_SafeLoader):  # type: ignore[misc]
     """Numbers as YAML 1.2 has them: DVC writes `1e-05`, and to YAML 1.1 that is text."""
 
 
@@ -326,7 +329,11 @@ def parsed(text: str) -> Any:
     Raises:
         YAMLError: it is none, or names something that is no plain value.
     """
-    return _Loader(text).get_single_data()
+    loader = _Loader(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
 
 
 def checked(raw: Mapping[str, Any], schema: type[S], origin: Path) -> S:

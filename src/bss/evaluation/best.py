@@ -196,7 +196,7 @@ def _described(params: Params, cell: Cell, kept: Mapping[str, Any], meta: Meta) 
         curriculum=spec(params.curriculum.schedulers[scheduler]),
         encoders={name: spec(encoder) for name, encoder in encoders.items()},
         fusion=spec(params.fusion),
-        runtime=params.runtime,
+        runtime=params.runtime.model_copy(update={"num_workers": 0}),  # which changes no result
         kinds={name: spec(kind) for name, kind in kinds.items()},
         columns=data.columns if isinstance(data, Manifest) else {},
         allow=list(data.allow),
