@@ -30,7 +30,7 @@ from flows.gpus import usable_gpus
 from flows.graph import judge, stopped_on_exit
 from flows.stages import Machine
 from flows.study import Raw, Study, as_method
-from flows.terminal import NUM_COLUMNS
+from flows.terminal import NUM_COLUMNS, tell
 from flows.workspace import TEMPORARY, occupied
 
 WORKSPACES = TEMPORARY / "compare"
@@ -141,7 +141,7 @@ def run_workspace(name: str, workspace: Path, stages: Sequence[str], machine: Ma
                 for line in map(str.rstrip, output):
                     log.info(line)
                     if re.match(r" *\d+/\d+ | {4}", line):
-                        print(f"{name}: {line}", flush=True)
+                        tell(f"{name}: {line}")
                     last = line
     except (Stopped, CalledProcessError):
         return Cancelled() if machine.children.stopped else Failed(message=f"{name}: {last}")

@@ -7,6 +7,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled
 
 from flows.configuration import definitions
+from flows.terminal import tell
 from flows.workspace import Busy, occupied
 
 SECONDS_BETWEEN_LOOKS = 2.0
@@ -26,5 +27,5 @@ def in_turn(run: Callable[[], State[None]]) -> State[None]:
             if definitions().second_run == "refuse":
                 return Cancelled(message=str(busy))
             if str(busy) != told:
-                print(told := str(busy), flush=True)
+                tell(told := str(busy))
             time.sleep(SECONDS_BETWEEN_LOOKS)

@@ -33,11 +33,11 @@ class Worker:
         """Start it again where it has ended.
 
         Raises:
-            RuntimeError: it ended right after its start.
+            RuntimeError: it ended by itself right after its start.
         """
         if (status := self._process.poll()) is None:
             return
-        if time.monotonic() < self._started + SECONDS_TO_PROVE_ITSELF:
+        if status > 0 and time.monotonic() < self._started + SECONDS_TO_PROVE_ITSELF:  # not killed
             raise RuntimeError(f"the worker ended with {status} right after its start")
         print(f"the worker ended with {status}: another is started", flush=True)
         self._start()

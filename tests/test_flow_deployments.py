@@ -185,7 +185,8 @@ def at_work_in(project: Path) -> list[str]:
 def test_a_killed_worker_is_replaced_and_its_run_goes_on(served: Served) -> None:
     run, pid = served.slowly(20)
     os.kill(worker_of(served), signal.SIGKILL)
-    assert served.ended(run)[0] == "Completed"
+    name, message = served.ended(run)
+    assert name == "Completed", message
     assert not lives(pid)
     assert served.ended(served.start(stages=["prepare"]))[0] == "Completed"
 
