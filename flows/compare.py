@@ -13,7 +13,8 @@ from typing import Annotated
 import typer
 
 from bss.commands.completion import overlays, studies
-from bss.params import Params, checked, read_mapping
+from bss.params import Params
+from bss.parsing import checked, read_mapping
 from flows.command import command, prepare_prefect, show, succeeds
 from flows.study import FOLDER, Overlay, Raw, Study, find, overlaid, setting
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from bss.params import checked, read_mapping
+from bss.parsing import checked, read_mapping
 from bss.registry import Strict
 
 PATH = Path("prefect.yaml")

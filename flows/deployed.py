@@ -15,6 +15,7 @@ from pydantic import Field, WithJsonSchema
 
 from bss import params
 from bss.params import ALONE, Count, Evaluate, Flow, Name, Train, Warmup
+from bss.parsing import read_mapping
 from flows import comparison, graph
 from flows.compare import composed
 from flows.form import lay_over, offered
@@ -30,7 +31,7 @@ def _choice(*names: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "enum": sorted(names)})
 
 
-Stage = Annotated[str, _choice(*params.read_mapping(Path("dvc.yaml"))["stages"])]
+Stage = Annotated[str, _choice(*read_mapping(Path("dvc.yaml"))["stages"])]
 Study = Annotated[str, _choice(*(path.stem for path in FOLDER.glob("*.yaml")))]
 Data = Annotated[str, _choice(*(path.stem for path in FOLDER.glob("on/*.yaml")))]
 

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from bss.evaluation.diff.snapshot import PARAMS, PLACES, Snapshot, belongs
-from bss.params import read_mapping
+from bss.parsing import read_mapping
 from bss.registry import UnknownName
 
 if TYPE_CHECKING:

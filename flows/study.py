@@ -16,7 +16,8 @@ import yaml
 from pydantic import Field
 
 from bss.evaluation.variant import Variant
-from bss.params import BASELINE, parsed
+from bss.params import BASELINE
+from bss.parsing import parsed
 from bss.registry import Strict, UnknownName, lookup
 from bss.training.methods.method import METHODS
 

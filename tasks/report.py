@@ -15,7 +15,7 @@ def report() -> None:
     from bss.evaluation.report.page import write_report
     from bss.evaluation.report.table import format_markdown, format_table, summary_table
     from bss.evaluation.report.tables import plot_tables, validation_accuracies
-    from bss.params import read_mapping
+    from bss.parsing import read_mapping
 
     inputs = read_grid(params, read_mapping(Path("params.yaml")))
     table = summary_table(inputs.metrics, inputs.baseline, inputs.confidence)

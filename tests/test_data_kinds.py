@@ -11,7 +11,8 @@ import soundfile
 
 from bss.data.kinds.audio import Audio
 from bss.data.kinds.image import Image
-from bss.data.kinds.kind import Kind
+from bss.data.kinds.kind import KINDS, Kind
+from bss.parsing import parsed
 
 RATE = 8000
 
@@ -189,3 +190,13 @@ def test_a_small_image_is_shown_large_enough_to_see(size: int, shown: tuple[int,
     assert (exhibit.media_type, picture.size) == ("image/png", shown)
     factor = shown[0] // size
     assert (np.array(picture)[::factor, ::factor] == pixels).all()
+
+
+@pytest.mark.parametrize("fields", ["{name: image, size: [6, 4]}", "{name: depth, size: [6, 4]}"])
+def test_height_and_width_are_a_list_in_params_yaml(fields: str) -> None:
+    assert KINDS.build(parsed(fields)).shape[-2:] == (6, 4)
+
+
+def test_a_size_of_three_numbers_is_refused() -> None:
+    with pytest.raises(ValueError, match="at most 2 items"):
+        KINDS.build(parsed("{name: image, size: [6, 4, 3]}"))

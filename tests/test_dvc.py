@@ -11,8 +11,8 @@ from bss import paths
 
 ROOT = Path(__file__).parents[1]
 STAGES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-# Leaves without arithmetic; params.py only lets values through, and all of them stand in params.yaml.
-NEUTRAL = {"params", "paths", "files", "memory", "progress", "types", "registry"}
+# Leaves without arithmetic; params.py and parsing.py only let values through, and all of them stand in params.yaml.
+NEUTRAL = {"params", "parsing", "paths", "files", "memory", "progress", "types", "registry"}
 # What a registry resolves at run time, by the name that asks for it.
 REGISTRIES = {
     "DATASETS": "data",

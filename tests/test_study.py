@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from bss.params import Params, checked, read_mapping
+from bss.params import Params
+from bss.parsing import checked, read_mapping
 from bss.training.methods.joint import Joint
 from bss.training.methods.ogm import OGM
 from flows.study import FOLDER, Overlay, Study, find, overlaid, setting

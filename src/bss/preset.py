@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from bss.files import write_text
-from bss.params import Params, checked, parsed, read_mapping
+from bss.params import Params
+from bss.parsing import checked, parsed, read_mapping
 from bss.registry import UnknownName
 
 FOLDER = Path("presets")

@@ -2,29 +2,21 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from math import nan
 from typing import Any, NamedTuple, cast
 
 import torch
 from lightning_fabric.wrappers import _FabricOptimizer
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from bss import seeds
 from bss.encoders.model import MultimodalModel, Outputs, seeded
 from bss.params import Optimisation
 from bss.training import weights
+from bss.training.epoch import Epoch, Observe
 from bss.training.loader import Batch
 from bss.training.methods.method import Method
 from bss.training.optimizer import build_optimizer
 from bss.training.runtime import Runtime
-
-Observe = Callable[[Tensor, dict[str, Tensor], Tensor, dict[str, Tensor]], None]
-"""Takes the indices, logits, labels and features of some samples."""
-
-_Seen = tuple[Tensor, dict[str, Tensor], Tensor, dict[str, Tensor]]
-NUM_OBSERVED = 1024
-"""Samples handed over at a time, at least: one by one batches cost more than their step where models are small."""
 
 
 class Step(NamedTuple):
@@ -88,7 +80,7 @@ class Trainer:
         self.epoch = 0
         self.num_steps = 0
         self.num_samples = 0
-        self._epoch = _Epoch()
+        self._epoch = Epoch()
         self._length = 1
         self._unchecked: Step | None = None
 
@@ -198,7 +190,7 @@ class Trainer:
             epoch.add(outputs, batch, observe)
             self.num_samples += len(batch.labels)
         self.check()
-        self._epoch = _Epoch()
+        self._epoch = Epoch()
         self.epoch += 1
         return epoch.end(observe)
 
@@ -231,7 +223,7 @@ class Trainer:
         self.epoch = state["num_epochs"]
         self.num_steps, self.num_samples = state["num_steps"], state["num_samples"]
         self.memory = {name: values.to(self.runtime.device) for name, values in state["memory"].items()}
-        self._epoch = _Epoch.from_state(state["epoch"], self.runtime.device)
+        self._epoch = Epoch.from_state(state["epoch"], self.runtime.device)
 
     def _step(self, batch: Batch) -> Outputs:
         """Update the weights once; what the model said before, without gradients."""
@@ -243,76 +235,3 @@ class Trainer:
         said = {name: values.detach() for name, values in outputs.logits.items()}
         self._unchecked = Step(self.num_steps, batch, said, loss.detach())
         return Outputs(said, {name: self.whole(values.detach()) for name, values in outputs.features.items()})
-
-
-class _Epoch:
-    """What an epoch has gathered so far."""
-
-    def __init__(self) -> None:
-        self.num_batches = 0
-        self._num_samples: dict[str, int] = {}
-        self._sums: dict[str, Tensor] = {}
-        self._observed: list[_Seen] = []
-
-    def add(self, outputs: Outputs, batch: Batch, observe: Observe | None) -> None:
-        for output, logits in outputs.logits.items():
-            seen = ~batch.hidden[output] if batch.hidden and output in batch.hidden else None
-            labels = batch.labels if seen is None else batch.labels[seen]
-            loss = cross_entropy(logits if seen is None else logits[seen], labels, reduction="sum")
-            self._sums[output] = self._sums.get(output, torch.zeros_like(loss)) + loss
-            self._num_samples[output] = self._num_samples.get(output, 0) + len(labels)
-        self.num_batches += 1
-        if observe and (told := _wholly_seen(outputs, batch)):
-            self._observed.append(told)
-            if sum(len(labels) for _, _, labels, _ in self._observed) >= NUM_OBSERVED:
-                self._hand_over(observe)
-
-    def end(self, observe: Observe | None) -> dict[str, float]:
-        if observe and self._observed:
-            self._hand_over(observe)
-        counted = ((output, float(total), self._num_samples[output]) for output, total in self._sums.items())
-        return {output: total / number if number else nan for output, total, number in counted}
-
-    def _hand_over(self, observe: Observe) -> None:
-        observe(*self._joined())
-        self._observed = []
-
-    def _joined(self) -> _Seen:
-        indices, logits, labels, features = zip(*self._observed, strict=True)
-        return torch.cat(indices), _cat(logits), torch.cat(labels), _cat(features)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "num_batches": self.num_batches,
-            "num_samples": dict(self._num_samples),
-            "sums": dict(self._sums),
-            "observed": list(self._joined()) if self._observed else None,
-        }
-
-    @classmethod
-    def from_state(cls, state: Mapping[str, Any], device: torch.device) -> "_Epoch":
-        epoch = cls()
-        epoch.num_batches, epoch._num_samples = state["num_batches"], dict(state["num_samples"])
-        epoch._sums = {name: values.to(device) for name, values in state["sums"].items()}
-        if state["observed"] is not None:
-            indices, logits, labels, features = state["observed"]
-            moved = ({name: values.to(device) for name, values in group.items()} for group in (logits, features))
-            epoch._observed = [(indices, next(moved), labels.to(device), next(moved))]
-        return epoch
-
-
-def _wholly_seen(outputs: Outputs, batch: Batch) -> _Seen | None:
-    """Indices, logits, labels and features of the samples of which nothing was hidden."""
-    if not batch.hidden:
-        return batch.indices, outputs.logits, batch.labels, outputs.features
-    rows = (~torch.stack(list(batch.hidden.values())).any(dim=0)).nonzero().flatten()
-    if not len(rows):
-        return None
-    there = rows.to(batch.labels.device)
-    logits, features = ({name: values[there] for name, values in group.items()} for group in outputs)
-    return batch.indices[rows], logits, batch.labels[there], features
-
-
-def _cat(groups: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    parts = list(groups)
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

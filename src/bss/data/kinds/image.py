@@ -5,9 +5,8 @@ import math
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import PositiveInt
 
-from bss.data.kinds.kind import Exhibit, Kind
+from bss.data.kinds.kind import Exhibit, Kind, Size
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -24,7 +23,7 @@ class Image(Kind):
     encoder: ClassVar[str] = "small_cnn"
     constant: ClassVar[str | None] = "one_colour"
 
-    size: PositiveInt | tuple[PositiveInt, PositiveInt]
+    size: Size
     """Pixels: height and width, or one number for both."""
     channels: Literal[1, 3] = 3
     """1 grey, 3 red, green and blue."""

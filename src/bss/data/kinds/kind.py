@@ -6,11 +6,15 @@ Dropping a file with a `Kind` into this folder registers it.
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
+from pydantic import Field, PositiveInt
 
 from bss.registry import Component, Registry
+
+Size = PositiveInt | Annotated[tuple[PositiveInt, PositiveInt], Field(strict=False)]  # of YAML comes a list
+"""Pixels: height and width, or one number for both."""
 
 NUM_LOOKS = 16  # before every value of a sample is looked at
 

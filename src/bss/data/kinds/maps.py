@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from bss.data.kinds.features import from_npy
-from bss.data.kinds.kind import Exhibit, Kind
+from bss.data.kinds.kind import Exhibit, Kind, Size
 from bss.data.kinds.video import middles
 
 
@@ -21,7 +21,7 @@ class Maps(Kind):
 
     num_channels: ClassVar[int]
 
-    size: PositiveInt | tuple[PositiveInt, PositiveInt]
+    size: Size
     """Pixels: height and width, or one number for both."""
     num_frames: int | None = Field(default=None, ge=1)
     """Maps of a sample; a still one where left out."""

@@ -2,14 +2,14 @@
 
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from bss.data.kinds import media
 from bss.data.kinds.image import Image, from_file
-from bss.data.kinds.kind import Exhibit, Kind
+from bss.data.kinds.kind import Exhibit, Kind, Size
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -26,7 +26,7 @@ class Video(Kind):
     encoder: ClassVar[str] = "resnet18"
     constant: ClassVar[str | None] = "one_colour"
 
-    size: PositiveInt | tuple[PositiveInt, PositiveInt]
+    size: Size
     """Pixels: height and width, or one number for both."""
     num_frames: int = Field(ge=1)
     fps: float | None = Field(default=None, gt=0)
@@ -37,7 +37,7 @@ class Video(Kind):
     """A video of fewer is refused."""
     channels: Literal[1, 3] = 3
     """1 grey, 3 red, green and blue."""
-    spans: dict[str, tuple[int, int]] = Field(default_factory=dict)
+    spans: dict[str, Annotated[tuple[int, int], Field(strict=False)]] = Field(default_factory=dict)
     """Path of a video file -> its first frame that counts, and the one after the last; of others all count."""
 
     @model_validator(mode="after")

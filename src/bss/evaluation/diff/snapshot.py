@@ -12,7 +12,8 @@ import polars as pl
 from bss import paths
 from bss.data.packed import MANIFEST, META, PRESENT, Meta
 from bss.evaluation.report.grid import Cell, as_judged
-from bss.params import ALONE, BASELINE, read_mapping
+from bss.params import ALONE, BASELINE
+from bss.parsing import read_mapping
 from bss.types import Split
 
 PARAMS = Path("params.yaml")
