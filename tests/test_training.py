@@ -1,8 +1,6 @@
 """Encoders, model, methods and the loop."""
 
-from itertools import pairwise
-from math import cos, exp, log, pi
-from pathlib import Path
+from math import exp, log
 from typing import Any
 
 import numpy as np
@@ -14,12 +12,11 @@ from bss.curriculum.sampler import CurriculumSampler
 from bss.curriculum.schedulers.learned import Learned
 from bss.curriculum.schedulers.random import Random
 from bss.curriculum.schedulers.scheduler import Scheduler
-from bss.data.packed import Meta, PackedSplit
-from bss.encoders.encoder import ENCODERS
+from bss.data.packed import PackedSplit
 from bss.encoders.mlp import MLP
 from bss.encoders.model import MultimodalModel, build_model
 from bss.measure.evidence import Evidence
-from bss.params import Optimisation, Train
+from bss.params import Train
 from bss.training import loop
 from bss.training.loader import batch_indices, batches
 from bss.training.loop import fit, split_evidence
@@ -31,7 +28,6 @@ from bss.training.runtime import Runtime
 from bss.training.selection import Selection, confidence, loss_and_accuracy
 from bss.training.trainer import Trainer
 from bss.types import Split
-from tests.encoders import accepted, examples, made_up
 from tests.toy import SETTINGS, TRAIN, packed_toy
 
 Splits = dict[Split, PackedSplit]
@@ -258,97 +254,3 @@ def test_a_loss_that_is_not_finite_stops_the_training(pair: Splits) -> None:
         ValueError, match=r"the loss is (nan|inf) at step \d+: the .* samples \('train_.*; lower train.lr"
     ):
         trained(pair, Joint(), settings=settings)
-
-
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-def test_the_optimizer_is_the_named_one(optimizer: str) -> None:
-    settings = Optimisation(batch_size=2, optimizer=optimizer, lr=0.5, weight_decay=0.25, momentum=0.75)
-    built = build_optimizer([torch.nn.Parameter(torch.ones(1))], settings)
-    assert type(built).__name__.lower() == optimizer
-    assert built.defaults["lr"] == 0.5
-    assert built.defaults["weight_decay"] == 0.25
-    assert built.defaults.get("momentum", 0.75) == 0.75
-
-
-def test_weights_may_join_in_later() -> None:
-    weights = [torch.nn.Parameter(torch.ones(2)) for _ in range(2)]
-    optimizer = build_optimizer(weights, TRAIN.model_copy(update={"optimizer": "sgd", "weight_decay": 0.0}))
-    for step in range(3):
-        for weight in weights[: step + 1]:
-            weight.grad = torch.ones(2)
-        optimizer.step()
-        optimizer.zero_grad()
-    moved = [1 - TRAIN.lr * (1 + 1.9 + 2.71), 1 - TRAIN.lr * (1 + 1.9)]
-    assert [weight[0].item() for weight in weights] == pytest.approx(moved)
-
-
-def test_schedules_of_the_learning_rate() -> None:
-    assert lr_factor("constant", 0.9) == 1
-    assert lr_factor("cosine", 0.25) == pytest.approx(0.5 * (1 + cos(pi / 4)))
-    assert [lr_factor("step", progress) for progress in (0, 0.3, 0.4, 0.7)] == pytest.approx([1, 1, 0.1, 0.01])
-    for schedule in ("constant", "cosine", "step"):
-        values = [lr_factor(schedule, step / 50) for step in range(50)]
-        assert values[0] == 1
-        assert all(low <= high for high, low in pairwise(values))
-
-
-def test_bfloat16_trains_too(pair: Splits) -> None:
-    runtime = Runtime(SETTINGS.model_copy(update={"precision": "bfloat16"}))
-    trainer = Trainer(toy_model(pair), Joint(), TRAIN, runtime)
-    losses = [
-        trainer.train_epoch(batches(pair[Split.TRAIN], np.arange(96), 16, runtime), 0.01)["fused"] for _ in range(6)
-    ]
-    assert losses[-1] < 0.5 * losses[0]
-    assert all(value.dtype == torch.float32 for value in trainer.model.parameters())
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="the error is that of a machine without CUDA")
-def test_the_gradients_of_a_narrow_map_repeat_in_bfloat16() -> None:
-    runtime = Runtime(SETTINGS.model_copy(update={"precision": "bfloat16"}))
-    values = torch.randn(16, 16, 5, 1)
-    exact = torch.nn.Conv2d(16, 32, 3, stride=2, padding=1)
-    exact(values).square().sum().backward()
-    assert exact.weight.grad is not None
-    for _ in range(10):
-        network = torch.nn.Sequential(torch.nn.Conv2d(16, 32, 3, stride=2, padding=1))
-        network[0].load_state_dict(exact.state_dict())
-        runtime.prepare(network)
-        junk = [torch.full((size,), torch.nan) for size in (1_000, 5_000, 20_000, 100_000)]
-        del junk
-        with runtime.autocast():
-            said = network(values)
-        assert said.shape == (16, 32, 3, 1)
-        said.float().square().sum().backward()
-        assert torch.allclose(network[0].weight.grad, exact.weight.grad, atol=0.02 * exact.weight.grad.abs().max())
-        assert network[0](torch.randn(2, 16, 5, 5)).shape == (2, 32, 3, 3), "a wider map is stepped over by two"
-
-
-def test_cuda_is_refused_where_there_is_none() -> None:
-    with pytest.raises(ValueError, match=r"runtime\.device: 'cuda', but torch finds no CUDA device"):
-        Runtime(SETTINGS.model_copy(update={"device": "cuda"}))
-    assert Runtime(SETTINGS.model_copy(update={"device": "auto"})).device.type == "cpu"
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
-@pytest.mark.parametrize("encoder", list(ENCODERS))
-def test_training_on_cuda_repeats(encoder: str) -> None:
-    runtime = Runtime(SETTINGS.model_copy(update={"device": "cuda"}))
-    component = examples(encoder)[0]
-    modalities = accepted(component)
-    train = PackedSplit(
-        Path(),
-        Split.TRAIN,
-        Meta(dataset="made up", classes=tuple("abc"), modalities=modalities, num_pairs={Split.TRAIN: 96}),
-        np.arange(96) % 3,
-        tuple(map(str, range(96))),
-        {name: made_up(modality, 96) for name, modality in modalities.items()},
-        {},
-    )
-    results = []
-    for _ in range(2):
-        model = build_model(train.meta, dict.fromkeys(modalities, component), 0)
-        trainer = Trainer(model, Joint(), TRAIN, runtime)
-        losses = trainer.train_epoch(batches(train, np.arange(96), 16, runtime), 0.01)
-        results.append((losses, trainer.model.fusion.weight.cpu()))
-    assert results[0][0] == results[1][0]
-    assert torch.equal(results[0][1], results[1][1])
