@@ -13,6 +13,7 @@ from bss.commands.doctor import doctor
 from bss.commands.fetch import fetch
 from bss.commands.predict import predict
 from bss.commands.preset import preset
+from bss.registry import UnknownName
 
 WORKSPACE = Path("flows/commands.py")
 """Where the current folder, a workspace, has its own commands."""
@@ -28,10 +29,12 @@ class Commands(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of that name."""
         found = super().get_command(ctx, cmd_name) or self._workspace(ctx).get(cmd_name)
-        if found is None and not WORKSPACE.is_file() and not cmd_name.startswith("-"):
+        if found is None and not cmd_name.startswith("-"):
             _leave(
-                f"no command '{cmd_name}' in {Path.cwd()}, which is no workspace: run, compare, report and what else "
-                "works on a pipeline are there in the folder that holds params.yaml, dvc.yaml and flows/"
+                str(UnknownName("command", cmd_name, self.list_commands(ctx)))
+                if WORKSPACE.is_file()
+                else f"no command '{cmd_name}' in {Path.cwd()}, which is no workspace: run, compare, report and what "
+                "else works on a pipeline are there in the folder that holds params.yaml, dvc.yaml and flows/"
             )
         return found
 
