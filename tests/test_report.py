@@ -263,6 +263,13 @@ def test_six_modalities_two_methods_and_text(tmp_path: Path) -> None:
     assert "said &lt;i&gt;" in text
 
 
+def test_of_many_charts_the_first_are_open(tmp_path: Path) -> None:
+    page, text = opened(grid(tmp_path, methods=("joint", "sum", "best")), tmp_path)
+    confusion = text.split('id="confusion"')[1].split("</section>")[0]
+    assert (confusion.count("<figure"), confusion.split("<details")[0].count("<figure")) == (9, 6)
+    assert "3 more" in page.words
+
+
 def test_names_are_escaped(tmp_path: Path) -> None:
     page, text = opened(grid(tmp_path, classes=("<b>bold</b>", "$x_1$ & co")), tmp_path)
     assert not page.attributes("b")
