@@ -26,6 +26,7 @@ from bss.evaluation.diff.sequences import (
     sequence_difference,
 )
 from bss.evaluation.diff.snapshot import Snapshot, belongs
+from bss.evaluation.diff.summary import number
 from bss.evaluation.diff.text import format_json, format_markdown, format_text
 from bss.types import Split
 
@@ -109,6 +110,22 @@ def test_draws_differ_by_the_total_variation() -> None:
     assert found.drawn["id"].head(2).to_list() == ["c", "d"]
     assert found.changed
     assert not draw_difference(before, before.reverse()).changed
+
+
+def test_a_small_change_is_not_rounded_away(tmp_path: Path) -> None:
+    ids = [f"{name:04}" for name in range(2000)]
+    order = list(range(2000))
+    first = plan(tmp_path / "a/data/curricula/heuristic-0", ids, [order, order[::-1]])
+    second = plan(tmp_path / "b/data/curricula/heuristic-0", ids, [order[::-1], [*order[:0:-1], 1]])
+    found = difference(*(Snapshot(name, tmp_path / name) for name in ("a", "b")))
+    assert sequence_difference("heuristic", 0, first, second).changed
+    assert (
+        format_text(found, 3).splitlines()[1] == "sequences: heuristic epochs overlap by >0.999, displaced by 0.250"
+    )
+    assert [line.split()[0] for line in format_text(found, 3).splitlines()[-2:]] == ["0000", "0001"]
+    assert [number(value) for value in (0, 1e-4, 5e-4, 1 - 1e-4, 1, -1e-4)] == [
+        "0.000", "<0.001", "0.001", ">0.999", "1.000", "-0.000",
+    ]  # fmt: skip
 
 
 def plan(folder: Path, ids: list[str], epochs: list[list[int]] | None) -> Path:
@@ -259,6 +276,16 @@ def test_rows_are_compared_in_blocks_and_bytewise() -> None:
     for num_bytes in (1, 40, 1 << 20):
         assert np.flatnonzero(changed_rows(first, second, (rows, rows), num_bytes)).tolist() == [0, 21, 49]
     assert changed_rows(first, first, (rows, rows[::-1]), 40).all()
+
+
+def test_what_one_side_alone_has_is_told(tmp_path: Path) -> None:
+    before = packed(tmp_path / "a", {"train": [("a", "cat", [1, 1])]})
+    (before / "params.yaml").write_text("train: {}\n")
+    after = judged(tmp_path / "b", {"joint-random-0": 0.5})
+    found = difference(Snapshot("before", before), Snapshot("after", after))
+    assert found.removed == ("params.yaml", "data/packed")
+    lacking = Snapshot("after", after, missing=("data/packed/train",))
+    assert difference(Snapshot("before", before), lacking).removed == ("params.yaml",)
 
 
 def test_only_the_grid_counts() -> None:
