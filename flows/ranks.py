@@ -28,6 +28,8 @@ def main(
 def run(names: list[str], out: Path, confidence: float) -> bool:
     """Read what the comparisons left, and write the ranks; true."""
     known = {path.parent.name: path for path in sorted(RESULTS.glob("*/runs.csv"))}
+    if not known:
+        raise ValueError(f"{RESULTS} holds no comparison yet; `bss compare methods --on NAME` makes one")
     places = {name: lookup("comparison", name, known) for name in dict.fromkeys(names)}
 
     import polars as pl

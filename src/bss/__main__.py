@@ -3,7 +3,7 @@
 import importlib
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -28,6 +28,10 @@ class Commands(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of that name."""
         found = super().get_command(ctx, cmd_name) or self._workspace(ctx).get(cmd_name)
+        if found is None and WORKSPACE.is_file() and not cmd_name.startswith("-"):
+            from bss.registry import UnknownName  # imports pydantic
+
+            _leave(str(UnknownName("command", cmd_name, self.list_commands(ctx))))
         if found is None and not WORKSPACE.is_file() and not cmd_name.startswith("-"):
             _leave(
                 f"no command '{cmd_name}' in {Path.cwd()}, which is no workspace: run, compare, report and what else "
@@ -59,8 +63,18 @@ app = typer.Typer(
 )
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"bss {version('bss')}")
+        raise typer.Exit
+
+
 @app.callback()
-def main() -> None:
+def main(
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it and exit.")] = False,
+) -> None:
     """Balance-aware training of multimodal models."""
 
 
