@@ -31,6 +31,8 @@ def main(
     top: Annotated[int, typer.Option(min=1, help="So many rows of each list of pairs.")] = 10,
 ) -> None:
     """Tell what changed in meaning, between revisions or folders."""
+    if json and markdown:
+        leave("error: --json and --markdown: one of them", 2)
     try:
         changed = run(rev_a, rev_b, "json" if json else "markdown" if markdown else "text", html, top)
     except (ValueError, OSError) as error:

@@ -12,6 +12,7 @@ import typer
 from bss.commands.completion import stages as names
 from bss.params import load
 from bss.paths import REPORT, SUMMARY
+from bss.registry import UnknownName
 from flows.command import command, prepare_prefect, show, succeeds
 from flows.lifeline import end_with_parent
 from flows.workspace import Busy, occupied
@@ -33,6 +34,9 @@ def main(
 def run(stages: list[str], verbose: bool) -> bool:
     """Run the flow, on a server of its own unless the user has one; whether all stages are up to date."""
     load(Path("params.yaml"))
+    for stage in stages:  # a misspelt one in the first second; `check` knows the cells as well
+        if (known := names("")) and stage.partition("@")[0] not in known:
+            raise UnknownName("stage", stage, known)
     with occupied():
         pass
     prepare_prefect(verbose)

@@ -6,12 +6,15 @@ Of one study on several data sets: which rows come first on all of them. Exit as
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bss.registry import lookup
 from flows.command import command, show
+
+if TYPE_CHECKING:
+    import polars as pl
 
 RESULTS = Path("reports/compare")
 
@@ -28,17 +31,32 @@ def main(
 def run(names: list[str], out: Path, confidence: float) -> bool:
     """Read what the comparisons left, and write the ranks; true."""
     known = {path.parent.name: path for path in sorted(RESULTS.glob("*/runs.csv"))}
+    if not known:
+        raise ValueError(f"{RESULTS} holds no comparison yet; `bss compare methods --on NAME` makes one")
     places = {name: lookup("comparison", name, known) for name in dict.fromkeys(names)}
-
-    import polars as pl
 
     from bss.evaluation.report.ranks import Ranks, row_accuracies, write_ranks
 
-    ranks = Ranks({name: row_accuracies(pl.read_csv(place)) for name, place in places.items()}, confidence)
+    ranks = Ranks({name: row_accuracies(_runs(place)) for name, place in places.items()}, confidence)
     typed = shlex.join(["python", "-m", "flows.ranks", *sys.argv[1:]])
     write_ranks(ranks, ", ".join(places), typed, out)
     show(out / "ranks.md", out / "ranks.html")
     return True
+
+
+def _runs(place: Path) -> "pl.DataFrame":
+    """The runs that a comparison left.
+
+    Raises:
+        ValueError: they are damaged.
+    """
+    import polars as pl
+
+    try:
+        return pl.read_csv(place).select("row", "seed", "accuracy")
+    except pl.exceptions.PolarsError as error:
+        told = str(error).partition("\n")[0]
+        raise ValueError(f"{place} is damaged: {told}; `bss compare` writes it again") from None
 
 
 if __name__ == "__main__":

@@ -134,6 +134,8 @@ def _revision(name: str) -> str:
     except (CalledProcessError, FileNotFoundError):
         if not (known := _names()):
             raise ValueError(f"{name} has no artifacts, and {Path.cwd()} is in no git repository") from None
+        if Path(name).is_dir():
+            raise ValueError(f"{name} is a folder without params.yaml or artifacts, and no revision") from None
         raise UnknownName("folder with artifacts, or revision", name, known) from None
 
 

@@ -33,7 +33,7 @@ SECONDS_BETWEEN_LOOKS = 1.0
 
 
 def main(
-    port: Annotated[int, typer.Option(help="Of the server; a free one where it is taken.")] = PORT,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Of the server; a free one where it is taken.")] = PORT,
 ) -> None:
     """Start Prefect's pages, the deployments and a worker.
 

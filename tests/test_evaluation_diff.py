@@ -13,6 +13,7 @@ from scipy.stats import bootstrap
 
 from bss.data.packed import Meta, ModalityMeta
 from bss.evaluation.diff.data import changed_rows, data_difference
+from bss.evaluation.diff.difference import difference
 from bss.evaluation.diff.models import flip_difference, flips, model_difference, seed_differences
 from bss.evaluation.diff.params import param_differences
 from bss.evaluation.diff.scores import normalised_ranks, score_difference
@@ -24,6 +25,8 @@ from bss.evaluation.diff.sequences import (
     sequence_difference,
 )
 from bss.evaluation.diff.snapshot import Snapshot
+from bss.evaluation.diff.summary import number
+from bss.evaluation.diff.text import format_text
 from bss.types import Split
 
 RNG = np.random.default_rng(0)
@@ -106,6 +109,22 @@ def test_draws_differ_by_the_total_variation() -> None:
     assert found.drawn["id"].head(2).to_list() == ["c", "d"]
     assert found.changed
     assert not draw_difference(before, before.reverse()).changed
+
+
+def test_a_small_change_is_not_rounded_away(tmp_path: Path) -> None:
+    ids = [f"{name:04}" for name in range(2000)]
+    order = list(range(2000))
+    first = plan(tmp_path / "a/data/curricula/heuristic-0", ids, [order, order[::-1]])
+    second = plan(tmp_path / "b/data/curricula/heuristic-0", ids, [order[::-1], [*order[:0:-1], 1]])
+    found = difference(*(Snapshot(name, tmp_path / name) for name in ("a", "b")))
+    assert sequence_difference("heuristic", 0, first, second).changed
+    assert (
+        format_text(found, 3).splitlines()[1] == "sequences: heuristic epochs overlap by >0.999, displaced by 0.250"
+    )
+    assert [line.split()[0] for line in format_text(found, 3).splitlines()[-2:]] == ["0000", "0001"]
+    assert [number(value) for value in (0, 1e-4, 5e-4, 1 - 1e-4, 1, -1e-4)] == [
+        "0.000", "<0.001", "0.001", ">0.999", "1.000", "-0.000",
+    ]  # fmt: skip
 
 
 def plan(folder: Path, ids: list[str], epochs: list[list[int]] | None) -> Path:

@@ -8,6 +8,7 @@ import pytest
 from bss.evaluation.diff.difference import difference
 from bss.evaluation.diff.snapshot import Snapshot, belongs
 from bss.evaluation.diff.text import format_json, format_markdown, format_text
+from tests.test_evaluation_diff import packed
 
 
 def test_only_the_grid_counts() -> None:
@@ -26,6 +27,16 @@ def judged(folder: Path, accuracies: dict[str, float]) -> Path:
         told = {"fused": {"accuracy": accuracy, "auc": None}, "rule": "fused", "num_steps": 3, "num_samples": 90}
         (folder / f"reports/metrics/{key}.json").write_text(json.dumps(told))
     return folder
+
+
+def test_what_one_side_alone_has_is_told(tmp_path: Path) -> None:
+    before = packed(tmp_path / "a", {"train": [("a", "cat", [1, 1])]})
+    (before / "params.yaml").write_text("train: {}\n")
+    after = judged(tmp_path / "b", {"joint-random-0": 0.5})
+    found = difference(Snapshot("before", before), Snapshot("after", after))
+    assert found.removed == ("params.yaml", "data/packed")
+    lacking = Snapshot("after", after, missing=("data/packed/train",))
+    assert difference(Snapshot("before", before), lacking).removed == ("params.yaml",)
 
 
 def test_what_is_missing_is_neither_added_nor_removed(tmp_path: Path) -> None:

@@ -74,3 +74,7 @@ def test_the_command_reads_what_comparisons_left(tmp_path: Path, monkeypatch: py
     wrong = CliRunner().invoke(app, ["methods-c"])
     assert wrong.exit_code == 2
     assert "unknown comparison 'methods-c'; did you mean 'methods-" in wrong.output
+    (tmp_path / "reports/compare/methods-b/runs.csv").write_text("row,sed\naug,0\n")
+    wrong = CliRunner().invoke(app, ["methods-a", "methods-b"])
+    assert (wrong.exit_code, len(wrong.stderr.splitlines())) == (2, 1)
+    assert "reports/compare/methods-b/runs.csv is damaged: " in wrong.stderr

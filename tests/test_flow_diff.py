@@ -104,7 +104,8 @@ def test_what_the_cache_lacks_is_said_with_the_way_out(workspace: Workspace) -> 
     ("arguments", "message"),
     [
         (["frist"], "did you mean 'first'? (known: HEAD, first, "),
-        (["src"], "unknown folder with artifacts, or revision 'src'"),
+        (["src"], "src is a folder without params.yaml or artifacts, and no revision"),
+        (["HEAD", "--json", "--markdown"], "--json and --markdown: one of them"),
         (["HEAD", "--html", "src"], "--html src is a folder"),
     ],
 )

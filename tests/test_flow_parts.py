@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from flows import workspace
+from flows import pipeline, ranks, workspace
 from flows.children import Children, Stopped
 from flows.gpus import visible_gpus
 from flows.output import Progress, is_noise, reason, shortcut
 from flows.plan import plan
+from tests.workspace import ROOT
 
 DVC_YAML = """
 stages:
@@ -90,6 +91,16 @@ def test_plan_puts_each_stage_after_its_upstreams_and_takes_only_what_a_target_n
     assert {stage.name: stage.upstream for stage in planned}["report"] == ("train@0", "train@1")
     assert [stage.name for stage in plan(["train@1"])] == ["prepare", "train@1"]
     assert [stage.name for stage in plan(["train"])] == ["prepare", "train@0", "train@1"]
+
+
+def test_a_misspelt_stage_or_comparison_is_refused_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(pipeline, "prepare_prefect", lambda verbose: pytest.fail("it went on"))
+    with pytest.raises(ValueError, match=r"unknown stage 'trian'; did you mean 'train'\?"):
+        pipeline.run(["trian"], verbose=False)
+    monkeypatch.setattr(ranks, "RESULTS", Path("nowhere"))
+    with pytest.raises(ValueError, match="nowhere holds no comparison yet"):
+        ranks.run(["methods-avdigits"], Path("nowhere"), 0.95)
 
 
 def test_plan_refuses_an_unknown_target_and_a_broken_graph(project: Path) -> None:

@@ -1,6 +1,7 @@
 """A registered model on new data: what it says, and what it refuses."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,8 @@ def test_a_person_sees_the_first_rows(folder: Path) -> None:
     assert (lines[1].split()[:2], len(lines)) == (["row", "1"], 22)
     assert lines[-1].startswith("... and 4 more; --out FILE has all")
     assert max(map(len, lines)) <= 80
+    few.head(3).with_columns(mood=pl.Series(["sad", None, "sad"])).write_csv(RAW / "some.csv")
+    assert "2 of 3 rows have a label; of them:" in bss(RAW / "some.csv").output
 
 
 @pytest.mark.parametrize(
@@ -168,7 +171,7 @@ def test_other_wrong_input_is_told_in_a_line(folder: Path) -> None:
     few = pl.read_csv(unseen(folder))
     few.rename({"picture": "pictur"}).write_csv(RAW / "column.csv")
     few.with_columns(mood=pl.lit("cross")).write_csv(RAW / "label.csv")
-    Path("broken").mkdir(exist_ok=True)
+    Path("broken/a.csv").mkdir(parents=True, exist_ok=True)
     (Path("broken") / "model.safetensors").write_bytes(Path("models/best/model.safetensors").read_bytes())
     (Path("broken") / "model.json").write_text(
         Path("models/best/model.json").read_text().replace('"width": 8', '"width": 9')
@@ -180,6 +183,8 @@ def test_other_wrong_input_is_told_in_a_line(folder: Path) -> None:
             f"{RAW}/label.csv, row 1: the label 'cross' is none of the model's classes (happy, sad)",
         ),
         ([RAW / "none.csv"], f"{RAW}/none.csv: no such file"),
+        ([RAW], f"{RAW}: a folder; give the table in it"),
+        ([RAW / "new.csv", "--out", "broken/a.csv"], "--out broken/a.csv is a folder; give the name of a file"),
         ([RAW / "new.csv", "--model", RAW], f"{RAW} holds no registered model: model.json is missing"),
         ([RAW / "new.csv", "--model", "broken"], "broken/model.safetensors does not fit the description beside it"),
         ([RAW / "new.csv", "--out", "said.txt"], "--out said.txt: expected a name that ends in .csv or .parquet"),
@@ -190,6 +195,37 @@ def test_other_wrong_input_is_told_in_a_line(folder: Path) -> None:
         assert done.stderr.startswith("error: ")
         assert message in done.stderr
         assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (("training", "name"), None, "a training method has no name"),
+        (("encoders", "sound", "wdth"), 1, "unknown key 'wdth'; did you mean 'width'?"),
+        (("encoders", "sound"), None, "modality 'sound' has no kind or no encoder"),
+        (("kinds", "picture", "size"), -5, "-5: Input should be greater than 0"),
+        (("kinds", "picture", "size"), 64, "kinds.picture: the shape ("),
+        (("fusion", "name"), "glue", "unknown fusion 'glue'"),
+        (("version",), 2, "unknown key 'version'"),
+    ],
+)
+def test_a_description_that_does_not_hold_together_is_refused(
+    folder: Path, place: tuple[str, ...], value: Any, message: str
+) -> None:
+    shutil.copytree("models/best", "other", dirs_exist_ok=True)
+    card = json.loads(Path("other/model.json").read_text())
+    *above, last = place
+    part = card
+    for key in above:
+        part = part[key]
+    part.pop(last, None)
+    if value is not None:
+        part[last] = value
+    Path("other/model.json").write_text(json.dumps(card))
+    done = bss(unseen(folder), "--model", "other")
+    assert (done.exit_code, done.stdout, len(done.stderr.splitlines())) == (2, "", 1), done.output
+    assert "other/model.json is damaged, or of another version" in done.stderr
+    assert message in done.stderr
 
 
 def test_registering_again_leaves_the_same_bytes(folder: Path) -> None:

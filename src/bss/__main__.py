@@ -3,7 +3,7 @@
 import importlib
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -13,7 +13,6 @@ from bss.commands.doctor import doctor
 from bss.commands.fetch import fetch
 from bss.commands.predict import predict
 from bss.commands.preset import preset
-from bss.registry import UnknownName
 
 WORKSPACE = Path("flows/commands.py")
 """Where the current folder, a workspace, has its own commands."""
@@ -30,6 +29,8 @@ class Commands(TyperGroup):
         """The command of that name."""
         found = super().get_command(ctx, cmd_name) or self._workspace(ctx).get(cmd_name)
         if found is None and not cmd_name.startswith("-"):
+            from bss.registry import UnknownName  # imports pydantic
+
             _leave(
                 str(UnknownName("command", cmd_name, self.list_commands(ctx)))
                 if WORKSPACE.is_file()
@@ -62,8 +63,18 @@ app = typer.Typer(
 )
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"bss {version('bss')}")
+        raise typer.Exit
+
+
 @app.callback()
-def main() -> None:
+def main(
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it and exit.")] = False,
+) -> None:
     """Balance-aware training of multimodal models."""
 
 

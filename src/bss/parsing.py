@@ -64,23 +64,24 @@ def checked(raw: Mapping[str, Any], schema: type[S], origin: Path) -> S:
     try:
         return schema.model_validate(raw)
     except ValidationError as error:
-        raise ValueError("\n".join(f"{origin}: {fault}" for fault in _faults(error))) from None
+        raise ValueError("\n".join(f"{origin}: {fault}" for fault in faults(error))) from None
 
 
-def _faults(error: ValidationError, above: tuple[int | str, ...] = ()) -> list[str]:
-    faults = []
+def faults(error: ValidationError, above: tuple[int | str, ...] = ()) -> list[str]:
+    """A line a fault: the key, the value and what would be allowed."""
+    found = []
     for fault in error.errors(include_url=False):
         location = (*above, *fault["loc"])
         cause = fault.get("ctx", {}).get("error")
         if isinstance(cause, ValidationError):
-            faults += _faults(cause, location)
+            found += faults(cause, location)
         elif isinstance(cause, ValueError):
-            faults.append(f"{_key(location)}{cause}")
+            found.append(f"{_key(location)}{cause}")
         elif fault["type"] == "missing":
-            faults.append(f"{_key(location)}is missing; every value stands in the file")
+            found.append(f"{_key(location)}is missing; every value stands in the file")
         else:
-            faults.append(f"{_key(location)}{fault['input']!r}: {fault['msg']}")
-    return faults
+            found.append(f"{_key(location)}{fault['input']!r}: {fault['msg']}")
+    return found
 
 
 def _key(location: tuple[int | str, ...]) -> str:

@@ -35,6 +35,8 @@ def predict(
     with refusals():
         if out is not None and out.suffix not in SUFFIXES:
             raise ValueError(f"--out {out}: expected a name that ends in {' or '.join(SUFFIXES)}")
+        if out is not None and out.is_dir():
+            raise IsADirectoryError(f"--out {out} is a folder; give the name of a file, as in {out / 'said.csv'}")
         if device not in ("auto", "cpu", "cuda"):
             raise ValueError(f"--device {device}: expected auto, cpu or cuda")
         from bss.evaluation.best import Best
@@ -80,6 +82,8 @@ def _rows(found: "Prediction") -> list[dict[str, Any]]:
 def _told(found: "Prediction", out: Path | None) -> str:
     """The first rows for a person, or where all are; then how many are right, where that is known."""
     lines = [f"{len(found.ids)} rows: {out.resolve()}"] if out is not None else _listing(found)
+    if found.accuracy is not None and found.num_labelled < len(found.ids):
+        lines.append(f"{found.num_labelled} of {len(found.ids)} rows have a label; of them:")
     for name, share in (found.accuracy or {}).items():
         lines.append(f"accuracy {name:<12} {100 * share:5.1f} %")
     return "\n".join(lines)

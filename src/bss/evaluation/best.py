@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from itertools import product
 from math import isnan
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import polars as pl
-from pydantic import ValidationError
+from pydantic import ValidationError, model_validator
 
 from bss import paths
 from bss.data.kinds.kind import KINDS
@@ -17,10 +17,13 @@ from bss.data.manifest import Manifest, read_table
 from bss.data.packed import Meta
 from bss.data.unpacked import Rows
 from bss.encoders.encoder import ENCODERS
+from bss.encoders.fusions.fusion import FUSIONS
 from bss.evaluation.statistics import paired_difference
 from bss.files import replaced, write_text
 from bss.params import Params, Runtime
+from bss.parsing import faults
 from bss.registry import Component, Registry, Strict
+from bss.training.methods.method import METHODS
 from bss.types import FUSED
 
 Cell = tuple[str, str, int]
@@ -72,6 +75,19 @@ class Best(Strict):
     """As of the data set: what is no fault in a value."""
     meta: Meta
 
+    @model_validator(mode="after")
+    def _parts_are_there(self) -> Self:
+        """What is restored later is looked up now: a folder of another version is refused before any row is read."""
+        for modality, about in self.meta.modalities.items():
+            if modality not in self.kinds or modality not in self.encoders:
+                raise ValueError(f"modality '{modality}' has no kind or no encoder")
+            restored(ENCODERS, self.encoders[modality])
+            if (shape := restored(KINDS, self.kinds[modality]).shape) != about.shape:
+                raise ValueError(f"kinds.{modality}: the shape {shape} is not that of training, {about.shape}")
+        restored(FUSIONS, self.fusion)
+        restored(METHODS, self.training)
+        return self
+
     @classmethod
     def read(cls, folder: Path) -> "Best":
         """The description of the model in a folder.
@@ -88,7 +104,7 @@ class Best(Strict):
         try:
             return cls.model_validate_json(path.read_text(encoding="utf-8"))
         except (ValidationError, UnicodeDecodeError) as error:
-            told = " ".join(str(error).split())
+            told = "; ".join(faults(error)) if isinstance(error, ValidationError) else str(error)
             raise ValueError(f"{path} is damaged, or of another version; register again: {told:.200}") from None
 
     def rows(self, manifest: Path) -> Rows:
@@ -99,7 +115,8 @@ class Best(Strict):
             ValueError: a row or a column cannot be used; the message names it.
         """
         if not manifest.is_file():
-            raise FileNotFoundError(f"{manifest}: no such file")
+            what = "a folder; give the table in it" if manifest.is_dir() else "no such file"
+            raise FileNotFoundError(f"{manifest}: {what}")
         kinds = {name: restored(KINDS, described) for name, described in self.kinds.items()}
         return Rows(read_table(manifest), manifest, self.meta, kinds, self.columns, self.allow)
 
@@ -212,6 +229,12 @@ def spec(component: Component) -> Spec:
 
 
 def restored(registry: Registry[Any], described: Spec) -> Any:
-    """The component that `spec` has described."""
+    """The component that `spec` has described.
+
+    Raises:
+        ValueError: there is no such component, or it has other fields.
+    """
+    if "name" not in described:
+        raise ValueError(f"a {registry.kind} has no name: {described}")
     fields = {key: value for key, value in described.items() if key != "name"}
     return registry[described["name"]].model_validate(fields, strict=False)  # JSON has lists in the place of tuples

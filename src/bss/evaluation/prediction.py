@@ -57,9 +57,14 @@ class Prediction:
         return pl.DataFrame(named)
 
     @property
+    def num_labelled(self) -> int:
+        """Samples whose class the table names."""
+        return sum(label is not None for label in self.labels or ())
+
+    @property
     def accuracy(self) -> dict[str, float] | None:
         """Share in [0, 1] of the samples with a label that are right, by output and as `prediction`; None without."""
-        if self.labels is None or not any(label is not None for label in self.labels):
+        if self.labels is None or not self.num_labelled:
             return None
         known = [place for place, label in enumerate(self.labels) if label is not None]
         labels = np.array([self.classes.index(str(self.labels[place])) for place in known])

@@ -8,7 +8,7 @@ import polars as pl
 
 from bss.evaluation.diff.difference import Difference
 from bss.evaluation.diff.models import FIXED, Flips
-from bss.evaluation.diff.scores import SHARES, ScoreDifference, movement_by_class
+from bss.evaluation.diff.scores import SHARES, TOLERANCE, ScoreDifference, movement_by_class
 from bss.evaluation.diff.sequences import DrawDifference, SequenceDifference
 from bss.evaluation.diff.summary import number
 from bss.evaluation.report.words import ABSENT, interval, percent, shortened
@@ -143,7 +143,8 @@ def _draws(found: Difference, top: int) -> Iterator[Table]:
 
 
 def _most_drawn(title: str, drawn: Mapping[str, DrawDifference], top: int) -> Table:
-    tables = [one.drawn.head(top).with_columns(of=pl.lit(name)) for name, one in drawn.items()]
+    others = pl.col("change").abs() > TOLERANCE
+    tables = [one.drawn.filter(others).head(top).with_columns(of=pl.lit(name)) for name, one in drawn.items()]
     header = ("id", "of", "before", "after", "change")
     if not tables:
         return Table(title, header, ())

@@ -5,7 +5,7 @@ from math import isnan
 
 from bss.evaluation.diff.data import DataDifference
 from bss.evaluation.diff.difference import Difference, Missing
-from bss.evaluation.diff.scores import ScoreDifference
+from bss.evaluation.diff.scores import TOLERANCE, ScoreDifference
 from bss.evaluation.report.words import counted, interval, listed
 from bss.types import FUSED
 
@@ -23,8 +23,15 @@ def summary(found: Difference) -> list[str]:
 
 
 def number(value: float, places: int = 3) -> str:
-    """A number with so many decimals; a dash where it is not defined."""
-    return "-" if isnan(value) else f"{value:.{places}f}"
+    """A number with so many decimals; a dash where it is not defined, and no 0 or 1 that is none."""
+    if isnan(value):
+        return "-"
+    least = 10.0**-places
+    if TOLERANCE < value < least / 2:
+        return f"<{least:.{places}f}"
+    if 1 - least / 2 < value < 1 - TOLERANCE:
+        return f">{1 - least:.{places}f}"
+    return f"{value:.{places}f}"
 
 
 def _changes(found: Difference) -> Iterator[str]:
@@ -71,7 +78,9 @@ def _sequences(found: Difference) -> Iterator[str]:
         members = [one for one in found.sequences if one.scheduler == scheduler]
         overlaps = [value for one in members for value in one.epochs["jaccard"]]
         if overlaps:
-            yield f"{scheduler} epochs overlap by {number(sum(overlaps) / len(overlaps))}"
+            moves = [value for one in members for value in one.epochs["displacement"] if not isnan(value)]
+            mean = number(sum(moves) / len(moves)) if moves else "-"
+            yield f"{scheduler} epochs overlap by {number(sum(overlaps) / len(overlaps))}, displaced by {mean}"
         else:
             distance = sum(one.draws.distance for one in members) / len(members)
             yield f"{scheduler} starts from probabilities {number(distance)} apart"
