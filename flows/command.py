@@ -18,11 +18,11 @@ def command(action: Callable[[], bool]) -> None:
     try:
         succeeded = action()
     except (ValueError, FileNotFoundError) as error:
-        leave(str(error), 2)
+        leave(f"error: {error}", 2)
     except Busy as error:
-        leave(str(error), 3)
+        leave(f"error: {error}", 3)
     except RuntimeError as error:  # no Prefect server
-        leave(str(error), 1)
+        leave(f"error: {error}", 1)
     except KeyboardInterrupt:
         leave("interrupted: the stages that had ended are in place, the others run next time", 130)
     raise typer.Exit(0 if succeeded else 1)

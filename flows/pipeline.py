@@ -33,7 +33,10 @@ def main(
 
 def run(stages: list[str], verbose: bool) -> bool:
     """Run the flow, on a server of its own unless the user has one; whether all stages are up to date."""
-    load(Path("params.yaml"))
+    params = load(Path("params.yaml"))
+    for path in (Path(params.raw), *params.preprocess.inputs):
+        if not path.exists():
+            raise FileNotFoundError(f"{path}, which params.yaml names, is missing (`dvc pull`, if DVC has it)")
     for stage in stages:  # a misspelt one in the first second; `check` knows the cells as well
         if (known := names("")) and stage.partition("@")[0] not in known:
             raise UnknownName("stage", stage, known)

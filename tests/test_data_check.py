@@ -123,7 +123,7 @@ def test_a_bad_file_is_told_with_its_row_and_can_be_skipped(
 ) -> None:
     spoil(folder)
     with pytest.raises(
-        BadData, match=rf"1 rows cannot be used\nrow {ROW} \(clip 20\), {message}\nput them right"
+        BadData, match=rf"1 row cannot be used\nrow {ROW} \(clip 20\), {message}\nput them right"
     ) as told:
         pack(manifest(folder), folder / "packed")
     assert len(str(told.value).splitlines()) == 3

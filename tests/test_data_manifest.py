@@ -108,7 +108,7 @@ def test_few_groups_are_still_split() -> None:
     held = draw(labels, groups, 0.1, 0)
     assert set(groups[held]).isdisjoint(groups[~held])
     assert len(set(groups[held])) == 1
-    with pytest.raises(ValueError, match="no split can be drawn"):
+    with pytest.raises(ValueError, match=r"no split can be drawn: the class '[ab]' has 1 group;"):
         draw(labels, np.full(24, "one"), 0.1, 0)
 
 
@@ -119,7 +119,7 @@ def test_validation_is_drawn_where_the_file_names_none(folder: Path) -> None:
 
 
 def test_too_few_rows_of_a_class_for_a_split_are_told() -> None:
-    with pytest.raises(ValueError, match=r"no split can be drawn \(.*\); give the file a column split"):
+    with pytest.raises(ValueError, match="the class 'b' has 1 row; give the file a column split"):
         draw(np.array(["a", "a", "a", "b"]), None, 0.3, 0)
 
 
@@ -191,6 +191,12 @@ def test_what_is_no_table_is_told(folder: Path) -> None:
     (folder / "pairs.csv").write_text(text.splitlines()[0] + "\n")
     with pytest.raises(ValueError, match=r"pairs.csv has no row"):
         packed(folder)
+    (folder / "pairs.csv").write_text(text.replace("clip 2,", "clip 2,or so,", 1))
+    with pytest.raises(ValueError, match=r"pairs.csv, line 4: \d+ cells, but \d+ columns; quote a text that has ','"):
+        packed(folder)
+    (folder / "pairs.csv").write_text(text.replace(",", ";"))
+    with pytest.raises(ValueError, match=r"pairs.csv: its columns are separated by ';'; expected ','"):
+        packed(folder)
     (folder / "pairs.csv").write_text("")
     with pytest.raises(ValueError, match=r"pairs.csv cannot be read"):
         packed(folder)
@@ -239,7 +245,7 @@ def test_the_command_tells_the_findings_in_a_narrow_window(folder: Path) -> None
         [sys.executable, "-m", "bss", "check"], cwd=folder, capture_output=True, text=True, check=False
     )
     assert found.returncode == 1
-    assert found.stdout.splitlines() == ["manifest: 1 rows cannot be used", "row 4 (clip 3), 3.wav: no such file"]
+    assert found.stdout.splitlines() == ["manifest: 1 row cannot be used", "row 4 (clip 3), 3.wav: no such file"]
 
 
 def test_labels_that_are_numbers_are_names(folder: Path) -> None:

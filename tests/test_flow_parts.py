@@ -1,6 +1,7 @@
 """The parts of the flow that need no Prefect server."""
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -93,11 +94,17 @@ def test_plan_puts_each_stage_after_its_upstreams_and_takes_only_what_a_target_n
     assert [stage.name for stage in plan(["train"])] == ["prepare", "train@0", "train@1"]
 
 
-def test_a_misspelt_stage_or_comparison_is_refused_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_misspelt_or_missing_is_refused_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(pipeline, "prepare_prefect", lambda verbose: pytest.fail("it went on"))
     with pytest.raises(ValueError, match=r"unknown stage 'trian'; did you mean 'train'\?"):
         pipeline.run(["trian"], verbose=False)
+    shutil.copy("params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match="data/sample, which params.yaml names, is missing"):
+        pipeline.run([], verbose=False)
     monkeypatch.setattr(ranks, "RESULTS", Path("nowhere"))
     with pytest.raises(ValueError, match="nowhere holds no comparison yet"):
         ranks.run(["methods-avdigits"], Path("nowhere"), 0.95)

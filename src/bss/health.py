@@ -208,9 +208,8 @@ def _data(params: Params) -> Check:
         absent = next((path for path in dataset.inputs if not path.exists()), None)
     except (OSError, ValueError) as error:
         first, *rest = str(error).splitlines()
-        return Check(
-            "problem", first, " ".join(line.strip() for line in rest) or "docs/datasets.md says what it needs"
-        )
+        advice = " ".join(line.strip() for line in rest)
+        return Check("problem", first, advice or "docs/datasets.md and docs/your-data.md say what it needs")
     if absent is not None:
         return Check(
             "problem", f"{dataset.name}: {absent} is missing", "put it there, or say another place in params.yaml"

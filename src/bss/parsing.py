@@ -26,7 +26,8 @@ def read_mapping(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(raw, dict):
-        raise ValueError(f"{path}: {raw!r:.50}: expected keys with values")
+        what = "it is empty" if raw is None else f"{raw!r:.50}"
+        raise ValueError(f"{path}: {what}: expected keys with values")
     return raw
 
 

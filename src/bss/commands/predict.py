@@ -39,6 +39,8 @@ def predict(
             raise IsADirectoryError(f"--out {out} is a folder; give the name of a file, as in {out / 'said.csv'}")
         if device not in ("auto", "cpu", "cuda"):
             raise ValueError(f"--device {device}: expected auto, cpu or cuda")
+        if device == "cuda" and not _has_cuda():
+            raise ValueError("--device cuda: torch finds no CUDA device here; take auto or cpu")
         from bss.evaluation.best import Best
 
         best = Best.read(model)
@@ -53,6 +55,12 @@ def predict(
         typer.echo(json.dumps({"model": cell, "accuracy": found.accuracy, "rows": _rows(found)}, indent=2))
     else:
         typer.echo(_told(found, out))
+
+
+def _has_cuda() -> bool:
+    from torch.cuda import is_available
+
+    return is_available()
 
 
 def _write(found: "Prediction", out: Path) -> None:

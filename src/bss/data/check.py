@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bss.data.dataset import Dataset
 from bss.registry import UnknownName
@@ -48,8 +48,9 @@ class BadData(ValueError):  # noqa: N818 - it names the state of the data
 def told(name: str, findings: Sequence[Finding]) -> str:
     """How many rows of a data set cannot be used, then a line for each of the first findings."""
     num_rows = len({finding.row for finding in findings})
+    rows = f"{num_rows} row{'s' * (num_rows != 1)}"
     rest = [f"... and {len(findings) - NUM_SHOWN} more"] if len(findings) > NUM_SHOWN else []
-    return "\n".join([f"{name}: {num_rows} rows cannot be used", *map(str, findings[:NUM_SHOWN]), *rest])
+    return "\n".join([f"{name}: {rows} cannot be used", *map(str, findings[:NUM_SHOWN]), *rest])
 
 
 def check(items: "pl.DataFrame", dataset: Dataset, root: Path) -> list[Finding]:
@@ -73,7 +74,8 @@ def check(items: "pl.DataFrame", dataset: Dataset, root: Path) -> list[Finding]:
                 raise UnknownName(f"{column} of {dataset.name}", value, known)
     unlabelled = items.filter(items["label"].is_null()).select(ROW, "id").iter_rows()
     found = [Finding(row, identity, "label", "no label") for row, identity in unlabelled]
-    found += [*_double_ids(items), *_missing_values(items, dataset), *_groups(items), *_paths(items, dataset, root)]
+    found += double_ids(items.select(ROW, "id").iter_rows())
+    found += [*_missing_values(items, dataset), *_groups(items), *_paths(items, dataset, root)]
     bad = {finding.row for finding in found}
     if "same_content" not in dataset.allow:
         found += _same_content(items.filter(~items[ROW].is_in(list(bad))), dataset, root)
@@ -110,9 +112,10 @@ def _labels_have_one_spelling(items: "pl.DataFrame", name: str) -> None:
             raise ValueError(f"{name}: one label is spelled in several ways: {where}")
 
 
-def _double_ids(items: "pl.DataFrame") -> Iterator[Finding]:
+def double_ids(rows: Iterable[tuple[Any, ...]]) -> Iterator[Finding]:
+    """What is wrong with rows, each a number and an id, whose id an earlier one has."""
     first: dict[str, int] = {}
-    for row, identity in items.select(ROW, "id").iter_rows():
+    for row, identity in rows:
         if first.setdefault(identity, row) != row:
             yield Finding(row, identity, "id", f"row {first[identity]} has the same id")
 

@@ -1,7 +1,10 @@
 """`manifest`: any data, listed in a CSV or Parquet file with a row a pair."""
 
+import csv
 import os
+from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -162,7 +165,12 @@ def draw(labels: "np.ndarray", groups: "np.ndarray | None", share: float, seed: 
             parts = StratifiedGroupKFold(num_parts, shuffle=True, random_state=seed).split(places, labels, groups)
         held[next(iter(parts))[1]] = True
     except ValueError as error:
-        raise ValueError(f"no split can be drawn ({error}); give the file a column split") from error
+        members = list(labels) if groups is None else [label for label, _ in set(zip(labels, groups, strict=True))]
+        name, count = Counter(members).most_common()[-1]
+        what = f"{'row' if groups is None else 'group'}{'s' * (count > 1)}"
+        raise ValueError(
+            f"no split can be drawn: the class '{name}' has {count} {what}; give the file a column split"
+        ) from error
     return held
 
 
@@ -174,15 +182,19 @@ def read_table(path: Path) -> "pl.DataFrame":
     """
     import polars as pl
 
+    separator = "\t" if path.suffix.lower() == ".tsv" else ","
     try:
         if path.suffix.lower() in (".parquet", ".pq"):
             table = pl.read_parquet(path)
         else:
             _check_encoding(path)
-            separator = "\t" if path.suffix.lower() == ".tsv" else ","
             table = pl.read_csv(path, infer_schema=False, separator=separator)
     except pl.exceptions.PolarsError as error:
-        raise ValueError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+        told = f" cannot be read: {str(error).splitlines()[0]}"
+        where = "" if path.suffix.lower() in (".parquet", ".pq") else _line(path, separator)
+        raise ValueError(f"{path}{where or told}") from error
+    if len(table.columns) == 1 and (other := next((mark for mark in ";\t," if mark in table.columns[0]), None)):
+        raise ValueError(f"{path}: its columns are separated by {other!r}; expected {separator!r}")
     if not len(table):
         raise ValueError(f"{path} has no row")
     return table
@@ -197,6 +209,20 @@ def _check_encoding(path: Path) -> None:
         raise ValueError(
             f"{path}, line {line}: the byte {content[error.start]:#04x} is not UTF-8; save the file as UTF-8"
         ) from None
+
+
+def _line(path: Path, separator: str) -> str:
+    """The first line of a CSV file with more cells than columns, as the end of `FILE, line N: ...`."""
+    with path.open(encoding="utf-8-sig", newline="") as file, suppress(csv.Error):
+        lines = csv.reader(file, delimiter=separator)
+        columns = next(lines, [])
+        for cells in lines:
+            if len(cells) > len(columns):
+                return (
+                    f", line {lines.line_num}: {len(cells)} cells, but {len(columns)} columns; quote a text that "
+                    f"has '{separator}' in it"
+                )
+    return ""
 
 
 def _known_split(file: str, row: int, value: Any) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bss.data.check import Finding, told
+from bss.data.check import Finding, double_ids, told
 from bss.data.kinds.kind import Kind
 from bss.data.manifest import values_of
 from bss.data.packed import PRESENT, Meta
@@ -24,8 +24,8 @@ class Rows:
     """The raw values of all modalities, a row a sample.
 
     Raises:
-        ValueError: the table lacks the column of a modality, a sample has no value, or a path
-            leads nowhere; the message names the rows.
+        ValueError: the table lacks the column of a modality, two rows have one id, a sample has no value, or a
+            path leads nowhere; the message names the rows.
     """
 
     table: "pl.DataFrame"
@@ -45,7 +45,7 @@ class Rows:
                 if one not in self.table.columns:
                     said = UnknownName("column", one, self.table.columns)
                     raise ValueError(f"{self.origin}: a column of the modality '{name}' is missing: {said}")
-        self._refuse(self._missing())
+        self._refuse([*double_ids(enumerate(self.ids, 1)), *self._missing()])
 
     def __len__(self) -> int:
         return len(self.table)

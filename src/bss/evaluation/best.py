@@ -1,5 +1,6 @@
 """The best model of a grid, chosen on validation, and all that is needed to use it on new data."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -42,7 +43,7 @@ class Figure(Strict):
     """Over the seeds of its method and scheduler."""
     low: float | None
     high: float | None
-    """Student's interval of that mean; of one seed there is none."""
+    """Student's interval of that mean, cut at 0 and 1; of one seed there is none."""
 
 
 class Best(Strict):
@@ -74,6 +75,8 @@ class Best(Strict):
     allow: list[str]
     """As of the data set: what is no fault in a value."""
     meta: Meta
+    sha256: str
+    """Of the file of the weights."""
 
     @model_validator(mode="after")
     def _parts_are_there(self) -> Self:
@@ -93,9 +96,11 @@ class Best(Strict):
         """The description of the model in a folder.
 
         Raises:
-            FileNotFoundError: the folder holds no model.
+            OSError: the folder holds no model, or is none.
             ValueError: the description is damaged, or of another version.
         """
+        if folder.is_file():
+            raise NotADirectoryError(f"{folder} is a file; give the folder of the model, {folder.parent}")
         path = folder / CARD
         if missing := [name for name in (CARD, WEIGHTS) if not (folder / name).is_file()]:
             raise FileNotFoundError(
@@ -186,7 +191,7 @@ def _figure(value: float | None, values: list[float | None], confidence: float) 
     if len(known) < len(values):
         return Figure(value=value, mean=None, low=None, high=None)
     found = paired_difference(known, [0.0] * len(known), confidence)
-    low, high = (None if isnan(end) else end for end in (found.low, found.high))
+    low, high = (None if isnan(end) else min(max(end, 0.0), 1.0) for end in (found.low, found.high))
     return Figure(value=value, mean=found.mean, low=low, high=high)
 
 
@@ -218,7 +223,14 @@ def _described(params: Params, cell: Cell, kept: Mapping[str, Any], meta: Meta) 
         columns=data.columns if isinstance(data, Manifest) else {},
         allow=list(data.allow),
         meta=meta,
+        sha256=checksum(paths.run(*cell) / WEIGHTS),
     )
+
+
+def checksum(weights: Path) -> str:
+    """SHA-256 of a file."""
+    with weights.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def spec(component: Component) -> Spec:

@@ -10,7 +10,7 @@ from bss.evaluation.diff.difference import Difference
 from bss.evaluation.diff.models import FIXED, Flips
 from bss.evaluation.diff.scores import SHARES, TOLERANCE, ScoreDifference, movement_by_class
 from bss.evaluation.diff.sequences import DrawDifference, SequenceDifference
-from bss.evaluation.diff.summary import number
+from bss.evaluation.diff.summary import number, value
 from bss.evaluation.report.words import ABSENT, interval, percent, shortened
 from bss.evaluation.statistics import Difference as Interval
 from bss.types import Split
@@ -56,7 +56,9 @@ def sections(found: Difference, top: int) -> list[Section]:
 
 
 def _params(found: Difference, top: int) -> Iterator[Table]:
-    rows = [(one.key, _value(one.before), _value(one.after)) for one in found.params]
+    rows = [
+        (one.key, shortened(value(one.before), VALUE), shortened(value(one.after), VALUE)) for one in found.params
+    ]
     yield Table("params.yaml", ("key", "before", "after"), rows)
 
 
@@ -238,7 +240,3 @@ def _estimate(found: Interval) -> str:
 def _mean(values: pl.Series) -> str:
     known = values.drop_nulls().drop_nans()
     return number(float(known.mean())) if len(known) else ABSENT  # type: ignore[arg-type]
-
-
-def _value(value: Any) -> str:
-    return ABSENT if value is None else shortened(str(value), VALUE)

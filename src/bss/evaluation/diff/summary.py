@@ -1,12 +1,14 @@
 """The first lines of a difference: what changed, a line for each kind of artifact."""
 
+import json
 from collections.abc import Iterator
 from math import isnan
+from typing import Any
 
 from bss.evaluation.diff.data import DataDifference
 from bss.evaluation.diff.difference import Difference, Missing
 from bss.evaluation.diff.scores import TOLERANCE, ScoreDifference
-from bss.evaluation.report.words import counted, interval, listed
+from bss.evaluation.report.words import ABSENT, counted, interval, listed
 from bss.types import FUSED
 
 TOP = 0.1
@@ -20,6 +22,11 @@ def summary(found: Difference) -> list[str]:
     """A line that names both snapshots, then a line for each kind that changed; `NOTHING` where none did."""
     nothing = f"{NOTHING} in what could be compared" if found.missing else NOTHING
     return [f"{found.before} -> {found.after}", *(list(_changes(found)) or [nothing]), *map(_missing, found.missing)]
+
+
+def value(told: Any) -> str:
+    """A value of params.yaml as that file has it; a dash where it has none."""
+    return ABSENT if told is None else told if isinstance(told, str) else json.dumps(told)
 
 
 def number(value: float, places: int = 3) -> str:
@@ -36,7 +43,7 @@ def number(value: float, places: int = 3) -> str:
 
 def _changes(found: Difference) -> Iterator[str]:
     if found.params:
-        yield f"params: {_named([f'{one.key} {one.before} -> {one.after}' for one in found.params])}"
+        yield f"params: {_named([f'{one.key} {value(one.before)} -> {value(one.after)}' for one in found.params])}"
     if found.data:
         yield f"data: {_data(found.data)}"
     if found.scores:

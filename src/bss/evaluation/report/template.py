@@ -14,4 +14,5 @@ def rendered(template: Path, **content: Any) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([template.parent, SHARED]), autoescape=True, undefined=jinja2.StrictUndefined
     )
+    environment.filters["unbroken"] = lambda text: text.replace(" %", "\N{NO-BREAK SPACE}%")
     return environment.get_template(template.name).render(content)
