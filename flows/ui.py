@@ -18,7 +18,7 @@ from bss.paths import REPORT
 from flows.command import command, prepare_prefect
 from flows.configuration import definitions
 from flows.lifeline import end_with_parent
-from flows.server import REPORTS, start_if_needed
+from flows.server import REPORTS, check, start_if_needed
 from flows.workspace import TEMPORARY, held
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ SECONDS_BETWEEN_LOOKS = 1.0
 
 
 def main(
-    port: Annotated[int, typer.Option(help="Of the server; a free one where it is taken.")] = PORT,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of the server; a free one where it is taken.")] = PORT,
 ) -> None:
     """Start Prefect's pages, the deployments and a worker.
 
@@ -54,6 +54,7 @@ def run(port: int) -> bool:
         server = _own_server(port)
         if server is not None:
             server.wait()
+        check()
         from flows.deploy import deploy, end_lost_runs
 
         if server is not None:
@@ -91,7 +92,7 @@ def _told(address: str) -> Iterator[None]:
     try:
         yield
     finally:
-        ADDRESS.unlink()
+        ADDRESS.unlink(missing_ok=True)
 
 
 def _welcome(server: "Server | None", deployments: Mapping[str, str]) -> None:

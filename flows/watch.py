@@ -16,6 +16,7 @@ import typer
 from bss.params import load
 from flows.command import command, prepare_prefect
 from flows.plan import plan
+from flows.server import check, use
 from flows.ui import ADDRESS, PORT
 from flows.workspace import Busy, occupied, repository
 
@@ -125,17 +126,12 @@ def choose_server() -> None:
     Raises:
         RuntimeError: none answers.
     """
-    from prefect.client.orchestration import get_client
-    from prefect.context import refresh_global_settings_context
     from prefect.settings import get_current_settings
 
     if not get_current_settings().api.url:
         own = ADDRESS.read_text(encoding="utf-8") if ADDRESS.exists() else f"http://127.0.0.1:{PORT}/api"
-        os.environ["PREFECT_API_URL"] = own
-        refresh_global_settings_context()
-    with get_client(sync_client=True) as client:
-        if client.api_healthcheck() is not None:
-            raise RuntimeError(f"no server answers at {client.api_url}; make ui starts one")
+        use(own)
+    check()
 
 
 def _files(roots: Iterable[str]) -> Iterator[str]:

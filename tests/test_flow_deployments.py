@@ -235,6 +235,22 @@ def test_a_wrong_prefect_yaml_is_refused_at_once(tmp_path: Path, text: str) -> N
     assert "prefect.yaml: " in output
 
 
+@pytest.mark.parametrize(
+    ("port", "api", "expected"),
+    [
+        ("99999", "", (2, "65535")),
+        ("0", "http://127.0.0.1:9/api", (1, "no server answers at http://127.0.0.1:9/api")),
+    ],
+)
+def test_a_server_that_cannot_be_is_told_in_a_line(
+    tmp_path: Path, port: str, api: str, expected: tuple[int, str]
+) -> None:
+    project = make_served_project(tmp_path / "project")
+    status, output = run(project, "-m", "flows.ui", "--port", port, HOME=str(tmp_path), PREFECT_API_URL=api)
+    assert (status, "Traceback" in output) == (expected[0], False), output
+    assert expected[1] in output
+
+
 def test_where_a_second_run_is_refused_it_ends_cancelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(make_served_project(tmp_path / "project"))
     text = Path("prefect.yaml").read_text()
