@@ -28,6 +28,7 @@ FOLDER = Path(".prefect")
 """Data base and pages of the server of this workspace, outside of git."""
 ADDRESS = FOLDER / "api"
 """The address of the API of the running server, as text."""
+LOCK = FOLDER / "ui.lock"
 PORT = 4200
 SECONDS_BETWEEN_LOOKS = 1.0
 
@@ -63,7 +64,8 @@ def run(port: int) -> bool:
         deployments = deploy(given)
         from flows.worker import worker
 
-        running = stack.enter_context(worker(given.pool.name, f"{server.pages}/reports" if server else None))
+        reports = f"{server.pages}/reports" if server else None
+        running = stack.enter_context(worker(given.pool.name, reports, LOCK))
         _welcome(server, deployments)
         while server is None or server.process.poll() is None:
             running.check()
@@ -108,7 +110,7 @@ def _alone() -> Iterator[None]:
     """Two servers would share the data base, and two workers the runs."""
     if not TEMPORARY.parent.is_dir():
         raise FileNotFoundError(f"{Path.cwd()} has no .dvc folder; run in the folder that holds dvc.yaml")
-    with held(FOLDER / "ui.lock", "shows the pages"):
+    with held(LOCK, "shows the pages"):
         yield
 
 

@@ -214,6 +214,7 @@ def test_nothing_is_left_of_what_was_stopped_or_killed(tmp_path: Path) -> None:
     with serving(project, tmp_path) as served:
         assert served.state(stopped)["type"] == "CRASHED"
         killed, _ = served.slowly(600)
+        os.kill(worker_of(served), signal.SIGKILL)  # so that its run is a child of nobody
         served.process.kill()
         wait(lambda: not at_work_in(project), SECONDS_TO_STOP)
     with serving(project, tmp_path) as served:
