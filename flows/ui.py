@@ -18,7 +18,7 @@ from bss.paths import REPORT
 from flows.command import command, prepare_prefect
 from flows.configuration import definitions
 from flows.lifeline import end_with_parent
-from flows.server import REPORTS, check, start_if_needed
+from flows.server import HOST, REPORTS, check, start_if_needed
 from flows.workspace import TEMPORARY, held
 
 if TYPE_CHECKING:
@@ -83,6 +83,9 @@ def _own_server(port: int) -> "Server | None":
         "PREFECT_UI_STATIC_DIRECTORY": str(folder / "pages"),
         "PREFECT_UI_API_URL": "/api",  # so that a tunnel may have another port
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        # A deployment is a program: no page of another site that the user has open may make one.
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://{HOST}",
+        "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
         REPORTS: str(REPORT.parent.resolve()),
     }
     return start_if_needed(settings, port)

@@ -50,7 +50,10 @@ class Served:
     process: "subprocess.Popen[str]"
 
     def ask(self, path: str, **content: Any) -> Any:
-        response = httpx.post(f"{self.api}/{path}", json=content, timeout=90)
+        client = {"Prefect-Csrf-Client": "tests"}
+        token = httpx.get(f"{self.api}/csrf-token", params={"client": "tests"}, timeout=90).json()["token"]
+        headers = client | {"Prefect-Csrf-Token": token}
+        response = httpx.post(f"{self.api}/{path}", json=content, headers=headers, timeout=90)
         response.raise_for_status()
         return response.json()
 

@@ -48,6 +48,13 @@ def test_the_deployments_are_those_of_the_file_and_their_forms_come_from_the_sch
     assert set(studies["enum"]) == {path.stem for path in (ROOT / "comparisons").glob("*.yaml")}
 
 
+def test_a_page_of_another_site_can_start_nothing(served: Served) -> None:
+    address, content = f"{served.api}/flows/", '{"name": "foreign"}'
+    assert httpx.post(address, content=content).status_code == 403  # which a browser sends without asking
+    other = {"Origin": "http://example.org"}
+    assert "Access-Control-Allow-Origin" not in httpx.get(f"{served.api}/csrf-token?client=a", headers=other).headers
+
+
 @pytest.fixture(scope="module")
 def first_run(served: Served) -> str:
     (served.project / "accuracy.json").write_text('[{"run": "joint", "accuracy": 0.5}]')
