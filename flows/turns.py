@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from prefect import get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled
 
@@ -35,4 +36,5 @@ def in_turn(run: Callable[[], State[None]]) -> State[None]:
                 return Cancelled(message=str(busy))
             if str(busy) != told:
                 tell(told := str(busy))
+                get_run_logger().info("waiting: %s", busy)
             time.sleep(SECONDS_BETWEEN_LOOKS)
