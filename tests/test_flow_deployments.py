@@ -224,8 +224,13 @@ def test_nothing_is_left_of_what_was_stopped_or_killed(tmp_path: Path) -> None:
         os.kill(worker_of(served), signal.SIGKILL)  # so that its run is a child of nobody
         served.process.kill()
         wait(lambda: not at_work_in(project), SECONDS_TO_STOP)
+    file = project / "prefect.yaml"
+    file.write_text(re.sub(r"  - name: retrain-on-change.*?\n\n", "", file.read_text(), flags=re.DOTALL))
     with serving(project, tmp_path) as served:
         assert served.ended(killed, seconds=1) == ("Crashed", "killed with the worker")
+        names = {each["name"] for each in served.ask("deployments/filter")}
+        assert names == {"pipeline", "nightly", "compare"}, "what the file has no more is gone"
+        assert len(served.ask("automations/filter")) == 1, "with its trigger"
 
 
 def test_it_is_open_once_in_a_workspace(served: Served) -> None:
