@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 import yaml
 from prefect import flow, get_run_logger, task
-from prefect.artifacts import create_markdown_artifact
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
@@ -28,7 +28,9 @@ from flows.children import Stopped
 from flows.forkserver import forkserver
 from flows.gpus import usable_gpus
 from flows.graph import judge, stopped_on_exit
-from flows.stages import Machine
+from flows.outcome import report_address
+from flows.output import Progress
+from flows.stages import Machine, ProgressBar
 from flows.study import Raw, Study, as_method
 from flows.terminal import NUM_COLUMNS, tell
 from flows.workspace import TEMPORARY, occupied
@@ -69,6 +71,7 @@ def compare(name: str, study: Study, raw: dict[str, Any], about: list[str], comm
     if verdict.is_completed():
         write_results(name, workspaces, study, raw, about, command)
         create_markdown_artifact((RESULTS / name / "table.md").read_text(encoding="utf-8"), key="comparison")
+        create_link_artifact(report_address(RESULTS / name / "page.html"), key="report", link_text="The page")
     return verdict
 
 
@@ -131,7 +134,7 @@ def _validation(workspaces: Sequence[Path]) -> dict[str, float]:
 @task(persist_result=False, cache_policy=NO_CACHE, retries=0)
 def run_workspace(name: str, workspace: Path, stages: Sequence[str], machine: Machine) -> State[None]:
     """Bring stages of a workspace up to date, in a process of their own."""
-    log, last = get_run_logger(), ""
+    log, bar, last = get_run_logger(), ProgressBar(name), ""
     command = [sys.executable, "-m", "flows.pipeline", *stages]
     try:
         with machine.environment("train") as environment:
@@ -140,7 +143,9 @@ def run_workspace(name: str, workspace: Path, stages: Sequence[str], machine: Ma
             with machine.children.run(command, environment, workspace) as output:
                 for line in map(str.rstrip, output):
                     log.info(line)
-                    if re.match(r" *\d+/\d+ | {4}", line):
+                    if (ended := re.match(r" *(\d+)/(\d+) +(.*)", line)) is not None:
+                        bar.show(Progress(int(ended[1]), int(ended[2]), ended[3]))
+                    if ended or line.startswith(" " * 4):
                         tell(f"{name}: {line}")
                     last = line
     except (Stopped, CalledProcessError):

@@ -37,3 +37,8 @@ def definitions() -> Definitions:
     """
     ours = {key: value for key, value in read_mapping(PATH).items() if key in Configuration.model_fields}
     return checked(ours, Configuration, PATH).definitions
+
+
+def deployments() -> set[str]:
+    """The names of the deployments of a prefect.yaml that Prefect has read."""
+    return {each["name"] for each in read_mapping(PATH)["deployments"]}

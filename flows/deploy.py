@@ -22,7 +22,7 @@ from prefect.events.schemas.events import ResourceSpecification
 from prefect.states import Crashed
 from prefect.workers.process import ProcessWorker
 
-from flows.configuration import Definitions
+from flows.configuration import Definitions, deployments
 
 HEARTBEAT = "prefect.flow-run.heartbeat"
 HEARTBEAT_SECONDS = 30
@@ -52,7 +52,7 @@ ZOMBIES = AutomationCore(
 
 
 def deploy(definitions: Definitions) -> dict[str, str]:
-    """Make the pool and the deployments of prefect.yaml; the deployments with their descriptions.
+    """Make the pool and the deployments of prefect.yaml, and no others; the deployments with their descriptions.
 
     Raises:
         ValueError: Prefect refuses prefect.yaml.
@@ -67,7 +67,12 @@ def deploy(definitions: Definitions) -> dict[str, str]:
         if done.returncode:
             raise ValueError(f"prefect.yaml was not deployed\n{(done.stdout + done.stderr).strip()[-2000:]}")
         found = client.read_deployments(work_pool_filter=_named(definitions.pool.name))
-        return {each.name: each.description or "" for each in found}
+        wanted = deployments()
+        for each in found:
+            if each.name not in wanted and (each.entrypoint or "").startswith("flows.deployed."):
+                client.delete_resource_owned_automations(f"prefect.deployment.{each.id}")
+                client.delete_deployment(each.id)  # or its schedule would go on
+        return {each.name: each.description or "" for each in found if each.name in wanted}
 
 
 def end_lost_runs(pool: str) -> None:

@@ -32,14 +32,14 @@ def keep_outcome() -> None:
         create_link_artifact(report_address(), key="report", link_text="The report")
 
 
-def report_address() -> str:
-    """Where a browser finds the report: at the server of `make ui`, or on the disk of this machine.
+def report_address(page: Path = REPORT) -> str:
+    """Where a browser finds a page of reports/: at the server of `make ui`, or on the disk of this machine.
 
     A browser follows no link from a server to its disk, but it opens the address where that is pasted.
     """
     if (folder := os.environ.get(REPORTS_URL)) is not None:
-        return f"{folder}/{REPORT.name}"
-    return REPORT.resolve().as_uri()
+        return f"{folder}/{page.relative_to(REPORT.parent)}"
+    return page.resolve().as_uri()
 
 
 def accuracies(summary: Path) -> Accuracies:

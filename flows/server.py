@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import IO, Any, Self
 
 START_SECONDS = 120.0
+HOST = "127.0.0.1"
 REPORTS = "BSS_REPORTS"
 """The folder that the server shows under /reports."""
 ONE_RUN = {"PREFECT__SERVER_EPHEMERAL": "1", "PREFECT_UI_ENABLED": "0"}
@@ -41,7 +42,7 @@ class Server:
         """Start a server on this port, or on a free one where it is taken; its database lies in PREFECT_HOME."""
         log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - open as long as the server writes
         with _listener(port) as listener:
-            url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
+            url = f"http://{HOST}:{listener.getsockname()[1]}/api"
             return cls(_spawn(listener.fileno(), log.fileno(), settings), url, log)
 
     @property
@@ -78,7 +79,6 @@ def start_if_needed(settings: Mapping[str, str] = ONE_RUN, port: int = 0) -> Ser
 
     None where the user's settings name a server.
     """
-    from prefect.context import refresh_global_settings_context
     from prefect.settings import get_current_settings
 
     if get_current_settings().api.url:
@@ -86,16 +86,40 @@ def start_if_needed(settings: Mapping[str, str] = ONE_RUN, port: int = 0) -> Ser
     server = Server.start(settings, port)
     # Prefect sends its last logs and events when its threads end, which is before functions of atexit run.
     atexit.register(server.stop)
-    os.environ["PREFECT_API_URL"] = server.url
-    refresh_global_settings_context()
+    use(server.url)
     return server
+
+
+def use(url: str) -> None:
+    """Have Prefect ask this server, on this machine, here and in what is started from here."""
+    from prefect.context import refresh_global_settings_context
+
+    direct = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+    os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(filter(None, [direct, HOST]))  # a proxy is elsewhere
+    os.environ["PREFECT_API_URL"] = url
+    refresh_global_settings_context()
+
+
+def check() -> None:
+    """Refuse to go on without the server of Prefect's settings.
+
+    Raises:
+        RuntimeError: it does not answer.
+    """
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        if client.api_healthcheck() is not None:
+            raise RuntimeError(
+                f"no server answers at {client.api_url}; where PREFECT_API_URL is not set, make ui starts one"
+            )
 
 
 def _listener(port: int) -> socket.socket:
     try:
-        return socket.create_server(("127.0.0.1", port))
+        return socket.create_server((HOST, port))
     except OSError:
-        return socket.create_server(("127.0.0.1", 0))
+        return socket.create_server((HOST, 0))
 
 
 def _spawn(listener: int, log: int, settings: Mapping[str, str]) -> subprocess.Popen[bytes]:

@@ -100,7 +100,7 @@ class _Lines:
         self.shortcut: str | None = None
         self.killed = False
         self._log = get_run_logger()
-        self._bar = _ProgressBar(stage)
+        self._bar = ProgressBar(stage)
 
     def add(self, line: str) -> None:
         if is_noise(line):
@@ -109,31 +109,32 @@ class _Lines:
         self.shortcut = self.shortcut or shortcut(line)
         self.killed = self.killed or tells_a_kill(line)
         if (progress := Progress.parse(line)) is not None:
-            self._show(progress)
+            self._bar.show(progress)
         elif (text := reason(line)) is not None:
             self.last.append(text)
 
-    def _show(self, progress: Progress) -> None:
-        try:
-            self._bar.show(progress)
-        except Exception as error:  # a server that is away for a moment must not end a long training
-            self._log.warning(f"progress not shown: {error}")
-
 
 @dataclass
-class _ProgressBar:
-    """A progress artifact, updated at most once a second."""
+class ProgressBar:
+    """The progress artifact of a task, updated at most once a second."""
 
-    stage: str
+    task: str
     shown: float = float("-inf")
     artifact: UUID | None = None
 
     def show(self, progress: Progress) -> None:
+        """Show it, if the server lets us: one that is away for a moment must not end a long training."""
+        try:
+            self._show(progress)
+        except Exception as error:
+            get_run_logger().warning(f"progress not shown: {error}")
+
+    def _show(self, progress: Progress) -> None:
         if progress.percent < 100 and time.monotonic() < self.shown + 1:
             return
         self.shown = time.monotonic()
         if self.artifact is None:
-            self.artifact = _create(artifact_key(self.stage), progress)
+            self.artifact = _create(artifact_key(self.task), progress)
         else:
             update_progress_artifact(self.artifact, progress.percent, description=progress.brief)
 

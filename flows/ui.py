@@ -18,7 +18,7 @@ from bss.paths import REPORT
 from flows.command import command, prepare_prefect
 from flows.configuration import definitions
 from flows.lifeline import end_with_parent
-from flows.server import REPORTS, start_if_needed
+from flows.server import HOST, REPORTS, check, start_if_needed
 from flows.workspace import TEMPORARY, held
 
 if TYPE_CHECKING:
@@ -28,12 +28,13 @@ FOLDER = Path(".prefect")
 """Data base and pages of the server of this workspace, outside of git."""
 ADDRESS = FOLDER / "api"
 """The address of the API of the running server, as text."""
+LOCK = FOLDER / "ui.lock"
 PORT = 4200
 SECONDS_BETWEEN_LOOKS = 1.0
 
 
 def main(
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Of the server; a free one where it is taken.")] = PORT,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of the server; a free one where it is taken.")] = PORT,
 ) -> None:
     """Start Prefect's pages, the deployments and a worker.
 
@@ -54,6 +55,7 @@ def run(port: int) -> bool:
         server = _own_server(port)
         if server is not None:
             server.wait()
+        check()
         from flows.deploy import deploy, end_lost_runs
 
         if server is not None:
@@ -62,7 +64,8 @@ def run(port: int) -> bool:
         deployments = deploy(given)
         from flows.worker import worker
 
-        running = stack.enter_context(worker(given.pool.name, f"{server.pages}/reports" if server else None))
+        reports = f"{server.pages}/reports" if server else None
+        running = stack.enter_context(worker(given.pool.name, reports, LOCK))
         _welcome(server, deployments)
         while server is None or server.process.poll() is None:
             running.check()
@@ -80,6 +83,9 @@ def _own_server(port: int) -> "Server | None":
         "PREFECT_UI_STATIC_DIRECTORY": str(folder / "pages"),
         "PREFECT_UI_API_URL": "/api",  # so that a tunnel may have another port
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        # A deployment is a program: no page of another site that the user has open may make one.
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://{HOST}",
+        "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
         REPORTS: str(REPORT.parent.resolve()),
     }
     return start_if_needed(settings, port)
@@ -91,7 +97,7 @@ def _told(address: str) -> Iterator[None]:
     try:
         yield
     finally:
-        ADDRESS.unlink()
+        ADDRESS.unlink(missing_ok=True)
 
 
 def _welcome(server: "Server | None", deployments: Mapping[str, str]) -> None:
@@ -107,7 +113,7 @@ def _alone() -> Iterator[None]:
     """Two servers would share the data base, and two workers the runs."""
     if not TEMPORARY.parent.is_dir():
         raise FileNotFoundError(f"{Path.cwd()} has no .dvc folder; run in the folder that holds dvc.yaml")
-    with held(FOLDER / "ui.lock", "shows the pages"):
+    with held(LOCK, "shows the pages"):
         yield
 
 

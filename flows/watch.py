@@ -16,6 +16,7 @@ import typer
 from bss.params import load
 from flows.command import command, prepare_prefect
 from flows.plan import plan
+from flows.server import check, use
 from flows.ui import ADDRESS, PORT
 from flows.workspace import Busy, occupied, repository
 
@@ -53,27 +54,30 @@ def watch(seconds: float) -> None:
     """Look again and again. What is out of date before the first look is told as well."""
     roots = sources()
     typer.echo(f"watching {len(roots)} files and folders")
-    seen, changed, waiting = look(roots), set[str](), True
+    seen, changed, waiting, away = look(roots), set[str](), True, False
     while True:
         time.sleep(seconds)
         now = look(roots)
         if fresh := different(seen, now):  # somebody may still be writing
             seen, changed, waiting = now, changed | fresh, True
-        elif waiting and _settle(sorted(changed)):
-            roots, changed, waiting = sources(), set(), False
-            seen = look(roots)
-
-
-def _settle(changed: Sequence[str]) -> bool:
-    """Tell what is out of date; False while a run is at work, which may be bringing it up to date."""
-    try:
-        load(PARAMS)
-        tell(changed, stale_stages())
-    except Busy:
-        return False
-    except ValueError as error:  # the next change may mend it
-        typer.echo(str(error), err=True)
-    return True
+        elif waiting:
+            try:
+                check()
+                _expect_no_run()
+                roots = sources()
+                seen = look(roots)  # before DVC looks, so that a change meanwhile is seen next time
+                load(PARAMS)
+                tell(sorted(changed), stale_stages())
+            except Busy:  # the run may be bringing it up to date
+                continue
+            except ValueError as error:  # the next change may mend it
+                typer.echo(str(error), err=True)
+            except RuntimeError as error:  # the server may come back
+                if not away:
+                    typer.echo(str(error), err=True)
+                away = True
+                continue
+            changed, waiting, away = set(), False, False
 
 
 def sources() -> list[str]:
@@ -101,9 +105,13 @@ def stale_stages() -> list[str]:
     Raises:
         Busy: a run is at work in the workspace.
     """
+    _expect_no_run()
+    return [stage.name for stage in plan() if stage.stale]
+
+
+def _expect_no_run() -> None:
     with occupied():
         pass
-    return [stage.name for stage in plan() if stage.stale]
 
 
 def tell(changed: Sequence[str], stages: Sequence[str]) -> bool:
@@ -125,17 +133,12 @@ def choose_server() -> None:
     Raises:
         RuntimeError: none answers.
     """
-    from prefect.client.orchestration import get_client
-    from prefect.context import refresh_global_settings_context
     from prefect.settings import get_current_settings
 
     if not get_current_settings().api.url:
         own = ADDRESS.read_text(encoding="utf-8") if ADDRESS.exists() else f"http://127.0.0.1:{PORT}/api"
-        os.environ["PREFECT_API_URL"] = own
-        refresh_global_settings_context()
-    with get_client(sync_client=True) as client:
-        if client.api_healthcheck() is not None:
-            raise RuntimeError(f"no server answers at {client.api_url}; make ui starts one")
+        use(own)
+    check()
 
 
 def _files(roots: Iterable[str]) -> Iterator[str]:

@@ -15,6 +15,7 @@ from flows.deploy import HEARTBEAT_SECONDS, import_path
 from flows.lifeline import VARIABLE
 from flows.outcome import REPORTS_URL
 from flows.pool import WORKSPACE
+from flows.turns import OPEN
 
 SECONDS_TO_END = 20.0
 SECONDS_TO_TELL = 3.0
@@ -71,14 +72,15 @@ class Worker:
 
 
 @contextmanager
-def worker(pool: str, reports: str | None) -> Iterator[Worker]:
+def worker(pool: str, reports: str | None, lock: Path) -> Iterator[Worker]:
     """A worker for the length of a block, which runs everything in the current folder.
 
     Args:
         pool: the name of its work pool.
         reports: the address at which a server shows the folder of the reports.
+        lock: a file that is locked for the length of the block.
     """
-    own = {VARIABLE: "1", WORKSPACE: str(Path.cwd()), "PYTHONPATH": import_path()}
+    own = {VARIABLE: "1", WORKSPACE: str(Path.cwd()), OPEN: str(lock.resolve()), "PYTHONPATH": import_path()}
     asked = {
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
         "PREFECT_WORKER_QUERY_SECONDS": str(QUERY_SECONDS),

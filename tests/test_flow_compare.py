@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 
+import httpx
 import pytest
 import yaml
 
@@ -61,6 +62,16 @@ def test_a_study_leaves_its_results_and_the_workspace_as_it_was(first_run: tuple
     grid = yaml.safe_load((workspace.folder / "params.yaml").read_text())["grid"]
     assert grid["seeds"] == [0], "params.yaml is the user's"
     assert not (workspace.folder / "data/packed").exists(), "its artifacts lie in a workspace of their own"
+
+
+def test_the_page_of_a_run_has_its_progress_its_table_and_its_link(
+    first_run: tuple[Workspace, str], api: str
+) -> None:
+    shown = httpx.post(f"{api}/artifacts/filter", json={}, timeout=60).json()
+    (seed,) = (each for each in shown if each["key"] == "seed-1")
+    assert seed["data"] == 100.0 and "evaluate" in seed["description"]
+    assert any(each["key"] == "comparison" and each["data"].startswith("| row |") for each in shown)
+    assert any("/reports/compare/tiny-hard/page.html" in str(each["data"]) for each in shown)
 
 
 def test_a_rerun_computes_nothing(workspace: Workspace) -> None:

@@ -48,6 +48,13 @@ def test_the_deployments_are_those_of_the_file_and_their_forms_come_from_the_sch
     assert set(studies["enum"]) == {path.stem for path in (ROOT / "comparisons").glob("*.yaml")}
 
 
+def test_a_page_of_another_site_can_start_nothing(served: Served) -> None:
+    address, content = f"{served.api}/flows/", '{"name": "foreign"}'
+    assert httpx.post(address, content=content).status_code == 403  # which a browser sends without asking
+    other = {"Origin": "http://example.org"}
+    assert "Access-Control-Allow-Origin" not in httpx.get(f"{served.api}/csrf-token?client=a", headers=other).headers
+
+
 @pytest.fixture(scope="module")
 def first_run(served: Served) -> str:
     (served.project / "accuracy.json").write_text('[{"run": "joint", "accuracy": 0.5}]')
@@ -214,10 +221,16 @@ def test_nothing_is_left_of_what_was_stopped_or_killed(tmp_path: Path) -> None:
     with serving(project, tmp_path) as served:
         assert served.state(stopped)["type"] == "CRASHED"
         killed, _ = served.slowly(600)
+        os.kill(worker_of(served), signal.SIGKILL)  # so that its run is a child of nobody
         served.process.kill()
         wait(lambda: not at_work_in(project), SECONDS_TO_STOP)
+    file = project / "prefect.yaml"
+    file.write_text(re.sub(r"  - name: retrain-on-change.*?\n\n", "", file.read_text(), flags=re.DOTALL))
     with serving(project, tmp_path) as served:
         assert served.ended(killed, seconds=1) == ("Crashed", "killed with the worker")
+        names = {each["name"] for each in served.ask("deployments/filter")}
+        assert names == {"pipeline", "nightly", "compare"}, "what the file has no more is gone"
+        assert len(served.ask("automations/filter")) == 1, "with its trigger"
 
 
 def test_it_is_open_once_in_a_workspace(served: Served) -> None:
@@ -233,6 +246,22 @@ def test_a_wrong_prefect_yaml_is_refused_at_once(tmp_path: Path, text: str) -> N
     status, output = run(project, "-m", "flows.ui", HOME=str(tmp_path))
     assert status == 2 and "Traceback" not in output, output
     assert "prefect.yaml: " in output
+
+
+@pytest.mark.parametrize(
+    ("port", "api", "expected"),
+    [
+        ("99999", "", (2, "65535")),
+        ("0", "http://127.0.0.1:9/api", (1, "no server answers at http://127.0.0.1:9/api")),
+    ],
+)
+def test_a_server_that_cannot_be_is_told_in_a_line(
+    tmp_path: Path, port: str, api: str, expected: tuple[int, str]
+) -> None:
+    project = make_served_project(tmp_path / "project")
+    status, output = run(project, "-m", "flows.ui", "--port", port, HOME=str(tmp_path), PREFECT_API_URL=api)
+    assert (status, "Traceback" in output) == (expected[0], False), output
+    assert expected[1] in output
 
 
 def test_where_a_second_run_is_refused_it_ends_cancelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.workspace import held
 from tests.runs import ROOT, make_project, run, started
 
 pytestmark = pytest.mark.xdist_group("flow")
@@ -71,6 +72,18 @@ def test_a_killed_flow_takes_its_stages_along_and_the_next_goes_on_at_once(tmp_p
     assert status == 0, output
     assert (project / "done.txt").read_text() == "done\n"
     expect_end(stage, seconds=5)
+
+
+def test_what_is_no_child_ends_when_the_lock_is_given_back(tmp_path: Path) -> None:
+    program = "import sys, time; from pathlib import Path; from flows.lifeline import end_with_holder;"
+    program += "end_with_holder(Path(sys.argv[1])); print('watches', flush=True); time.sleep(600)"
+    with held(tmp_path / "lock", "shows the pages"):
+        command = [sys.executable, "-c", program, str(tmp_path / "lock")]
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, start_new_session=True)
+        assert process.stdout is not None and process.stdout.readline() == b"watches\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(timeout=1)
+    assert process.wait(timeout=5) == -signal.SIGTERM
 
 
 def test_a_dvc_by_hand_and_another_flow_are_refused_while_a_flow_is_at_work(tmp_path: Path, api: str) -> None:

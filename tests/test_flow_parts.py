@@ -1,17 +1,19 @@
 """The parts of the flow that need no Prefect server."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from flows import pipeline, ranks, workspace
+from flows import pipeline, ranks, watch, workspace
 from flows.children import Children, Stopped
 from flows.gpus import visible_gpus
 from flows.output import Progress, is_noise, reason, shortcut
@@ -238,3 +240,45 @@ def test_wrong_input_is_refused_before_anything_heavy_is_loaded(tmp_path: Path) 
     lines = found.stderr.splitlines()
     assert "flow.max_parallel: 'none'" in lines[-1]
     assert not {"prefect", "dvc", "torch"} & {line.rpartition("|")[2].strip() for line in lines}
+
+
+def test_the_watch_misses_no_change_and_outlives_a_wrong_graph_and_a_server_that_is_away(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told: list[list[str]] = []
+
+    def stale_stages() -> list[str]:
+        if not told:
+            Path("raw.txt").write_text("changed while DVC looks")
+        return ["report"]
+
+    def away() -> None:
+        raise RuntimeError("no server answers")
+
+    def looks(seconds: float) -> None:
+        next(actions)
+
+    def script() -> Iterator[None]:
+        for _ in range(3):  # the first look tells, the second sees the change, the third tells it
+            yield
+        assert told == [[], ["raw.txt"]]
+        Path("dvc.yaml").write_text("stages: [")
+        yield from (None, None)
+        Path("dvc.yaml").write_text(DVC_YAML)
+        monkeypatch.setattr(watch, "check", away)
+        yield from (None, None, None)
+        assert len(told) == 2
+        monkeypatch.setattr(watch, "check", lambda: None)
+        yield
+        assert told[2:] == [["dvc.yaml"]]
+        raise KeyboardInterrupt
+
+    actions = script()
+    monkeypatch.setattr(watch, "check", lambda: None)
+    monkeypatch.setattr(watch, "load", lambda path: None)  # of this toy's params.yaml
+    monkeypatch.setattr(watch, "stale_stages", stale_stages)
+    monkeypatch.setattr(watch, "tell", lambda changed, stages: told.append(changed))
+    monkeypatch.setattr("flows.watch.time", SimpleNamespace(sleep=looks))
+    with pytest.raises(KeyboardInterrupt):
+        watch.watch(1)
+    assert re.fullmatch(r".*dvc.yaml.*\nno server answers\n", capsys.readouterr().err)
