@@ -32,7 +32,7 @@ SILENT_SECONDS = 90
 ZOMBIES = AutomationCore(
     name="bss: runs that are heard of no more have crashed",
     trigger=EventTrigger(
-        after={HEARTBEAT},
+        after={HEARTBEAT, "prefect.flow-run.Pending"},  # pending, it has not begun to send any
         expect={
             HEARTBEAT,
             *(f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed")),
@@ -59,7 +59,9 @@ def deploy(definitions: Definitions) -> dict[str, str]:
     """
     with get_client(sync_client=True) as client:
         _make_pool(client, definitions)
-        if not client.read_automations_by_name(ZOMBIES.name):
+        if known := client.read_automations_by_name(ZOMBIES.name):
+            client.update_automation(known[0].id, ZOMBIES)
+        else:
             client.create_automation(ZOMBIES)
         command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
         environment = {**os.environ, "PYTHONPATH": import_path(), "COLUMNS": "1000"}

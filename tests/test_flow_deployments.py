@@ -201,11 +201,14 @@ def test_a_killed_worker_is_replaced_and_its_run_goes_on(served: Served) -> None
 @pytest.mark.usefixtures("ui_wanted")
 def test_a_run_that_was_killed_with_its_worker_crashes_and_frees_its_place(served: Served) -> None:
     run, pid = served.slowly(600)
+    pipeline = served.deployment("pipeline/pipeline")["id"]
+    pending = served.ask(f"deployments/{pipeline}/create_flow_run", state={"type": "PENDING"})["id"]
     for process in (worker_of(served), flow_of(served)):
         os.kill(process, signal.SIGKILL)
     wait(lambda: not lives(pid), SECONDS_TO_STOP)
     second = served.start(stages=["prepare"])
-    assert served.ended(run, seconds=180) == ("Crashed", "killed: no sign of life from it any more")
+    for lost in (run, pending):
+        assert served.ended(lost, seconds=180) == ("Crashed", "killed: no sign of life from it any more")
     assert served.ended(second)[0] == "Completed"
 
 
