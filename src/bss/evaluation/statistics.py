@@ -19,11 +19,6 @@ class Difference:
     high: float
     num_pairs: int
 
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether the interval says which side is better; never so without an interval."""
-        return self.low > 0 or self.high < 0
-
 
 def paired_difference(values: ArrayLike, baseline: ArrayLike, confidence: float = 0.95) -> Difference:
     """Mean of `values - baseline` over pairs (the same seed), with Student's t interval.
