@@ -129,7 +129,6 @@ def test_a_run_that_is_killed_crashes_and_frees_its_place(served: Served) -> Non
     os.kill(flow_of(served), signal.SIGKILL)
     wait(lambda: not lives(pid), SECONDS_TO_STOP)
     assert served.ended(run)[0] == "Crashed"
-    (served.project / "seconds.txt").write_text("0\n")
     assert served.ended(served.start(stages=["slow"]))[0] == "Completed"
 
 
