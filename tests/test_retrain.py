@@ -168,7 +168,8 @@ def test_the_job_fails_where_a_change_costs_too_much(
 def test_a_base_that_is_none_is_told(origin: Workspace) -> None:
     done = origin.run("python", "-m", "flows.retrain", "--base", "nowhere", check=False)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "--base 'nowhere': no such revision; for example HEAD~1 or origin/main, fetched before\n"
+    told = "--base 'nowhere': no such revision; for example HEAD~1 or origin/main, fetched before"
+    assert done.stderr == f"error: {told}\n"
 
 
 @pytest.mark.parametrize(("now", "num_drops"), [(0.90, 0), (0.89, 0), (0.8899, 1), (0.95, 0)])
