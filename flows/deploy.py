@@ -29,26 +29,6 @@ HEARTBEAT_SECONDS = 30
 """Prefect sends none more often."""
 SILENT_SECONDS = 90
 """A run that was not heard of for so long is dead."""
-ZOMBIES = AutomationCore(
-    name="bss: runs that are heard of no more have crashed",
-    trigger=EventTrigger(
-        after={HEARTBEAT, "prefect.flow-run.Pending"},  # pending, it has not begun to send any
-        expect={
-            HEARTBEAT,
-            *(f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed")),
-        },
-        match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
-        for_each={"prefect.resource.id"},
-        posture=Posture.Proactive,
-        threshold=1,
-        within=timedelta(seconds=SILENT_SECONDS),
-    ),
-    actions=[
-        ChangeFlowRunState(
-            name="Crashed", state=StateType.CRASHED, message="killed: no sign of life from it any more", force=False
-        )
-    ],
-)
 
 
 def deploy(definitions: Definitions) -> dict[str, str]:
@@ -59,10 +39,6 @@ def deploy(definitions: Definitions) -> dict[str, str]:
     """
     with get_client(sync_client=True) as client:
         _make_pool(client, definitions)
-        if known := client.read_automations_by_name(ZOMBIES.name):
-            client.update_automation(known[0].id, ZOMBIES)
-        else:
-            client.create_automation(ZOMBIES)
         command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
         environment = {**os.environ, "PYTHONPATH": import_path(), "COLUMNS": "1000"}
         done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
@@ -74,7 +50,41 @@ def deploy(definitions: Definitions) -> dict[str, str]:
             if each.name not in wanted and (each.entrypoint or "").startswith("flows.deployed."):
                 client.delete_resource_owned_automations(f"prefect.deployment.{each.id}")
                 client.delete_deployment(each.id)  # or its schedule would go on
-        return {each.name: each.description or "" for each in found if each.name in wanted}
+        own = [each for each in found if each.name in wanted]
+        _watch_for_zombies(client, definitions.pool.name, [f"prefect.deployment.{each.id}" for each in own])
+        return {each.name: each.description or "" for each in own}
+
+
+def _watch_for_zombies(client: SyncPrefectClient, pool: str, deployed: list[str]) -> None:
+    """Have a run of these deployments crash that is heard of no more."""
+    automation = AutomationCore(
+        name=f"{pool}: runs that are heard of no more have crashed",
+        trigger=EventTrigger(
+            after={HEARTBEAT, "prefect.flow-run.Pending"},  # pending, it has not begun to send any
+            expect={
+                HEARTBEAT,
+                *(f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed")),
+            },
+            match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
+            match_related=ResourceSpecification({"prefect.resource.id": deployed}),
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=timedelta(seconds=SILENT_SECONDS),
+        ),
+        actions=[
+            ChangeFlowRunState(
+                name="Crashed",
+                state=StateType.CRASHED,
+                message="killed: no sign of life from it any more",
+                force=False,
+            )
+        ],
+    )
+    if known := client.read_automations_by_name(automation.name):
+        client.update_automation(known[0].id, automation)
+    else:
+        client.create_automation(automation)
 
 
 def end_lost_runs(pool: str) -> None:
