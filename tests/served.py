@@ -54,7 +54,7 @@ class Served:
         token = httpx.get(f"{self.api}/csrf-token", params={"client": "tests"}, timeout=90).json()["token"]
         headers = client | {"Prefect-Csrf-Token": token}
         response = httpx.post(f"{self.api}/{path}", json=content, headers=headers, timeout=90)
-        response.raise_for_status()
+        assert response.is_success, f"{path}: {response.status_code} {response.text}"
         return response.json()
 
     def deployment(self, name: str) -> Any:
