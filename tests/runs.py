@@ -17,6 +17,8 @@ def make_project(folder: Path, graph: str) -> Path:
     (folder / ".dvc/config").write_text("[core]\nanalytics = false\ncheck_update = false\n")
     (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     (folder / "dvc.yaml").write_text(graph)
+    (folder / "data").mkdir()
+    (folder / "data/sample").symlink_to(ROOT / "data/sample")
     return folder
 
 
