@@ -24,7 +24,6 @@ from bss.files import replaced, write_text
 from bss.params import Params, Runtime
 from bss.parsing import faults
 from bss.registry import Component, Registry, Strict
-from bss.training.methods.method import METHODS
 from bss.types import FUSED
 
 Cell = tuple[str, str, int]
@@ -88,7 +87,6 @@ class Best(Strict):
             if (shape := restored(KINDS, self.kinds[modality]).shape) != about.shape:
                 raise ValueError(f"kinds.{modality}: the shape {shape} is not that of training, {about.shape}")
         restored(FUSIONS, self.fusion)
-        restored(METHODS, self.training)
         return self
 
     @classmethod

@@ -13,7 +13,7 @@ from bss.data.unpacked import Rows
 from bss.encoders.encoder import ENCODERS
 from bss.encoders.fusions.fusion import FUSIONS
 from bss.encoders.model import MultimodalModel, build_model
-from bss.evaluation.best import WEIGHTS, Best, checksum, restored
+from bss.evaluation.best import CARD, WEIGHTS, Best, checksum, restored
 from bss.evaluation.judgement import decided, probabilities
 from bss.evaluation.rule import JUDGED
 from bss.files import read_tensors
@@ -105,7 +105,10 @@ def load(best: Best, folder: Path) -> tuple[MultimodalModel, Method]:
     if checksum(folder / WEIGHTS) != best.sha256:
         raise ValueError(f"{folder / WEIGHTS} is another file than the one that was registered; register again")
     encoders = {name: restored(ENCODERS, spec) for name, spec in best.encoders.items()}
-    method: Method = restored(METHODS, best.training)
+    try:
+        method: Method = restored(METHODS, best.training)
+    except ValueError as error:  # not looked up by `Best`: register would have to run again for every new method
+        raise ValueError(f"{folder / CARD}: training: {' '.join(str(error).split())}") from None
     model = build_model(best.meta, encoders, best.seed, restored(FUSIONS, best.fusion))
     method.prepare(model)
     try:
