@@ -7,28 +7,28 @@ export DO_NOT_TRACK := 1
 .PHONY: run ui retrain gate test test-faults test-spread test-ui bench screenshots lint lock clean
 
 run: .venv/ready  ## the main job: the whole pipeline through the Prefect flow
-	python -m flows.pipeline
+	bss run
 
 ui: .venv/ready  ## Prefect's pages for this workspace, with a worker; PORT=4300 for another port
-	@python -m flows.ui $(if $(PORT),--port $(PORT))
+	@bss ui $(if $(PORT),--port $(PORT))
 
 retrain: .venv/ready  ## what dvc.lock has no results for, compared with BASE (HEAD): fails where a row loses too much
-	python -m flows.retrain $(if $(BASE),--base "$(BASE)")
+	bss retrain $(if $(BASE),--base "$(BASE)")
 
 gate: .venv/ready  ## the stages that `make retrain` would run; needs no data
-	python -m flows.retrain --dry
+	bss retrain --dry
 
 test: .venv/ready lint  ## format, lint, types and the test suite
 	python -m pytest -n 2 --dist loadgroup
 
 test-faults: .venv/ready  ## kills a run at 20 moments and compares what it leaves; SEED=1 for other moments
-	python -m pytest tests/test_faults.py -s --kills 20 --faults-seed $(or $(SEED),0)
+	python -m pytest tests/flows/workspace/test_faults.py -s --kills 20 --faults-seed $(or $(SEED),0)
 
 test-spread: .venv/ready  ## a grid over two workers of a Prefect work pool, with a shared remote
-	python -m pytest tests/test_flow_spread.py --spread
+	python -m pytest tests/flows/machines/test_spread.py --spread
 
 test-ui: .venv/ready  ## what make ui starts, killed and stopped in every way
-	python -m pytest tests/test_flow_deployments.py tests/test_flow_ui_browser.py --ui
+	python -m pytest tests/flows/pages/test_deployments.py tests/flows/pages/test_ui_browser.py --ui
 
 bench: .venv/ready  ## every benchmark, on a quiet machine (20 minutes), into docs/benchmarks.md
 	python -m benchmarks

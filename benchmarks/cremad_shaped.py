@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 import polars as pl
 
-from bss.data.dataset import Dataset
+from bss.data.datasets.dataset import Dataset
 from bss.data.kinds.audio import Audio
 from bss.data.kinds.image import Image
 from bss.data.kinds.kind import Kind

@@ -14,10 +14,10 @@ from benchmarks.cremad_shaped import CremadShaped
 from benchmarks.figures import Figure, Unavailable
 from benchmarks.throughput import runtime, shares
 from bss import params
-from bss.data.pack import pack
 from bss.data.packed import PackedSplit, open_split
-from bss.encoders.model import build_model
+from bss.data.packing.pack import pack
 from bss.encoders.resnet18 import ResNet18
+from bss.model import build_model
 from bss.training.loader import batches
 from bss.training.methods.joint import Joint
 from bss.training.runtime import Runtime

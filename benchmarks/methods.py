@@ -22,7 +22,7 @@ from benchmarks.figures import Figure, ratios
 from benchmarks.throughput import runtime
 from bss import params
 from bss.data.packed import Meta, ModalityMeta, PackedSplit
-from bss.encoders.model import build_model
+from bss.model import build_model
 from bss.training.loader import batch_indices, batches
 from bss.training.loop import split_evidence
 from bss.training.methods.method import METHODS

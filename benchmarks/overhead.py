@@ -19,12 +19,12 @@ from benchmarks.procedures import (
     released_epoch,
 )
 from bss import CurriculumSampler, Learned
-from bss.data.avdigits import AVDigits
-from bss.data.dataset import Dataset
-from bss.data.digits import Digits
-from bss.data.pack import pack
+from bss.data.datasets.avdigits import AVDigits
+from bss.data.datasets.dataset import Dataset
+from bss.data.datasets.digits import Digits
 from bss.data.packed import PackedSplit, open_split
-from bss.encoders.model import build_model
+from bss.data.packing.pack import pack
+from bss.model import build_model
 
 
 def dataset() -> Dataset:

@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 
 from benchmarks.figures import Figure, ratios
-from flows.server import Server
-from tests.faults import begin_anew
-from tests.workspace import Workspace
+from flows.pages.server import Server
+from tests.helpers.faults import begin_anew
+from tests.helpers.workspace import Workspace
 
-FLOW = ("-m", "flows.pipeline")
+FLOW = ("-m", "bss", "run")
 ALONE = (
     "-c",
     "from contextlib import nullcontext\n"

@@ -23,8 +23,8 @@ from scipy.signal import resample_poly
 from benchmarks.cremad_shaped import CremadShaped
 from benchmarks.figures import Figure, ratios
 from benchmarks.procedures import Decoded
-from bss.data.pack import pack
 from bss.data.packed import PackedSplit, open_split
+from bss.data.packing.pack import pack
 
 
 def measure(quick: bool = False) -> list[Figure]:

@@ -14,11 +14,11 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from bss import CurriculumSampler
-from bss.data.dataset import Dataset
+from bss.data.datasets.dataset import Dataset
 from bss.data.kinds.kind import Kind
-from bss.data.pack import raw_values
 from bss.data.packed import PackedSplit
-from bss.encoders.model import MultimodalModel
+from bss.data.packing.pack import raw_values
+from bss.model import MultimodalModel
 
 Item = tuple[dict[str, Tensor], Tensor, Tensor]
 NUM_OBSERVED = 1024

@@ -15,10 +15,10 @@ from benchmarks.cremad_shaped import CremadShaped
 from benchmarks.figures import Figure, ratios
 from benchmarks.procedures import Decoded, Training, released_epoch
 from bss import CurriculumSampler, Learned, params
-from bss.data.pack import pack
 from bss.data.packed import PackedSplit, open_split
-from bss.encoders.model import MultimodalModel, build_model
+from bss.data.packing.pack import pack
 from bss.encoders.resnet18 import ResNet18
+from bss.model import MultimodalModel, build_model
 from bss.training.loader import batches
 from bss.training.methods.joint import Joint
 from bss.training.runtime import Runtime

@@ -20,18 +20,18 @@ from bss import params
 from bss.curriculum.sampler import CurriculumSampler
 from bss.curriculum.schedulers.learned import Learned
 from bss.curriculum.schedulers.random import Random
-from bss.data.avdigits import AVDigits
-from bss.data.cremad_votes import CremadVotes
-from bss.data.dataset import Dataset
-from bss.data.emoji_imgtext import EmojiImgText
-from bss.data.pack import pack
+from bss.data.datasets.avdigits import AVDigits
+from bss.data.datasets.cremad_votes import CremadVotes
+from bss.data.datasets.dataset import Dataset
+from bss.data.datasets.emoji_imgtext import EmojiImgText
 from bss.data.packed import MANIFEST, PackedSplit, open_split
-from bss.encoders.model import build_model
-from bss.evaluation.agreement import rank_correlation, rank_correlation_interval, top_overlap
-from bss.evaluation.metrics import detection_auc
-from bss.evaluation.report.text import markdown
-from bss.evaluation.statistics import paired_difference, summary
+from bss.data.packing.pack import pack
+from bss.evaluation.comparing.agreement import rank_correlation, rank_correlation_interval, top_overlap
+from bss.evaluation.comparing.statistics import paired_difference, summary
+from bss.evaluation.judging.metrics import detection_auc
+from bss.evaluation.page.text import markdown
 from bss.measure.score import balance_score
+from bss.model import build_model
 from bss.seeds import generator
 from bss.training.loader import batches
 from bss.training.loop import split_evidence

@@ -10,12 +10,12 @@ from benchmarks.cremad_shaped import CremadShaped
 from benchmarks.figures import Figure, ratios
 from benchmarks.overhead import dataset
 from bss import params
-from bss.data.dataset import Dataset
-from bss.data.pack import pack
+from bss.data.datasets.dataset import Dataset
 from bss.data.packed import PackedSplit, open_split
+from bss.data.packing.pack import pack
 from bss.encoders.encoder import Encoder
-from bss.encoders.model import build_model
 from bss.encoders.resnet18 import ResNet18
+from bss.model import build_model
 from bss.training.loader import batches
 from bss.training.methods.joint import Joint
 from bss.training.runtime import Runtime

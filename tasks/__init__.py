@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from tasks.forkserver import delegate
+from tasks._forkserver import delegate
 from tasks.lock import Busy, alone
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ def evaluate(method: tasks.MethodName, scheduler: tasks.SchedulerName, seed: tas
     import polars as pl
 
     from bss.data.packed import open_split
-    from bss.encoders.model import build_model
-    from bss.evaluation.judgement import judge
+    from bss.evaluation.judging.judgement import judge
+    from bss.model import build_model
     from bss.registry import lookup
     from bss.training.runtime import Runtime
 

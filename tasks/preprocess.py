@@ -10,7 +10,7 @@ def preprocess() -> None:
     """Decode, transform and pack the data set that params.yaml names."""
     params = tasks.params()
 
-    from bss.data.pack import pack
+    from bss.data.packing.pack import pack
 
     pack(params.preprocess, paths.PACKED, len(os.sched_getaffinity(0)))
 

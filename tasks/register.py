@@ -8,7 +8,7 @@ def register() -> None:
     """Register the best model of the grid of params.yaml."""
     params = tasks.params()
 
-    from bss.evaluation.best import register as write_best
+    from bss.evaluation.registered.card import register as write_best
 
     best = write_best(params, paths.BEST)
     print(f"best on validation: {best.method} {best.scheduler} {best.seed}, {100 * best.validation_accuracy:.1f} %")

@@ -13,8 +13,8 @@ def report() -> None:
 
     from bss.evaluation.report.grid import read_grid
     from bss.evaluation.report.page import write_report
+    from bss.evaluation.report.plots import plot_tables, validation_accuracies
     from bss.evaluation.report.table import format_markdown, format_table, summary_table
-    from bss.evaluation.report.tables import plot_tables, validation_accuracies
     from bss.parsing import read_mapping
 
     inputs = read_grid(params, read_mapping(Path("params.yaml")))

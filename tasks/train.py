@@ -18,7 +18,7 @@ def train(method: tasks.MethodName, scheduler: tasks.SchedulerName, seed: tasks.
     from bss.curriculum.plan import read_plan
     from bss.curriculum.sampler import CurriculumSampler
     from bss.data.packed import open_split
-    from bss.encoders.model import build_model
+    from bss.model import build_model
     from bss.registry import lookup
     from bss.training import weights
     from bss.training.augment import Augmentation

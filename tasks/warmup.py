@@ -14,8 +14,8 @@ def warmup(seed: tasks.Seed) -> None:
     settings = params.warmup
 
     from bss.data.packed import open_split
-    from bss.encoders.model import build_model
     from bss.measure.evidence import write_evidence
+    from bss.model import build_model
     from bss.training import weights
     from bss.training.augment import Augmentation
     from bss.training.loader import cached

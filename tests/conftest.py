@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flows.server import Server
-from tests.served import Served, make_served_project, serving
-from tests.workspace import ROOT, Workspace
+from flows.pages.server import Server
+from tests.helpers import ROOT
+from tests.helpers.served import Served, make_served_project, serving
+from tests.helpers.workspace import Workspace
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -24,10 +25,14 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--kills", type=int, default=3, help="how often tests/test_faults.py kills a run")
+    parser.addoption(
+        "--kills", type=int, default=3, help="how often tests/flows/workspace/test_faults.py kills a run"
+    )
     parser.addoption("--faults-seed", type=int, default=0, help="of the moments and the ways of those kills")
     parser.addoption("--ui", action="store_true", help="kill and stop what make ui starts, which takes minutes")
-    parser.addoption("--spread", action="store_true", help="run tests/test_flow_spread.py, which takes minutes")
+    parser.addoption(
+        "--spread", action="store_true", help="run tests/flows/machines/test_spread.py, which takes minutes"
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -38,7 +43,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="module", params=[2, 3], ids=lambda number: f"{number} modalities")
 def splits(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> "dict[Split, PackedSplit]":
     """The toy data of two and of three modalities, for files that have no splits of their own."""
-    from tests.toy import packed_toy
+    from tests.helpers.toy import packed_toy
 
     return packed_toy(tmp_path_factory.mktemp("toy"), request.param)
 
@@ -47,7 +52,7 @@ def splits(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def forkserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a running fork server, so that a stage starts in milliseconds."""
     address = tmp_path_factory.mktemp("forkserver") / "socket"
-    program = f"from tasks.forkserver import serve; serve({str(address)!r})"
+    program = f"from tasks._forkserver import serve; serve({str(address)!r})"
     server = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdin=subprocess.PIPE)
     deadline = time.monotonic() + 60
     while not address.exists():

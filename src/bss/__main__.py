@@ -14,7 +14,7 @@ from bss.commands.fetch import fetch
 from bss.commands.predict import predict
 from bss.commands.preset import preset
 
-WORKSPACE = Path("flows/commands.py")
+WORKSPACE = Path("flows/commands/app.py")
 """Where the current folder, a workspace, has its own commands."""
 
 
@@ -44,7 +44,7 @@ class Commands(TyperGroup):
             return {}
         if (folder := str(Path.cwd())) not in sys.path:
             sys.path.insert(0, folder)
-        group: Any = typer.main.get_command(importlib.import_module("flows.commands").app)
+        group: Any = typer.main.get_command(importlib.import_module("flows.commands.app").app)
         return {name: group.get_command(ctx, name) for name in group.list_commands(ctx)}
 
 

@@ -196,7 +196,7 @@ def _data(params: Params) -> Check:
     """Without fetching anything."""
     dataset = params.preprocess
     if dataset.sources:
-        from bss.data.fetch import raw_folder
+        from bss.data.datasets._fetch import raw_folder
 
         folder = raw_folder(dataset.name)
         if missing := [source.path for source in dataset.sources if not (folder / source.path).exists()]:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from bss.curriculum.schedulers.scheduler import SCHEDULERS, Scheduler
-from bss.data.dataset import DATASETS, Dataset
+from bss.data.datasets.dataset import DATASETS, Dataset
 from bss.encoders.encoder import ENCODERS, Encoder
 from bss.encoders.fusions.fusion import FUSIONS, Fusion
 from bss.measure.criteria.criterion import Criteria, different

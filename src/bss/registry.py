@@ -66,12 +66,11 @@ class Component(Strict):
 class Registry(Generic[T]):
     """The components of type `base` that the modules of one package define, one a module.
 
-    The module of `base` and those named in `helpers` are no components; every other module holds exactly one.
+    The module of `base` and those whose names begin with `_` are no components; every other module holds exactly one.
     """
 
-    def __init__(self, kind: str, package: str, base: type[T], helpers: Iterable[str] = ()) -> None:
+    def __init__(self, kind: str, package: str, base: type[T]) -> None:
         self.kind, self.package, self.base = kind, package, base
-        self._helpers = {base.__module__.rpartition(".")[2], *helpers}
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -133,7 +132,8 @@ class Registry(Generic[T]):
     def _names(self) -> list[str]:
         path = importlib.import_module(self.package).__path__
         modules = (module.name for module in pkgutil.iter_modules(path) if not module.ispkg)
-        return sorted(name for name in modules if name not in self._helpers)
+        contract = self.base.__module__.rpartition(".")[2]
+        return sorted(name for name in modules if not name.startswith("_") and name != contract)
 
     def _is_component(self, value: object) -> bool:
         return issubclass(value, self.base) if isinstance(value, type) else isinstance(value, self.base)

@@ -23,8 +23,8 @@ def check(as_json: Annotated[bool, typer.Option("--json", help="Findings for a p
         from bss.params import load
 
         dataset = load(Path("params.yaml")).preprocess
-        from bss.data.check import told
-        from bss.data.pack import examine
+        from bss.data.packing.check import told
+        from bss.data.packing.pack import examine
 
         findings = examine(dataset, paths.PACKED, len(os.sched_getaffinity(0)))
     rows = {"dataset": dataset.name, "findings": [asdict(finding) for finding in findings]}

@@ -11,7 +11,7 @@ def presets(typed: str) -> list[str]:
 
 def datasets(typed: str) -> list[str]:
     """Names of the data sets."""
-    from bss.data.dataset import DATASETS
+    from bss.data.datasets.dataset import DATASETS
 
     return _beginning(typed, DATASETS)
 

@@ -9,7 +9,7 @@ import typer
 from bss.commands import completion, refusals
 
 if TYPE_CHECKING:
-    from bss.data.dataset import Dataset
+    from bss.data.datasets.dataset import Dataset
 
 
 def fetch(
@@ -49,7 +49,7 @@ def _dataset(name: str | None) -> "Dataset":
             return chosen
     from pydantic import ValidationError
 
-    from bss.data.dataset import DATASETS
+    from bss.data.datasets.dataset import DATASETS
 
     try:
         built: Dataset = DATASETS.build(name)

@@ -10,7 +10,7 @@ from bss import paths
 from bss.commands import refusals
 
 if TYPE_CHECKING:
-    from bss.evaluation.prediction import Prediction
+    from bss.evaluation.registered.prediction import Prediction
 
 SUFFIXES = (".csv", ".parquet")
 NUM_SHOWN = 20
@@ -41,11 +41,11 @@ def predict(
             raise ValueError(f"--device {device}: expected auto, cpu or cuda")
         if device == "cuda" and not _has_cuda():
             raise ValueError("--device cuda: torch finds no CUDA device here; take auto or cpu")
-        from bss.evaluation.best import Best
+        from bss.evaluation.registered.card import Best
 
         best = Best.read(model)
         rows = best.rows(manifest)
-        from bss.evaluation.prediction import predict as ask  # imports torch
+        from bss.evaluation.registered.prediction import predict as ask  # imports torch
 
         found = ask(model, best, rows, batch_size, device)
         if out is not None:

@@ -25,6 +25,4 @@ class Encoder(Component):
         """
 
 
-ENCODERS: Registry[Encoder] = Registry(
-    "encoder", "bss.encoders", Encoder, helpers=("i3d", "model", "pretrained", "resnet")
-)
+ENCODERS: Registry[Encoder] = Registry("encoder", "bss.encoders", Encoder)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self, cast
 from pydantic import Field, model_validator
 
 from bss.data.packed import PADDING
+from bss.encoders._pretrained import library, probed
 from bss.encoders.encoder import Encoder
-from bss.encoders.pretrained import library, probed
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

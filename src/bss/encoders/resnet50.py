@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+from bss.encoders._resnet import NONE, build_resnet
 from bss.encoders.encoder import Encoder
-from bss.encoders.resnet import NONE, build_resnet
 
 if TYPE_CHECKING:
     from torch import nn

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bss.encoders._pretrained import fit_weights, frames_apart, library, probed
 from bss.encoders.encoder import Encoder
-from bss.encoders.pretrained import fit_weights, frames_apart, library, probed
 
 if TYPE_CHECKING:
     from torch import nn

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from bss.encoders._pretrained import fit_weights, mean_over, probed
 from bss.encoders.encoder import Encoder
-from bss.encoders.pretrained import fit_weights, mean_over, probed
 
 if TYPE_CHECKING:
     from torch import nn
@@ -54,7 +54,7 @@ class Video3D(Encoder):
         from torch import nn
 
         if self.network == "i3d":
-            from bss.encoders.i3d import I3D
+            from bss.encoders._i3d import I3D
 
             return I3D(channels)
         from torchvision.models import video

@@ -12,7 +12,7 @@ from bss.files import read_tensors, write_tensors
 from bss.types import FUSED
 
 if TYPE_CHECKING:
-    from bss.encoders.model import Outputs
+    from bss.model import Outputs
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def collect(model: nn.Module, batches: Iterable[Sequence[Any]]) -> Evidence:
     mode afterwards.
 
     Args:
-        model: inputs -> logits and features, as `bss.encoders.model.Outputs`.
+        model: inputs -> logits and features, as `bss.model.Outputs`.
         batches: inputs, labels and anything further, on the model's device.
     """
     was_training = model.training

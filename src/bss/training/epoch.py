@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from bss.encoders.model import Outputs
+from bss.model import Outputs
 from bss.training.loader import Batch
 
 Observe = Callable[[Tensor, dict[str, Tensor], Tensor, dict[str, Tensor]], None]

@@ -9,7 +9,7 @@ from lightning_fabric.wrappers import _FabricOptimizer
 from torch import Tensor, nn
 
 from bss import seeds
-from bss.encoders.model import MultimodalModel, Outputs, seeded
+from bss.model import MultimodalModel, Outputs, seeded
 from bss.params import Optimisation
 from bss.training import weights
 from bss.training.epoch import Epoch, Observe

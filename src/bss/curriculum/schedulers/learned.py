@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field
 
 from bss.curriculum.order import multinomial, softmax, systematic, weighted_permutation
-from bss.curriculum.schedulers.measuring import Measuring
+from bss.curriculum.schedulers._measuring import Measuring
 
 DRAWS = {"multinomial": multinomial, "systematic": systematic}
 

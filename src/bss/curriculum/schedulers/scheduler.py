@@ -62,6 +62,4 @@ def epoch_indices(scheduler: Scheduler, scores: np.ndarray, seed: int, epoch: in
     return scheduler.indices(scores, epoch, generator(seed, "curriculum", epoch))
 
 
-SCHEDULERS: Registry[Scheduler] = Registry(
-    "scheduler", "bss.curriculum.schedulers", Scheduler, helpers=("measuring",)
-)
+SCHEDULERS: Registry[Scheduler] = Registry("scheduler", "bss.curriculum.schedulers", Scheduler)

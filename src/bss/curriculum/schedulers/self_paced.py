@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field
 
 from bss.curriculum.pacing.linear import Linear
 from bss.curriculum.pacing.pacing import PACINGS, Pacing
-from bss.curriculum.schedulers.measuring import Measuring
+from bss.curriculum.schedulers._measuring import Measuring
 
 
 class SelfPaced(Measuring):

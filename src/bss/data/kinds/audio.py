@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from bss.data.kinds import media
+from bss.data.kinds import _media as media
 from bss.data.kinds.kind import Exhibit, Kind
 
 

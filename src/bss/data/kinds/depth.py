@@ -5,8 +5,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from bss.data.kinds._maps import Maps
 from bss.data.kinds.image import from_file
-from bss.data.kinds.maps import Maps
 
 
 class Depth(Maps):

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from bss.data.kinds.maps import Maps
+from bss.data.kinds._maps import Maps
 
 
 class Flow(Maps):

@@ -104,4 +104,4 @@ class Kind(Component):
         return bool((few == few[0]).all() and (array == few[0]).all())
 
 
-KINDS: Registry[Kind] = Registry("kind", "bss.data.kinds", Kind, helpers=("media", "maps"))
+KINDS: Registry[Kind] = Registry("kind", "bss.data.kinds", Kind)

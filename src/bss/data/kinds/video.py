@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from bss.data.kinds import media
+from bss.data.kinds import _media as media
 from bss.data.kinds.image import Image, from_file
 from bss.data.kinds.kind import Exhibit, Kind, Size
 

@@ -6,14 +6,14 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 
+from bss.evaluation.comparing.statistics import Difference as Interval
 from bss.evaluation.diff.difference import Difference
 from bss.evaluation.diff.models import BROKEN, FIXED
 from bss.evaluation.diff.scores import ScoreDifference, movement_by_class
 from bss.evaluation.diff.sequences import SequenceDifference
 from bss.evaluation.diff.summary import number
-from bss.evaluation.report.canvas import HEIGHT, INK, MUTED, SERIES, WIDE, WIDTH, Chart, canvas, finish
-from bss.evaluation.report.words import shortened
-from bss.evaluation.statistics import Difference as Interval
+from bss.evaluation.page.canvas import HEIGHT, INK, MUTED, SERIES, WIDE, WIDTH, Chart, canvas, finish
+from bss.evaluation.page.words import shortened
 
 NUM_BINS = 24
 MAX_CLASSES = 24

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from bss.evaluation.comparing.statistics import NUM_RESAMPLES, Difference, paired_difference
 from bss.evaluation.diff.scores import TOLERANCE, keyed
+from bss.evaluation.judging.rule import OWN
 from bss.evaluation.report.grid import Cell
-from bss.evaluation.rule import OWN
-from bss.evaluation.statistics import NUM_RESAMPLES, Difference, paired_difference
 from bss.types import FUSED
 
 FIXED, BROKEN, OTHER = "fixed", "broken", "other"

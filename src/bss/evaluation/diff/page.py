@@ -7,8 +7,8 @@ from bss.evaluation.diff.charts import model_charts, score_charts, sequence_char
 from bss.evaluation.diff.difference import Difference
 from bss.evaluation.diff.sections import sections
 from bss.evaluation.diff.summary import summary
-from bss.evaluation.report.canvas import Chart
-from bss.evaluation.report.template import rendered
+from bss.evaluation.page.canvas import Chart
+from bss.evaluation.page.template import rendered
 from bss.files import write_text
 
 CHARTS: dict[str, Callable[[Difference], list[Chart]]] = {

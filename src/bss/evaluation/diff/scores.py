@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from bss.evaluation.agreement import rank_correlation, top_overlap
+from bss.evaluation.comparing.agreement import rank_correlation, top_overlap
 
 SHARES = (0.01, 0.1, 0.5)
 SCORE = "balance_score"

@@ -6,13 +6,13 @@ from typing import Any
 
 import polars as pl
 
+from bss.evaluation.comparing.statistics import Difference as Interval
 from bss.evaluation.diff.difference import Difference
 from bss.evaluation.diff.models import FIXED, Flips
 from bss.evaluation.diff.scores import SHARES, TOLERANCE, ScoreDifference, movement_by_class
 from bss.evaluation.diff.sequences import DrawDifference, SequenceDifference
 from bss.evaluation.diff.summary import number, value
-from bss.evaluation.report.words import ABSENT, interval, percent, shortened
-from bss.evaluation.statistics import Difference as Interval
+from bss.evaluation.page.words import ABSENT, interval, percent, shortened
 from bss.types import Split
 
 CLASS = 12

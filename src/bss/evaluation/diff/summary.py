@@ -8,7 +8,7 @@ from typing import Any
 from bss.evaluation.diff.data import DataDifference
 from bss.evaluation.diff.difference import Difference, Missing
 from bss.evaluation.diff.scores import TOLERANCE, ScoreDifference
-from bss.evaluation.report.words import ABSENT, counted, interval, listed
+from bss.evaluation.page.words import ABSENT, counted, interval, listed
 from bss.types import FUSED
 
 TOP = 0.1

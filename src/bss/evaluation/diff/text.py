@@ -12,7 +12,7 @@ import polars as pl
 from bss.evaluation.diff.difference import Difference
 from bss.evaluation.diff.sections import Table, sections
 from bss.evaluation.diff.summary import summary
-from bss.evaluation.report.text import WIDTH, markdown, plain
+from bss.evaluation.page.text import WIDTH, markdown, plain
 
 
 def format_text(found: Difference, top: int) -> str:

@@ -6,10 +6,10 @@ from typing import Any
 import polars as pl
 from matplotlib.ticker import MaxNLocator
 
-from bss.evaluation.report.canvas import INK, SERIES, Chart, canvas, finish
+from bss.evaluation.page.canvas import INK, SERIES, Chart, canvas, finish
+from bss.evaluation.page.words import counted, shortened
 from bss.evaluation.report.distributions import MAX_CLASSES
 from bss.evaluation.report.looks import Look
-from bss.evaluation.report.words import counted, shortened
 from bss.types import FUSED
 
 NUM_LISTED = 5

@@ -7,10 +7,10 @@ import polars as pl
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from bss.evaluation.metrics import confusion_matrix
-from bss.evaluation.report.canvas import INK, Chart, canvas, finish
+from bss.evaluation.judging.metrics import confusion_matrix
+from bss.evaluation.page.canvas import INK, Chart, canvas, finish
+from bss.evaluation.page.words import counted, listed, shortened
 from bss.evaluation.report.looks import Look
-from bss.evaluation.report.words import counted, listed, shortened
 from bss.types import FUSED
 
 MAX_NAMED = 12

@@ -7,9 +7,9 @@ from typing import Any
 import polars as pl
 from matplotlib.ticker import MaxNLocator
 
-from bss.evaluation.report.canvas import WIDE, Chart, canvas, finish
+from bss.evaluation.page.canvas import WIDE, Chart, canvas, finish
+from bss.evaluation.page.words import ABSENT, percent
 from bss.evaluation.report.looks import Look
-from bss.evaluation.report.words import ABSENT, percent
 from bss.types import FUSED
 
 Row = Mapping[str, Any]

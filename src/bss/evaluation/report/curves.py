@@ -6,9 +6,9 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from bss.evaluation.report.canvas import INK, WIDE, Chart, canvas, finish
+from bss.evaluation.page.canvas import INK, WIDE, Chart, canvas, finish
+from bss.evaluation.page.words import counted, level, listed, percent
 from bss.evaluation.report.looks import Look
-from bss.evaluation.report.words import counted, level, listed, percent
 from bss.types import FUSED
 
 

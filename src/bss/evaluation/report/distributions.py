@@ -3,10 +3,10 @@
 import numpy as np
 import polars as pl
 
-from bss.evaluation.metrics import detection_auc
-from bss.evaluation.report.canvas import INK, MUTED, SERIES, WIDE, Chart, canvas, finish
+from bss.evaluation.judging.metrics import detection_auc
+from bss.evaluation.page.canvas import INK, MUTED, SERIES, WIDE, Chart, canvas, finish
+from bss.evaluation.page.words import listed, shortened
 from bss.evaluation.report.examples import damage
-from bss.evaluation.report.words import listed, shortened
 
 MAX_CLASSES = 24
 """Of more classes than fit a phone, both ends are shown."""

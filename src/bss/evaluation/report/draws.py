@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from bss.evaluation.report.canvas import WIDE, Chart, canvas, finish
+from bss.evaluation.page.canvas import WIDE, Chart, canvas, finish
+from bss.evaluation.page.words import counted, percent
 from bss.evaluation.report.curves import label_axes
 from bss.evaluation.report.looks import Look
-from bss.evaluation.report.words import counted, percent
 
 NUM_GROUPS = 10
 """Groups of training pairs by balance score, of the same size."""

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from bss.data.kinds.kind import Kind
-from bss.data.packing import raw_values
+from bss.data.packing.blocks import raw_values
 
 MAX_BYTES = 200_000
 """A larger exhibit is left out, so that the page stays one that opens on a phone."""

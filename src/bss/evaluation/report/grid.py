@@ -9,10 +9,10 @@ import polars as pl
 
 from bss import paths
 from bss.data.packed import MANIFEST, Meta
+from bss.evaluation.judging.rule import JUDGED
 from bss.evaluation.report.examples import examples
 from bss.evaluation.report.inputs import ReportInputs
 from bss.evaluation.report.provenance import commit, versions
-from bss.evaluation.rule import JUDGED
 from bss.files import checksum
 from bss.params import ALONE, BASELINE, Params
 from bss.types import FUSED, Split

@@ -7,9 +7,9 @@ from typing import Any
 
 import polars as pl
 
+from bss.evaluation.judging.rule import OWN
+from bss.evaluation.page.words import counted, level, listed, mean_sd, percent, points
 from bss.evaluation.report.inputs import ReportInputs
-from bss.evaluation.report.words import counted, level, listed, mean_sd, percent, points
-from bss.evaluation.rule import OWN
 from bss.types import FUSED
 
 Row = Mapping[str, Any]

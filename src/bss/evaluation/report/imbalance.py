@@ -6,12 +6,12 @@ from math import exp
 import numpy as np
 import polars as pl
 
-from bss.evaluation.report.canvas import INK, Chart, canvas, finish
+from bss.evaluation.page.canvas import INK, Chart, canvas, finish
+from bss.evaluation.page.words import listed, percent, points
 from bss.evaluation.report.curves import bands, draw_bands, label_axes
 from bss.evaluation.report.headline import Row, Verdict
 from bss.evaluation.report.looks import Look
 from bss.evaluation.report.table import accuracy_inside
-from bss.evaluation.report.words import listed, percent, points
 from bss.params import ALONE
 from bss.types import FUSED
 

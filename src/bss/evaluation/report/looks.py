@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from bss.evaluation.report.canvas import SERIES, VARIABLES
+from bss.evaluation.page.canvas import SERIES, VARIABLES
 from bss.types import FUSED
 
 DASHES: tuple[tuple[float, ...], ...] = ((), (4, 1.6), (1, 1.4), (5, 1.4, 1, 1.4))

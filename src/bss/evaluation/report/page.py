@@ -7,6 +7,9 @@ from typing import Any
 import polars as pl
 import yaml
 
+from bss.evaluation.judging.rule import OWN
+from bss.evaluation.page.template import rendered
+from bss.evaluation.page.words import interval, level, mean_sd, percent
 from bss.evaluation.report.changes import change_charts, change_counts, changed_pairs, changed_predictions
 from bss.evaluation.report.confusion import confusion_charts
 from bss.evaluation.report.cost import cost_chart, costs
@@ -25,9 +28,6 @@ from bss.evaluation.report.imbalance import (
 from bss.evaluation.report.inputs import ReportInputs
 from bss.evaluation.report.looks import Look, looks
 from bss.evaluation.report.table import QUALITIES, accuracy_inside, summary_table
-from bss.evaluation.report.template import rendered
-from bss.evaluation.report.words import interval, level, mean_sd, percent
-from bss.evaluation.rule import OWN
 from bss.files import write_text
 from bss.types import FUSED
 

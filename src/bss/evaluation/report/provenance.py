@@ -4,7 +4,7 @@ import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 
-from bss.evaluation.report.words import ABSENT
+from bss.evaluation.page.words import ABSENT
 
 PACKAGES = ("bss", "torch", "prefect", "dvc")
 CODE = (":/src", ":/tasks", ":/params.yaml", ":/dvc.yaml")

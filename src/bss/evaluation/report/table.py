@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import polars as pl
 
-from bss.evaluation.report.text import markdown, plain
-from bss.evaluation.report.words import interval, mean_sd, percent
-from bss.evaluation.rule import OWN
-from bss.evaluation.statistics import paired_difference, summary
+from bss.evaluation.comparing.statistics import paired_difference, summary
+from bss.evaluation.judging.rule import OWN
+from bss.evaluation.page.text import markdown, plain
+from bss.evaluation.page.words import interval, mean_sd, percent
 from bss.types import FUSED
 
 QUALITIES = ("accuracy", "macro_f1", "mean_average_precision", "auc")

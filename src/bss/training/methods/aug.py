@@ -13,8 +13,8 @@ from bss.types import FUSED
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bss.encoders.model import MultimodalModel, Outputs
     from bss.measure.evidence import Evidence
+    from bss.model import MultimodalModel, Outputs
     from bss.training.loader import Batch
     from bss.training.trainer import Trainer
 
@@ -119,7 +119,7 @@ class AUG(Method):
         """A step for each modality in turn, or one for all."""
         import torch
 
-        from bss.encoders.model import Outputs
+        from bss.model import Outputs
 
         names = list(trainer.model.branches)
         logits, features, losses = {}, {}, []

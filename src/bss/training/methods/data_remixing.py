@@ -13,8 +13,8 @@ from bss.types import FUSED
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bss.encoders.model import Outputs
     from bss.measure.evidence import Evidence
+    from bss.model import Outputs
     from bss.training.loader import Batch
     from bss.training.trainer import Trainer
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 from bss.training.methods.joint import Joint
 
 if TYPE_CHECKING:
-    from bss.encoders.model import MultimodalModel
+    from bss.model import MultimodalModel
 
 
 class FusedOnly(Joint):

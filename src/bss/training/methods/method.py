@@ -12,8 +12,8 @@ from bss.types import FUSED
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from bss.encoders.model import MultimodalModel, Outputs
     from bss.measure.evidence import Evidence
+    from bss.model import MultimodalModel, Outputs
     from bss.training.loader import Batch
     from bss.training.trainer import Trainer
 
@@ -106,4 +106,4 @@ class Method(Component):
         return list(outputs)
 
 
-METHODS: Registry[Method] = Registry("training method", "bss.training.methods", Method, helpers=("contribution",))
+METHODS: Registry[Method] = Registry("training method", "bss.training.methods", Method)

@@ -12,7 +12,7 @@ from bss.types import FUSED
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from bss.encoders.model import MultimodalModel, Outputs
+    from bss.model import MultimodalModel, Outputs
     from bss.training.loader import Batch
     from bss.training.trainer import Trainer
 
@@ -65,7 +65,7 @@ class MLA(Method):
         import torch
         from torch.nn.functional import cross_entropy
 
-        from bss.encoders.model import Outputs
+        from bss.model import Outputs
 
         said = Outputs({}, {})
         losses = []

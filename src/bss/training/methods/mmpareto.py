@@ -11,7 +11,7 @@ from bss.types import FUSED
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from bss.encoders.model import Outputs
+    from bss.model import Outputs
     from bss.training.loader import Batch
     from bss.training.trainer import Trainer
 

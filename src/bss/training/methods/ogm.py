@@ -9,7 +9,7 @@ from pydantic import Field
 from bss.training.methods.joint import Joint
 
 if TYPE_CHECKING:
-    from bss.encoders.model import Outputs
+    from bss.model import Outputs
     from bss.training.loader import Batch
     from bss.training.trainer import Trainer
 
@@ -38,7 +38,7 @@ class OGM(Joint):
         """Scale the gradients of each encoder, and add the noise."""
         import torch
 
-        from bss.training.methods.contribution import contributions, leads
+        from bss.training.methods._contribution import contributions, leads
 
         if trainer.epoch < self.starts or (self.ends is not None and trainer.epoch >= self.ends):
             return

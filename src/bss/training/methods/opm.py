@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from bss.encoders.model import Outputs
+    from bss.model import Outputs
     from bss.training.loader import Batch
     from bss.training.trainer import Trainer
 
@@ -67,7 +67,7 @@ class OPM(Joint):
         import torch
         from torch.nn.functional import cross_entropy
 
-        from bss.training.methods.contribution import contributions, leads
+        from bss.training.methods._contribution import contributions, leads
 
         if trainer.epoch < self.starts or (self.ends is not None and trainer.epoch >= self.ends):
             return None

@@ -11,7 +11,7 @@ from bss.types import FUSED
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bss.encoders.model import MultimodalModel, Outputs
+    from bss.model import MultimodalModel, Outputs
     from bss.training.loader import Batch
     from bss.training.trainer import Trainer
 
@@ -85,7 +85,7 @@ class ReconBoost(Method):
             return super().step(trainer, batch)
         import torch
 
-        from bss.encoders.model import Outputs
+        from bss.model import Outputs
 
         names = list(trainer.model.branches)
         own = names[number % len(names)]

@@ -9,7 +9,7 @@ from bss.types import FUSED
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from bss.encoders.model import MultimodalModel
+    from bss.model import MultimodalModel
 
 
 class Unimodal(Method):

@@ -1,0 +1,44 @@
+"""What `bss` does in this workspace beside what the library does alone. Nothing heavy is imported for a help text."""
+
+import webbrowser
+from typing import Annotated
+
+import typer
+
+from bss.paths import REPORT
+from flows.commands import compare, diff, ranks, retrain, run, spread, ui, watch
+from flows.commands.exits import command
+from flows.workspace.lifeline import end_with_parent
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+app.command("run", epilog="Example: bss run, or bss run train evaluate --verbose")(run.main)
+
+
+@app.command(epilog="Example: bss report --open")
+def report(
+    shown: Annotated[bool, typer.Option("--open", help="Show the page in the browser.")] = False,
+    verbose: Annotated[bool, typer.Option(help="Show the whole output of the stages.")] = False,
+) -> None:
+    """Bring the report up to date, and say where the page lies."""
+    end_with_parent()
+    command(lambda: run.run(["report"], verbose) and (not shown or _open()))
+
+
+def _open() -> bool:
+    if not (opened := webbrowser.open(REPORT.resolve().as_uri())):
+        typer.echo("error: no browser could be started here", err=True)
+    return opened
+
+
+for _name, _main, _example in (
+    ("compare", compare.main, "bss compare schedulers --on avdigits-damaged"),
+    ("ranks", ranks.main, "bss ranks methods-avdigits methods-emoji_imgtext"),
+    ("diff", diff.main, "bss diff HEAD~1 --html diff.html"),
+    ("retrain", retrain.main, "bss retrain --base origin/main"),
+    ("spread", spread.main, "bss spread --pool machines"),
+    ("watch", watch.main, "bss watch --once"),
+    ("ui", ui.main, "bss ui --port 4300"),
+):
+    app.command(_name, epilog=f"Example: {_example}")(_main)

@@ -1,0 +1,70 @@
+"""What changed between two revisions, or folders: `bss diff REV_A [REV_B]`.
+
+Exit 0 done, 1 something changed and --exit-code is given, 2 wrong input, 130 interrupted.
+"""
+
+import subprocess
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bss.commands.completion import revisions
+from flows.commands.exits import leave
+
+
+def main(
+    rev_a: Annotated[
+        str,
+        typer.Argument(help="A revision (HEAD~1, a tag, a branch) or a folder: before.", autocompletion=revisions),
+    ],
+    rev_b: Annotated[
+        str | None,
+        typer.Argument(help="The same: after. The workspace as it is by default.", autocompletion=revisions),
+    ] = None,
+    *,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Write a page with plots as well.")] = None,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit 1 where something changed.")] = False,
+    top: Annotated[int, typer.Option(min=1, help="So many rows of each list of pairs.")] = 10,
+) -> None:
+    """Tell what changed in meaning, between revisions or folders."""
+    if json and markdown:
+        leave("error: --json and --markdown: one of them", 2)
+    try:
+        changed = run(rev_a, rev_b, "json" if json else "markdown" if markdown else "text", html, top)
+    except (ValueError, OSError) as error:
+        leave(f"error: {error}", 2)
+    except subprocess.CalledProcessError as error:
+        leave(f"error: {' '.join(error.cmd[:2])}: {error.stderr.decode(errors='replace').strip()}", 1)
+    except KeyboardInterrupt:
+        leave("interrupted", 130)
+    raise typer.Exit(1 if changed and exit_code else 0)
+
+
+def run(rev_a: str, rev_b: str | None, form: str, html: Path | None, top: int) -> bool:
+    """Compare, print and write the page; whether anything changed.
+
+    Raises:
+        ValueError: an unknown revision, a folder without artifacts, or a damaged file.
+        IsADirectoryError: the page would be a folder.
+    """
+    if html is not None and html.is_dir():
+        raise IsADirectoryError(f"--html {html} is a folder; give the name of a file, as in {html / 'diff.html'}")
+    from flows.revisions.snapshot import snapshot
+
+    with ExitStack() as stack:
+        before, after = (stack.enter_context(snapshot(name)) for name in (rev_a, rev_b))
+        from bss.evaluation.diff.difference import difference
+        from bss.evaluation.diff.text import FORMS
+
+        found = difference(before, after)
+        typer.echo(FORMS[form](found, top))
+        if html is not None:
+            from bss.evaluation.diff.page import write_page
+
+            write_page(found, html, top)
+            typer.echo(f"page: {html.resolve()}", err=True)
+    return found.changed

@@ -1,0 +1,59 @@
+"""Ranks over several comparisons from the command line: `bss ranks NAME ...`.
+
+Of one study on several data sets: which rows come first on all of them. Exit as for `bss run`.
+"""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bss.registry import lookup
+from flows.commands.exits import command, show
+
+if TYPE_CHECKING:
+    import polars as pl
+
+RESULTS = Path("reports/compare")
+
+
+def main(
+    names: Annotated[list[str], typer.Argument(help="Folders of reports/compare/, for example methods-avdigits.")],
+    out: Annotated[Path, typer.Option(help="Where ranks.html and ranks.md go.")] = RESULTS,
+    confidence: Annotated[float, typer.Option(help="Of the critical distance.")] = 0.95,
+) -> None:
+    """Rank the rows of a study over all seeds of several data sets."""
+    command(lambda: run(names, out, confidence))
+
+
+def run(names: list[str], out: Path, confidence: float) -> bool:
+    """Read what the comparisons left, and write the ranks; true."""
+    known = {path.parent.name: path for path in sorted(RESULTS.glob("*/runs.csv"))}
+    if not known:
+        raise ValueError(f"{RESULTS} holds no comparison yet; `bss compare methods --on NAME` makes one")
+    places = {name: lookup("comparison", name, known) for name in dict.fromkeys(names)}
+
+    from bss.evaluation.study.ranks import Ranks, row_accuracies, write_ranks
+
+    ranks = Ranks({name: row_accuracies(_runs(place)) for name, place in places.items()}, confidence)
+    typed = shlex.join(["bss", *sys.argv[1:]])
+    write_ranks(ranks, ", ".join(places), typed, out)
+    show(out / "ranks.md", out / "ranks.html")
+    return True
+
+
+def _runs(place: Path) -> "pl.DataFrame":
+    """The runs that a comparison left.
+
+    Raises:
+        ValueError: they are damaged.
+    """
+    import polars as pl
+
+    try:
+        return pl.read_csv(place).select("row", "seed", "accuracy")
+    except pl.exceptions.PolarsError as error:
+        told = str(error).partition("\n")[0]
+        raise ValueError(f"{place} is damaged: {told}; `bss compare` writes it again") from None

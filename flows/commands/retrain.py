@@ -1,0 +1,128 @@
+"""A retraining from the command line, here and in CI: `bss retrain [--base REVISION] [--dry]`.
+
+What dvc.lock has results for is not computed, and not even fetched. Exit as for `bss run`; 1 also where a row of the
+grid has lost too much validation accuracy to the base. The test split decides nothing.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bss.evaluation.page.text import markdown, plain
+from bss.files import write_text
+from bss.params import load
+from flows.commands import run as pipeline
+from flows.commands.exits import command
+from flows.revisions import validation
+from flows.revisions.validation import Accuracies
+
+SUMMARY = Path("reports/retrain.md")
+CHANGES = {
+    "Metrics": ("dvc", "metrics", "diff", "--md"),
+    "Parameters": ("dvc", "params", "diff", "--md"),
+    "Artifacts": ("bss", "diff", "--markdown"),
+}
+"""Title -> what is asked about the base and the workspace."""
+FOLDED = "\n<details><summary>{title}</summary>\n\n{content}\n\n</details>"
+HEADER = ("run", "base %", "now %", "points")
+
+
+def main(
+    base: Annotated[str, typer.Option(help="The git revision to compare with.")] = "HEAD",
+    dry: Annotated[bool, typer.Option("--dry", help="Only tell which stages would run; needs no data.")] = False,
+    verbose: Annotated[bool, typer.Option(help="Show the whole output of the stages.")] = False,
+) -> None:
+    """Pull, run what is stale, push, and compare with a base."""
+    command(lambda: told() if dry else retrain(base, verbose))
+
+
+def retrain(base: str, verbose: bool) -> bool:
+    """Bring the grid up to date and write reports/retrain.md; whether all went well and no row lost too much."""
+    max_drop = load(Path("params.yaml")).ci.max_drop
+    before = validation.at(base)
+    if (stale := gate()) and not _ran(verbose):
+        return False
+    own = validation.now()
+    found = validation.drops(before, own, max_drop)
+    write_summary(base, before, own, found, stale)
+    typer.echo(f"\n{plain(HEADER, _rows(before, own))}\n\nsummary: {SUMMARY.resolve()}")
+    for line in found:
+        typer.echo(line, err=True)
+    return not found
+
+
+def told() -> bool:
+    """Only tell what would run, which is no failure."""
+    typer.echo("".join(f"  {name}\n" for name in gate()), nl=False)
+    return True
+
+
+def gate() -> list[str]:
+    """The stages that dvc.lock has no results for, counted aloud; artifacts that are not here do not matter."""
+    load(Path("params.yaml"))
+    from flows.graph.plan import plan
+
+    planned = plan(allow_missing=True)
+    stale = [stage.name for stage in planned if stage.stale]
+    typer.echo(f"gate: {len(stale)} of {len(planned)} stages have no results in dvc.lock")
+    _append("GITHUB_OUTPUT", f"stale={len(stale)}\n")
+    return stale
+
+
+def write_summary(base: str, before: Accuracies, own: Accuracies, found: list[str], stale: list[str]) -> None:
+    """What has changed since the base, in Markdown, for people and for the summary of a job."""
+    verdict = [f"- **{line}**" for line in found] or ["No run has lost more validation accuracy than `ci.max_drop`."]
+    parts = [
+        "# Retraining\n",
+        *verdict,
+        f"\n{len(stale)} stages had to run. Base: `{base}`.\n",
+        f"## Fused validation accuracy, mean over seeds\n\n{markdown(HEADER, _rows(before, own))}",
+        *(FOLDED.format(title=title, content=_changes(asked, base)) for title, asked in CHANGES.items()),
+    ]
+    write_text("\n".join(parts) + "\n", SUMMARY)
+    _append("GITHUB_STEP_SUMMARY", SUMMARY.read_text(encoding="utf-8"))
+
+
+def _ran(verbose: bool) -> bool:
+    """Fetch what was computed elsewhere, compute the rest, and send it."""
+    from flows.machines.remote import has_remote, push, restore
+
+    shared = has_remote()
+    if shared:
+        typer.echo(f"pull: {len(restore())} stages have their results here")
+    else:
+        typer.echo("pull: no default DVC remote (dvc remote add --default NAME URL); nothing is fetched or sent")
+    succeeded = pipeline.run([], verbose)
+    if shared:
+        push()  # after a failure too: the others' results are not lost
+        typer.echo("push: the remote has all results")
+    return succeeded
+
+
+def _rows(before: Accuracies, own: Accuracies) -> list[tuple[str, ...]]:
+    gains = validation.differences(before, own)
+    return [
+        (
+            row,
+            f"{100 * before[row]:.1f}" if row in before else "-",
+            f"{100 * accuracy:.1f}",
+            f"{gains[row]:+.1f}" if row in gains else "-",
+        )
+        for row, accuracy in own.items()
+    ]
+
+
+def _changes(asked: tuple[str, ...], base: str) -> str:
+    done = subprocess.run([sys.executable, "-m", *asked, base], check=True, stdout=subprocess.PIPE, encoding="utf-8")
+    return done.stdout.strip() or "None."
+
+
+def _append(variable: str, text: str) -> None:
+    """Add to a file that GitHub reads, where it names one."""
+    if path := os.environ.get(variable):
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write(text)

@@ -1,0 +1,84 @@
+"""The pipeline over machines: `bss spread --pool NAME`.
+
+The data are packed here, each seed runs on a machine of a Prefect work pool, what they computed comes back through
+the DVC remote, and the report is made here. docs/scale.md says how to set it up. Exit as for `bss run`.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bss.params import Params, load
+from bss.paths import REPORT, SUMMARY
+from flows.commands.exits import command, prepare_prefect, show, succeeds
+from flows.workspace.lock import occupied
+
+if TYPE_CHECKING:
+    from flows.machines.pool import Pool
+
+SHARED = ["preprocess", "methods"]
+"""Stages that the cells of all seeds need."""
+
+
+def main(
+    pool: Annotated[str, typer.Option(help="A work pool of the Prefect server.")],
+    verbose: Annotated[bool, typer.Option(help="Show the whole output of the stages that run here.")] = False,
+) -> None:
+    """Run the grid on the machines of a work pool.
+
+    Each runs a seed; the report is made here."""
+    command(lambda: run(pool, verbose))
+
+
+def run(pool: str, verbose: bool) -> bool:
+    """Check everything, then run; whether all stages are up to date."""
+    params = load(Path("params.yaml"))
+    prepare_prefect(verbose)
+    from prefect.settings import get_current_settings
+
+    if not get_current_settings().api.url:
+        raise ValueError("no server: PREFECT_API_URL has to name one that the machines reach (prefect server start)")
+    from flows.graph.plan import plan
+    from flows.machines.pool import opened
+    from flows.machines.remote import has_remote
+    from flows.workspace.repair import repair
+
+    with occupied():
+        repair()
+        plan()
+    if not has_remote():
+        raise ValueError("no DVC remote for the machines to share: dvc remote add -d NAME URL")
+    with opened(pool) as machines:
+        return spread(params, machines)
+
+
+def spread(params: Params, machines: "Pool") -> bool:
+    """Run what is not on the remote yet on the machines, and the rest here; whether all stages are up to date."""
+    from flows.graph.flow import judge, pipeline
+    from flows.machines.remote import push, restore
+
+    here = restore()
+    if not succeeds(pipeline(SHARED, return_state=True)):
+        return False
+    push(SHARED)
+    work = {f"seed {seed}": targets for seed, targets in cells(params).items() if not here.issuperset(targets)}
+    if work:
+        typer.echo(f"waiting for {', '.join(work)}")
+        if not succeeds(judge(machines.run(work))):
+            return False
+        restore()
+    state = pipeline(return_state=True)
+    if state.is_completed():
+        show(SUMMARY.with_suffix(".txt"), REPORT)
+    return succeeds(state)
+
+
+def cells(params: Params) -> dict[int, list[str]]:
+    """Seed -> the last stages of its cells. Seeds share nothing but what the stages of SHARED make."""
+    grid = params.grid
+    return {
+        seed: [f"evaluate-alone@{seed}"]
+        + [f"evaluate@{method}-{scheduler}-{seed}" for method in grid.methods for scheduler in grid.schedulers]
+        for seed in grid.seeds
+    }

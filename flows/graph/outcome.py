@@ -1,0 +1,74 @@
+"""What a successful run keeps at the server: its table, the change against the last one, and a link to the report."""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
+
+from bss.files import write_text
+from bss.paths import REPORT, SUMMARY
+from flows.workspace.lock import TEMPORARY
+
+REPORTS_URL = "BSS_REPORTS_URL"
+"""Set where a server shows the folder of the reports: its address, without a slash at the end."""
+LAST = TEMPORARY / "summary.json"
+"""The figures of the last successful run of this workspace."""
+Accuracies = dict[str, float]
+
+
+def keep_outcome() -> None:
+    """Keep what the report says, as far as it was made."""
+    table, summary = SUMMARY.with_suffix(".md"), SUMMARY.with_suffix(".json")
+    text = table.read_text(encoding="utf-8") if table.exists() else ""
+    if summary.exists():
+        text = "\n".join([text, *change(accuracies(LAST), accuracies(summary)), ""])
+        write_text(summary.read_text(encoding="utf-8"), LAST)
+    if text:
+        create_markdown_artifact(text, key="summary")
+    if REPORT.exists():
+        create_link_artifact(report_address(), key="report", link_text="The report")
+
+
+def report_address(page: Path = REPORT) -> str:
+    """Where a browser finds a page of reports/: at the server of `make ui`, or on the disk of this machine.
+
+    A browser follows no link from a server to its disk, but it opens the address where that is pasted.
+    """
+    if (folder := os.environ.get(REPORTS_URL)) is not None:
+        return f"{folder}/{page.relative_to(REPORT.parent)}"
+    return page.resolve().as_uri()
+
+
+def accuracies(summary: Path) -> Accuracies:
+    """Row -> its accuracy, in [0, 1]; empty where there is no such file."""
+    if not summary.exists():
+        return {}
+    rows: list[Mapping[str, Any]] = json.loads(summary.read_text(encoding="utf-8"))
+    return {row["run"]: row["accuracy"] for row in rows}
+
+
+def change(before: Accuracies, now: Accuracies) -> Iterable[str]:
+    """The lines of a table in Markdown: the accuracy of each row, now and after the last successful run."""
+    yield "### Change against the last successful run"
+    yield ""
+    if not before:
+        yield "There was none."
+        return
+    yield "| row | accuracy % | before | change in points |"
+    yield "| --- | --: | --: | --: |"
+    for row in [*now, *(row for row in before if row not in now)]:
+        yield f"| {row} | {_percent(now.get(row))} | {_percent(before.get(row))} | {_points(before, now, row)} |"
+
+
+def _percent(accuracy: float | None) -> str:
+    return "-" if accuracy is None else f"{100 * accuracy:.1f}"
+
+
+def _points(before: Accuracies, now: Accuracies, row: str) -> str:
+    if row not in before or row not in now:
+        return "-"
+    difference = 100 * (now[row] - before[row])
+    return f"{difference:+.1f}" if difference else "0"

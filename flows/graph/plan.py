@@ -1,0 +1,86 @@
+"""What DVC would run: the stages of the graph, in order, each up to date or not."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from flows.workspace.lock import repository
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+    from dvc.stage import Stage
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A stage of the graph, the stages whose outputs it reads, and whether it has to run."""
+
+    name: str
+    upstream: tuple[str, ...]
+    stale: bool
+
+
+def plan(targets: Sequence[str] = (), allow_missing: bool = False) -> list[Planned]:
+    """The stages of the current workspace, each after those it depends on.
+
+    A target is a stage (`train@joint-random-0`) or all cells of a matrix (`train`); what it needs upstream
+    comes along. No target means the whole graph. A stage is stale if DVC says so, or if an upstream is. Where
+    artifacts may be missing, those that are not here count as dvc.lock has them: `dvc repro --allow-missing`.
+
+    Raises:
+        ValueError: no such stage, or dvc.yaml is wrong.
+        Busy: another DVC process holds the workspace.
+    """
+    with repository() as repo:
+        return _planned(_graph(repo, targets), targets, allow_missing)
+
+
+def check(targets: Sequence[str] = ()) -> None:
+    """Refuse what `plan` would refuse, without a look at any artifact.
+
+    Raises:
+        ValueError: no such stage, or dvc.yaml is wrong.
+        Busy: another DVC process holds the workspace.
+    """
+    with repository() as repo:
+        _graph(repo, targets)
+
+
+def _graph(repo: "Repo", targets: Sequence[str]) -> Any:
+    graph = repo.index.graph
+    for target in targets:
+        _check_known(target, {stage.addressing for stage in graph})
+    return graph
+
+
+def _planned(graph: Any, targets: Sequence[str], allow_missing: bool) -> list[Planned]:
+    found: dict[str, Planned] = {}
+    for stage in sorted(graph, key=lambda stage: stage.addressing):
+        if not targets or _is_named(stage, targets):
+            _add(stage, graph, found, allow_missing)
+    return list(found.values())
+
+
+def _add(stage: "Stage", graph: Any, found: dict[str, Planned], allow_missing: bool) -> None:
+    """Add a stage after what it depends on; an edge of DVC's graph points from a stage to its dependency."""
+    if stage.cmd is None or stage.addressing in found:
+        return
+    upstream = [other for other in graph.successors(stage) if other.cmd is not None]
+    for other in upstream:
+        _add(other, graph, found, allow_missing)
+    names = tuple(other.addressing for other in upstream)
+    changed = stage.changed(allow_missing=True, upstream=upstream) if allow_missing else bool(stage.status())
+    stale = any(found[name].stale for name in names) or changed
+    found[stage.addressing] = Planned(stage.addressing, names, stale)
+
+
+def _is_named(stage: "Stage", targets: Iterable[str]) -> bool:
+    return not {stage.addressing, stage.addressing.partition("@")[0]}.isdisjoint(targets)
+
+
+def _check_known(target: str, names: set[str]) -> None:
+    from bss.registry import UnknownName
+
+    groups = {name.partition("@")[0] for name in names}
+    if target not in names | groups:
+        raise UnknownName("stage", target, groups if "@" not in target else names)

@@ -1,0 +1,52 @@
+"""What the user sees: one line a stage that had to run, and why one failed."""
+
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+from prefect.client.schemas.objects import State
+
+from flows.graph.plan import Planned
+
+NUM_COLUMNS = max(40, min(80, shutil.get_terminal_size().columns))
+"""COLUMNS of the environment, or the width of the terminal."""
+
+
+def tell(line: str) -> None:
+    """Print a line at once; where nobody reads any more, such as a worker that was killed, the run goes on."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, sys.stdout.fileno())
+        os.close(nothing)
+
+
+class Terminal:
+    """A short account of a run, in 80 columns."""
+
+    def __init__(self, planned: Sequence[Planned]) -> None:
+        self._num_stale = sum(stage.stale for stage in planned)
+        self._num_ended = 0
+        num_current = len(planned) - self._num_stale
+        tell(f"stages: {self._num_stale} to run, {num_current} up to date")
+
+    def show(self, stage: str, state: State[Any]) -> None:
+        """Tell how a stage ended; one that was not run is only counted at the end."""
+        if state.name in {"Cached", "NotReady"}:
+            return
+        self._num_ended += 1
+        count = f"{self._num_ended:>{len(str(self._num_stale))}}/{self._num_stale}"
+        note = "" if state.is_failed() else state.message or ""
+        room = NUM_COLUMNS - len(f"{count} {state.name:<9}  ") - len(note) - 1
+        tell(f"{count} {state.name:<9} {_cut(stage, room):<{room}} {note}".rstrip())
+        if state.is_failed():
+            tell(textwrap.indent(state.message or "", "    "))
+
+
+def _cut(name: str, length: int) -> str:
+    """A name that fits; its end stays, because there stands the seed."""
+    return name if len(name) <= length else f"{name[: length // 2]}…{name[-(length - length // 2 - 1) :]}"

@@ -1,0 +1,88 @@
+"""Runs on the machines of a Prefect work pool."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import State
+from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Cancelling
+
+from flows.machines.share import fingerprints, share
+
+WORKSPACE = "BSS_WORKSPACE"
+"""The variable in a worker's environment that names its clone."""
+
+SECONDS_BETWEEN_LOOKS = 2.0
+
+
+class Pool:
+    """A work pool by its name, and the deployment of `share` in it.
+
+    Raises:
+        ValueError: there is no such pool.
+    """
+
+    def __init__(self, name: str, client: SyncPrefectClient) -> None:
+        self._client = client
+        try:
+            client.read_work_pool(name)
+        except ObjectNotFound as error:
+            raise ValueError(f"no work pool {name!r}: prefect work-pool create --type process {name}") from error
+        enter = {"prefect.deployments.steps.set_working_directory": {"directory": f"{{{{ ${WORKSPACE} }}}}"}}
+        self._deployment = client.create_deployment(
+            flow_id=client.create_flow(share),
+            name=name,
+            work_pool_name=name,
+            entrypoint="flows.machines.share.share",
+            pull_steps=[enter],
+        )
+
+    def run(self, work: Mapping[str, Sequence[str]]) -> dict[str, State[Any]]:
+        """Have the targets of each name brought up to date, one run a name; how they ended."""
+        runs: dict[str, UUID] = {}
+        with self._cancelled_on_exit(runs):
+            for name, targets in work.items():
+                asked = {"targets": list(targets), "expected": fingerprints()}
+                run = run_deployment(self._deployment, parameters=asked, flow_run_name=name, timeout=0)
+                runs[name] = run.id  # type: ignore[union-attr]
+            return self._ended(runs)
+
+    def _ended(self, runs: Mapping[str, UUID]) -> dict[str, State[Any]]:
+        states: dict[str, State[Any]] = {}
+        while waiting := runs.keys() - states:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+            for name in sorted(waiting):
+                state = self._state(runs[name])
+                if state is not None and state.is_final():
+                    states[name] = state
+                    print(f"{name}: {state.name}: {state.message}", flush=True)
+        return states
+
+    def _state(self, run: UUID) -> State[Any] | None:
+        with suppress(httpx.HTTPError):  # a server that is away for a moment ends nothing
+            return self._client.read_flow_run(run).state
+        return None
+
+    @contextmanager
+    def _cancelled_on_exit(self, runs: Mapping[str, UUID]) -> Iterator[None]:
+        """Stop the machines where this run is stopped."""
+        try:
+            yield
+        except BaseException:
+            with suppress(httpx.HTTPError):
+                for run in runs.values():
+                    self._client.set_flow_run_state(run, Cancelling())  # refused where it has ended
+            raise
+
+
+@contextmanager
+def opened(name: str) -> Iterator[Pool]:
+    """A work pool for the length of a block."""
+    with get_client(sync_client=True) as client:
+        yield Pool(name, client)

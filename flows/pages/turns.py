@@ -1,0 +1,40 @@
+"""Which of two runs of a workspace goes first, and what becomes of the second."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from prefect import get_run_logger
+from prefect.client.schemas.objects import State
+from prefect.states import Cancelled
+
+from flows.graph.terminal import tell
+from flows.pages.configuration import definitions
+from flows.workspace.lifeline import end_with_holder
+from flows.workspace.lock import Busy, occupied
+
+OPEN = "BSS_OPEN"
+"""Set where `make ui` started the worker: the file that it locks as long as it is open."""
+SECONDS_BETWEEN_LOOKS = 2.0
+
+
+def in_turn(run: Callable[[], State[None]]) -> State[None]:
+    """Run when the workspace is free, or say who is at work there: as `second_run` of prefect.yaml wants it.
+
+    The work pool keeps the runs of a worker apart; what is at work here besides may have been started in a terminal.
+    """
+    if (lock := os.environ.pop(OPEN, None)) is not None:
+        end_with_holder(Path(lock))  # its worker cannot stop it where that was killed and started again
+    told = None
+    while True:
+        try:
+            with occupied():
+                return run()
+        except Busy as busy:
+            if definitions().second_run == "refuse":
+                return Cancelled(message=str(busy))
+            if str(busy) != told:
+                tell(told := str(busy))
+                get_run_logger().info("waiting: %s", busy)
+            time.sleep(SECONDS_BETWEEN_LOOKS)

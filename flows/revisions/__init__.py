@@ -1,0 +1,1 @@
+"""What git and DVC know of another state of the project."""

@@ -1,0 +1,176 @@
+"""A study: what differs from params.yaml, and the rows that are compared.
+
+A file of `comparisons/` holds one. Its rows are schedulers of params.yaml, as they stand there or with fields
+varied, every combination of the values of one scheduler a row. A file of `comparisons/on/` holds what differs on one
+data set.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import Field
+
+from bss.evaluation.comparing.variant import Variant
+from bss.params import BASELINE
+from bss.parsing import parsed
+from bss.registry import Strict, UnknownName, lookup
+from bss.training.methods.method import METHODS
+
+FOLDER = Path("comparisons")
+Raw = dict[str, Any]
+
+
+class Overlay(Strict):
+    """What differs from params.yaml: dotted key -> value."""
+
+    about: str
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+class Study(Overlay):
+    """The rows of a comparison and how often each is repeated."""
+
+    seeds: Annotated[int, Field(ge=1)]
+    methods: list[str] = Field(default=["joint"], min_length=1)
+    """Of params.yaml; where there are several, every row is also compared with the first in the baseline's order."""
+    tune: bool = False
+    """Whether each method's fields are chosen first, from its own small grid, by the validation accuracy in the
+    baseline's order, the mean over all seeds."""
+    schedulers: dict[str, dict[str, Annotated[list[Any], Field(min_length=1)]]]
+    """Scheduler of params.yaml -> dotted field -> the values it takes; no field: the scheduler as it stands."""
+    twins: str | None = None
+    """A flag among the fields: rows that differ in it alone are also compared with each other."""
+
+    def variants(self) -> list[Variant]:
+        """The rows, in the order of the file.
+
+        Raises:
+            ValueError: two of them are the same.
+        """
+        found = [variant for scheduler in self.schedulers for variant in self._variants(scheduler)]
+        names = [variant.name for variant in found]
+        if double := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"schedulers: {double[0]} comes twice")
+        return found
+
+    def _variants(self, scheduler: str) -> Iterator[Variant]:
+        fields = self.schedulers[scheduler]
+        for values in product(*fields.values()):
+            yield Variant(scheduler, dict(zip(fields, values, strict=True)), self.twins)
+
+    def parameters(self, raw: Raw) -> Raw:
+        """The content of params.yaml with this study in it: its own values, its rows as schedulers, its grid.
+
+        Raises:
+            ValueError: a key or a scheduler is not there.
+        """
+        raw = overlaid(raw, self.params)
+        schedulers, variants = raw["curriculum"]["schedulers"], self.variants()
+        rows = {}
+        for variant in variants:
+            spec = lookup("scheduler", variant.base, schedulers)
+            rows[variant.name] = overlaid(spec, variant.settings, may_add=True)
+        raw["curriculum"]["schedulers"] = schedulers | rows
+        followed = {name for spec in rows.values() for name in spec.get("criteria", [])}
+        score = raw["score"]
+        score["others"] = sorted((followed | {*score["others"]}) - {*score["criteria"]})
+        raw["grid"] = {"seeds": list(range(self.seeds)), "methods": self.methods, "schedulers": list(rows)}
+        return raw
+
+    def choices(self, raw: Raw) -> dict[str, list[Variant]]:
+        """Method -> the variants of it that are chosen from; one and no field where there is nothing to choose.
+
+        Raises:
+            UnknownName: a method is not among those of params.yaml.
+        """
+        found = {}
+        for name in self.methods:
+            kind = METHODS[lookup("training method", name, raw["methods"])["name"]]
+            fields = kind.grid if self.tune else {}
+            found[name] = [Variant(name, dict(zip(fields, each, strict=True))) for each in product(*fields.values())]
+        return found
+
+    def tuning(self, raw: Raw) -> Raw | None:
+        """The parameters of the cells that methods are chosen by; None where there is nothing to choose.
+
+        Args:
+            raw: as `parameters` gives it.
+        """
+        variants = [each for several in self.choices(raw).values() if len(several) > 1 for each in several]
+        return with_methods(raw, variants, [BASELINE]) if variants else None
+
+    def tuned(self, raw: Raw, accuracies: Mapping[str, float]) -> Raw:
+        """The parameters with the best variant of each method; of equal ones the first of the grid.
+
+        Args:
+            raw: as `parameters` gives it.
+            accuracies: name of a variant as a method -> its mean accuracy on validation.
+        """
+        best = [
+            max(several, key=lambda each: accuracies[as_method(each)]) if len(several) > 1 else several[0]
+            for several in self.choices(raw).values()
+        ]
+        return with_methods(raw, best, raw["grid"]["schedulers"])
+
+
+def as_method(variant: Variant) -> str:
+    """The name under which a variant of a method stands in params.yaml."""
+    return variant.name.replace("-", "_")
+
+
+def with_methods(raw: Raw, variants: Sequence[Variant], schedulers: Sequence[str]) -> Raw:
+    """A copy with variants of methods as the methods of the grid."""
+    raw, specs = deepcopy(raw), raw["methods"]
+    raw["methods"] |= {as_method(each): {**specs[each.base], **each.settings} for each in variants}
+    raw["grid"] |= {"methods": [as_method(each) for each in variants], "schedulers": list(schedulers)}
+    return raw
+
+
+def find(name: str, folder: Path) -> Path:
+    """The file of a study or overlay by its name, or the path itself.
+
+    Raises:
+        UnknownName: there is none.
+    """
+    if (path := Path(name)).is_file():
+        return path
+    known = {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return lookup("comparison", name, known)
+
+
+def overlaid(raw: Raw, values: Mapping[str, Any], *, may_add: bool = False) -> Raw:
+    """A copy with the values at their dotted keys; the last part of a key may be new where `may_add`.
+
+    Raises:
+        UnknownName: a key is not there.
+    """
+    raw = deepcopy(raw)
+    for key, value in values.items():
+        *above, last = key.split(".")
+        section = raw
+        for part in above:
+            section = lookup("key", part, section)
+        if last not in section and not may_add:
+            raise UnknownName("key", key, [".".join([*above, name]) for name in section])
+        section[last] = value
+    return raw
+
+
+def setting(text: str) -> tuple[str, Any]:
+    """The key and the value of `key=value`, the value in YAML.
+
+    Raises:
+        ValueError: there is no "=", or the value is no YAML.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not re.fullmatch(r"[\w.-]+", key):
+        raise ValueError(f"--set {text!r}: expected key=value, for example train.epochs=20")
+    try:
+        return key, parsed(value)
+    except yaml.YAMLError as error:
+        raise ValueError(f"--set {text!r}: the value is no YAML") from error

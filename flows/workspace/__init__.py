@@ -1,0 +1,1 @@
+"""One run at a time in a workspace, and nothing lost when it is killed."""

@@ -1,0 +1,35 @@
+"""The fork server of `tasks`, for the length of one run."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ADDRESS = "BSS_FORKSERVER"
+PROGRAM = "import sys; from tasks._forkserver import serve; serve(sys.argv[1])"
+
+
+@contextmanager
+def forkserver(num_stages: int) -> Iterator[dict[str, str]]:
+    """What stages need in their environment to be forked: nothing where too few run for the server to pay.
+
+    Where the environment names a server already, such as that of a comparison, it serves this run as well. A stage
+    that starts before the server is up works by itself.
+    """
+    if num_stages < 2 or ADDRESS in os.environ or not Path("tasks/_forkserver.py").exists():
+        yield {}
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        address = str(Path(folder) / "socket")
+        # In a session of its own Ctrl-C does not reach it. Where this run is killed, its standard input ends.
+        server = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, address], stdin=subprocess.PIPE, start_new_session=True
+        )
+        try:
+            yield {ADDRESS: address}
+        finally:
+            server.kill()
+            server.wait()

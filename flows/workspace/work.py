@@ -1,0 +1,63 @@
+"""Who is at work in a workspace: stages, and the DVC that started them."""
+
+import fcntl
+import json
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+CLOCK_SECONDS = 2.0
+"""How far the start of a process and the time of a file may be off."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """A process that is at work, and whether it may be what a flow started and lost."""
+
+    pid: int
+    of_flow: bool
+
+
+def at_work(temporary: Path) -> Work | None:
+    """One of the processes at work in the workspace of this `.dvc/tmp`, if there is any."""
+    return next(chain(_running_dvc(temporary / "rwlock"), _running_stages(temporary / "stages")), None)
+
+
+def _running_dvc(path: Path) -> Iterator[Work]:
+    for entry in _entries(path):
+        if _lives(entry["pid"], path.stat().st_mtime):
+            yield Work(entry["pid"], of_flow="flows/workspace/repro.py" in entry["cmd"])
+
+
+def _entries(path: Path) -> list[dict[str, Any]]:
+    """What DVC noted of its processes; a killed one leaves entries that nobody owns, or half a file."""
+    for _ in range(5):  # a living DVC writes in place
+        with suppress(json.JSONDecodeError, FileNotFoundError):
+            noted = json.loads(path.read_text(encoding="utf-8"))
+            return [*noted.get("write", {}).values(), *chain(*noted.get("read", {}).values())]
+        time.sleep(0.05)
+    return []
+
+
+def _lives(pid: int, noted: float) -> bool:
+    """Whether a process lives that was noted at this time; a younger one has only got its number."""
+    import psutil  # type: ignore[import-untyped]
+
+    try:
+        return bool(psutil.Process(pid).create_time() < noted + CLOCK_SECONDS)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _running_stages(folder: Path) -> Iterator[Work]:
+    """A stage holds its lock as long as it lives, see tasks/lock.py."""
+    for path in sorted(folder.glob("*")):
+        with path.open(encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield Work(int(file.read() or 0), of_flow=True)

@@ -1,0 +1,69 @@
+"""What a data set declares. Dropping a file with a `Dataset` into this folder registers it."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from bss.data.kinds.kind import Kind
+from bss.registry import Component, Registry
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from bss.data.datasets._fetch import Source
+
+
+class Dataset(Component):
+    """Modalities, classes, splits and raw files of one data set; its fields are its options."""
+
+    notes: ClassVar[tuple[str, ...]] = ()
+    """What a reader must know wherever a figure of this data set is shown, a sentence each."""
+
+    sources: ClassVar["tuple[Source, ...]"] = ()
+    """What is fetched from its publishers where it is missing."""
+
+    on_bad: Literal["error", "skip"] = "error"
+    """A row that cannot be used stops preprocessing, or is left out and counted."""
+    missing: Literal["refuse", "mask"] = "refuse"
+    """A pair without a value of one modality is a row that cannot be used, or says nothing in that modality."""
+    allow: list[Literal["silent", "one_colour", "same_content"]] = Field(default=[])
+    """What is no fault in this data set: silent audio, pictures of one colour, the same file in two splits."""
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """Files and folders of the workspace that are read, where nothing but their time tells of a change."""
+        return ()
+
+    @property
+    @abstractmethod
+    def modalities(self) -> Mapping[str, Kind]:
+        """Name -> kind of each modality, in the order of the tables."""
+
+    @property
+    @abstractmethod
+    def classes(self) -> tuple[str, ...]:
+        """Class names; a label is an index into them."""
+
+    @abstractmethod
+    def locate(self) -> Path:
+        """The folder of the raw files, fetched first where it is missing.
+
+        Raises:
+            FileNotFoundError: a raw file is missing; the message names it and says how to get it.
+            ValueError: a raw file is not the published one; the message names it and both checksums.
+        """
+
+    @abstractmethod
+    def items(self, root: Path) -> "pl.DataFrame":
+        """One row a pair, in a fixed order: `id`, `label` (a class name), `split`, a column a modality.
+
+        A modality's column holds its raw values: paths relative to `root`, or arrays; null where it has none. Rows
+        of one `group`, where there is that column, must be in one split. Further columns (speaker, voice, damaged
+        modality ...) are kept in the manifest.
+        """
+
+
+DATASETS: Registry[Dataset] = Registry("data set", "bss.data.datasets", Dataset)

@@ -1,0 +1,196 @@
+"""What can be told of a data set's items before anything is decoded, and how it is said."""
+
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from stat import S_ISREG
+from typing import TYPE_CHECKING, Any
+
+from bss.data.datasets.dataset import Dataset
+from bss.registry import UnknownName
+from bss.types import Split
+
+if TYPE_CHECKING:
+    import polars as pl
+
+ROW = "row"
+NUM_SHOWN = 20
+PRECIOUS = {split: rank for rank, split in enumerate(Split)}
+"""Of two rows that must not be in two splits, the one of the smaller number goes."""
+
+
+@dataclass(frozen=True, order=True)
+class Finding:
+    """What is wrong with one value or row; such a row can be skipped."""
+
+    row: int
+    """Of the items, from 1."""
+    id: str
+    source: str
+    """The file, or the column."""
+    what: str
+
+    def __str__(self) -> str:
+        return f"row {self.row} ({self.id}), {self.source}: {self.what}"
+
+
+class BadData(ValueError):  # noqa: N818 - it names the state of the data
+    """Rows that cannot be used; the message has a line for each of the first."""
+
+    def __init__(self, name: str, findings: Sequence[Finding]) -> None:
+        self.findings = tuple(findings)
+        super().__init__(f"{told(name, findings)}\nput them right, or set preprocess.on_bad to skip")
+
+
+def told(name: str, findings: Sequence[Finding]) -> str:
+    """How many rows of a data set cannot be used, then a line for each of the first findings."""
+    num_rows = len({finding.row for finding in findings})
+    rows = f"{num_rows} row{'s' * (num_rows != 1)}"
+    rest = [f"... and {len(findings) - NUM_SHOWN} more"] if len(findings) > NUM_SHOWN else []
+    return "\n".join([f"{name}: {rows} cannot be used", *map(str, findings[:NUM_SHOWN]), *rest])
+
+
+def check(items: "pl.DataFrame", dataset: Dataset, root: Path) -> list[Finding]:
+    """What is wrong with single rows, in their order, without decoding anything.
+
+    Args:
+        items: as `Dataset.items` gives them, with the column `row` in front.
+        dataset: what they are of.
+        root: folder that paths start from.
+
+    Raises:
+        ValueError: what no skipped row would put right: a column is missing, a split or label unknown, one label is
+            spelled in several ways.
+    """
+    if missing := {"id", "label", "split", *dataset.modalities} - set(items.columns):
+        raise ValueError(f"the items of {dataset.name} lack the columns {sorted(missing)}")
+    _labels_have_one_spelling(items.drop_nulls("label"), dataset.name)
+    for column, known in [("split", tuple(Split)), ("label", dataset.classes)]:
+        for value in items[column].drop_nulls().unique().sort():
+            if value not in known:
+                raise UnknownName(f"{column} of {dataset.name}", value, known)
+    unlabelled = items.filter(items["label"].is_null()).select(ROW, "id").iter_rows()
+    found = [Finding(row, identity, "label", "no label") for row, identity in unlabelled]
+    found += double_ids(items.select(ROW, "id").iter_rows())
+    found += [*_missing_values(items, dataset), *_groups(items), *_paths(items, dataset, root)]
+    bad = {finding.row for finding in found}
+    if "same_content" not in dataset.allow:
+        found += _same_content(items.filter(~items[ROW].is_in(list(bad))), dataset, root)
+    return sorted(found)
+
+
+def check_splits(items: "pl.DataFrame", dataset: Dataset, skipped: Sequence[Finding] = ()) -> None:
+    """Refuses items with an empty split, or a class that has no training pair.
+
+    Args:
+        items: that are left.
+        dataset: what they are of.
+        skipped: why the others are not.
+
+    Raises:
+        ValueError: the message names it.
+    """
+    others = f"\n{told(dataset.name, skipped)}" if skipped else ""
+    for split in Split:
+        if split not in set(items["split"]):
+            raise ValueError(f"{dataset.name}: the split '{split}' is empty{others}")
+    trained = set(items["label"].filter(items["split"] == Split.TRAIN))
+    if untrained := [name for name in dataset.classes if name not in trained]:
+        raise ValueError(f"{dataset.name}: no training pair of the classes {untrained}{others}")
+
+
+def _labels_have_one_spelling(items: "pl.DataFrame", name: str) -> None:
+    spellings: dict[str, dict[str, int]] = defaultdict(dict)
+    for row, label in items.select(ROW, "label").iter_rows():
+        spellings["".join(str(label).split()).casefold()].setdefault(str(label), row)
+    for first, *others in (list(found.items()) for found in spellings.values()):
+        if others:
+            where = ", ".join(f"'{label}' in row {row}" for label, row in [first, *others])
+            raise ValueError(f"{name}: one label is spelled in several ways: {where}")
+
+
+def double_ids(rows: Iterable[tuple[Any, ...]]) -> Iterator[Finding]:
+    """What is wrong with rows, each a number and an id, whose id an earlier one has."""
+    first: dict[str, int] = {}
+    for row, identity in rows:
+        if first.setdefault(identity, row) != row:
+            yield Finding(row, identity, "id", f"row {first[identity]} has the same id")
+
+
+def _missing_values(items: "pl.DataFrame", dataset: Dataset) -> Iterator[Finding]:
+    for values in items.select(ROW, "id", *(items[name].is_null() for name in dataset.modalities)).iter_rows():
+        (row, identity), missing = values[:2], values[2:]
+        if all(missing):
+            yield Finding(row, identity, ", ".join(dataset.modalities), "no modality has a value")
+        elif any(missing) and dataset.missing == "refuse":
+            names = [name for name, is_missing in zip(dataset.modalities, missing, strict=True) if is_missing]
+            yield Finding(row, identity, ", ".join(names), "no value; preprocess.missing: mask allows that")
+
+
+def _groups(items: "pl.DataFrame") -> Iterator[Finding]:
+    """Rows whose group is also in a more precious split."""
+    if "group" not in items.columns:
+        return
+    best: dict[object, Split] = {}
+    for group, split in items.select("group", "split").drop_nulls().iter_rows():
+        best[group] = max(best.get(group, Split.TRAIN), Split(split), key=PRECIOUS.__getitem__)
+    for row, identity, group, split in items.select(ROW, "id", "group", "split").iter_rows():
+        if group is not None and best[group] != split:
+            yield Finding(row, identity, "group", f"'{group}' is in {split} and in {best[group]}")
+
+
+def _paths(items: "pl.DataFrame", dataset: Dataset, root: Path) -> Iterator[Finding]:
+    for name in _path_modalities(items, dataset):
+        for row, identity, value in items.select(ROW, "id", name).iter_rows():
+            if value is not None and (what := _fault(root, value)):
+                yield Finding(row, identity, value, what)
+
+
+def _path_modalities(items: "pl.DataFrame", dataset: Dataset) -> list[str]:
+    import polars as pl
+
+    return [name for name, kind in dataset.modalities.items() if kind.paths and items[name].dtype == pl.String]
+
+
+def _fault(root: Path, value: str) -> str | None:
+    """What is wrong with a path before it is opened; a link may lead anywhere, the path itself may not."""
+    if not Path(os.path.normpath(root / value)).is_relative_to(os.path.normpath(root)):
+        return f"leads out of {root}"
+    try:
+        status = (root / value).stat()
+    except FileNotFoundError:
+        return "no such file"
+    except OSError as error:  # a loop of links, a folder that is not ours, a name that is too long
+        return str(error.strerror).lower()
+    return "the file is empty" if status.st_size == 0 and S_ISREG(status.st_mode) else None
+
+
+def _same_content(items: "pl.DataFrame", dataset: Dataset, root: Path) -> Iterator[Finding]:
+    """Rows with a file that is also, byte by byte, in a more precious split."""
+    for name in _path_modalities(items, dataset):
+        rows = [values for values in items.select(ROW, "id", "split", name).iter_rows() if values[3] is not None]
+        for group in _alike(rows, root):
+            precious = max(group, key=lambda values: PRECIOUS[Split(values[2])])
+            for row, identity, split, value in group:
+                if split != precious[2]:
+                    what = f"the same content as {precious[3]} of row {precious[0]}, in {split} and in {precious[2]}"
+                    yield Finding(row, identity, value, what)
+
+
+def _alike(rows: Iterable[tuple[int, str, str, str]], root: Path) -> Iterator[list[tuple[int, str, str, str]]]:
+    """Rows of equal content that are in several splits. Only files of equal size are read."""
+    by_size: Mapping[int, list[tuple[int, str, str, str]]] = defaultdict(list)
+    for values in rows:
+        path = root / values[3]
+        if path.is_file():
+            by_size[path.stat().st_size].append(values)
+    for group in by_size.values():
+        if len({split for _, _, split, _ in group}) > 1:
+            by_content: Mapping[bytes, list[tuple[int, str, str, str]]] = defaultdict(list)
+            for values in group:
+                with (root / values[3]).open("rb") as file:
+                    by_content[hashlib.file_digest(file, "sha256").digest()].append(values)
+            yield from (same for same in by_content.values() if len({split for _, _, split, _ in same}) > 1)

@@ -1,0 +1,115 @@
+"""Rows of a table that no stage has packed, read as the packed ones were."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bss.data.datasets.manifest import values_of
+from bss.data.kinds.kind import Kind
+from bss.data.packed import PRESENT, Meta
+from bss.data.packing.blocks import raw_values, read_row, reason
+from bss.data.packing.check import Finding, double_ids, told
+from bss.registry import UnknownName
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The raw values of all modalities, a row a sample.
+
+    Raises:
+        ValueError: the table lacks the column of a modality, two rows have one id, a sample has no value, or a
+            path leads nowhere; the message names the rows.
+    """
+
+    table: "pl.DataFrame"
+    origin: Path
+    """The file of the table; paths start from its folder."""
+    meta: Meta
+    kinds: Mapping[str, Kind]
+    columns: Mapping[str, str | list[str]] = field(default_factory=dict)
+    """Modality or role -> its column, if that has another name."""
+    allow: Sequence[str] = ()
+    """What is no fault, as of the data set."""
+
+    def __post_init__(self) -> None:
+        for name in self.kinds:
+            column = self.columns.get(name, name)
+            for one in [column] if isinstance(column, str) else column:
+                if one not in self.table.columns:
+                    said = UnknownName("column", one, self.table.columns)
+                    raise ValueError(f"{self.origin}: a column of the modality '{name}' is missing: {said}")
+        self._refuse([*double_ids(enumerate(self.ids, 1)), *self._missing()])
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """The column `id`, or else `row 1`, `row 2` ..., as `manifest` names them."""
+        import polars as pl
+
+        number = pl.Series([f"row {row}" for row in range(1, len(self) + 1)])
+        given = self.role("id")
+        return (number if given is None else given.cast(pl.String).fill_null(number)).to_list()
+
+    def role(self, name: str) -> "pl.Series | None":
+        """The column `label` or `id`, if there is one."""
+        column = self.columns.get(name, name)
+        return self.table[column] if isinstance(column, str) and column in self.table.columns else None
+
+    def read(self, start: int, num_rows: int) -> dict[str, np.ndarray]:
+        """Some rows, decoded: modality -> (B, *shape), and what is present, as `PackedSplit.read` gives it.
+
+        Raises:
+            ValueError: a value cannot be used; the message has its row, the file and why.
+        """
+        found, faults = dict[str, np.ndarray](), list[Finding]()
+        for name, kind in self.kinds.items():
+            column = self._columns[name][start : start + num_rows]
+            found[name] = np.zeros((len(column), *kind.shape), kind.dtype)
+            if self.meta.masked:
+                found[f"{name}{PRESENT}"] = column.is_not_null().to_numpy()
+            forbidden = None if kind.constant in self.allow else kind.constant
+            for place, value in enumerate(raw_values(column, self.origin.parent, paths=kind.paths)):
+                try:
+                    if value is not None:
+                        found[name][place] = read_row(kind, value, forbidden)
+                except (ValueError, OSError) as error:
+                    source = str(column[place]) if isinstance(value, Path) else name
+                    faults.append(self._finding(start + place, source, reason(error, value)))
+        self._refuse(faults)
+        return found
+
+    @cached_property
+    def _columns(self) -> dict[str, "pl.Series"]:
+        return {name: values_of(self.table, self.columns.get(name, name), kind) for name, kind in self.kinds.items()}
+
+    def _missing(self) -> list[Finding]:
+        """Rows without a value that the model needs, and paths where nothing is."""
+        import polars as pl
+
+        absent = pl.DataFrame({name: self._columns[name].is_null() for name in self.kinds})
+        found = []
+        for row, values in enumerate(absent.iter_rows()):
+            if all(values) or (any(values) and not self.meta.masked):
+                names = [name for name, is_absent in zip(self.kinds, values, strict=True) if is_absent]
+                found.append(self._finding(row, ", ".join(names), "no value"))
+        for name, kind in self.kinds.items():
+            for row, value in enumerate(raw_values(self._columns[name], self.origin.parent, paths=kind.paths)):
+                if isinstance(value, Path) and not value.exists():
+                    found.append(self._finding(row, str(value), "no such file"))
+        return found
+
+    def _finding(self, row: int, source: str, what: str) -> Finding:
+        return Finding(row + 1, self.ids[row], source, what)
+
+    def _refuse(self, findings: list[Finding]) -> None:
+        if findings:
+            raise ValueError(told(str(self.origin), sorted(findings)))

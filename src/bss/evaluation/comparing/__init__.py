@@ -1,0 +1,1 @@
+"""Many runs against each other: paired differences, ranks and agreement."""

@@ -1,0 +1,114 @@
+"""Many schedulers against one baseline: paired differences, their intervals, and what remains after correction."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from bss.evaluation.comparing.statistics import Difference, bootstrap_difference, holm, sign_flip_p, summary
+from bss.evaluation.comparing.variant import Variant
+from bss.evaluation.judging.rule import OWN
+from bss.types import FUSED
+
+COUNTS = ("num_steps", "num_samples")
+BESIDE = ("accuracy_of_", "accuracy_by_")
+"""What the columns of other outputs of the same run begin with: of a modality, by the method's own rule."""
+Row = dict[str, Any]
+
+
+def comparison_table(
+    metrics: pl.DataFrame, variants: Sequence[Variant], baseline: str, confidence: float = 0.95
+) -> pl.DataFrame:
+    """One row a method and variant, over the same seeds.
+
+    Args:
+        metrics: a row a run, of the fused output: method, scheduler (the name of a variant), seed; accuracy, macro_f1
+            and validation_accuracy in [0, 1]; num_steps, num_samples; what else `fused_runs` adds.
+        variants: the rows, in the order of the table.
+        baseline: the scheduler that the others are compared with, for the same method and seed.
+        confidence: of the intervals.
+
+    Returns:
+        method, scheduler, label, settings (JSON), num_seeds; means accuracy, accuracy_sd, macro_f1,
+        validation_accuracy, num_steps, num_samples; to the baseline difference, low, high (paired bootstrap),
+        p (sign flips) and p_holm (corrected over all rows); validation_difference, validation_low, validation_high;
+        to the twin, twin_difference, twin_low, twin_high; to the first method with the baseline, first_difference,
+        first_low, first_high; the means of the further columns. Null where there is nothing to compare with.
+    """
+    rows = []
+    methods = metrics["method"].unique(maintain_order=True)
+    first = _of(_of(metrics, "method", methods[0]), "scheduler", baseline)
+    for method in methods:
+        runs = {name: of_one for (name,), of_one in _of(metrics, "method", method).group_by("scheduler")}
+        for variant in variants:
+            row = _row(method, variant, runs, baseline, confidence)
+            is_first = (method, variant.name) == (methods[0], baseline)
+            reference = None if is_first else first
+            rows.append(row | _difference("first_", runs[variant.name], reference, "accuracy", confidence))
+    table = pl.DataFrame(rows, infer_schema_length=None)
+    compared = table["p"].is_not_null()
+    corrected = pl.Series(holm(table["p"].drop_nulls()), dtype=pl.Float64)
+    return table.with_columns(
+        p_holm=pl.Series([None] * len(table), dtype=pl.Float64).scatter(compared.arg_true(), corrected)
+    )
+
+
+def fused_runs(metrics: pl.DataFrame, history: pl.DataFrame, keep: str) -> pl.DataFrame:
+    """The fused rows of `metrics` with the validation accuracy of the epoch that was kept.
+
+    Beside it accuracy_of_<modality> and, where a method has one, accuracy_by_own_rule, of the same runs.
+
+    Args:
+        metrics: a row a run and output, as the report has it.
+        history: a row a run, epoch and output.
+        keep: `best` or `last`, see `train.keep`.
+    """
+    run = ["method", "scheduler", "seed"]
+    accuracy = pl.col("validation_accuracy")
+    kept = accuracy.max() if keep == "best" else accuracy.sort_by("epoch").last()
+    validation = _of(history, "output", FUSED).group_by(run).agg(kept)
+    fused = _of(metrics, "output", FUSED).join(validation, on=run, how="left", maintain_order="left", validate="1:1")
+    for output in metrics["output"].unique(maintain_order=True):
+        if output != FUSED:
+            name = "accuracy_by_own_rule" if output == OWN else f"accuracy_of_{output}"
+            beside = _of(metrics, "output", output).select(*run, pl.col("accuracy").alias(name))
+            fused = fused.join(beside, on=run, how="left", maintain_order="left", validate="1:1")
+    return fused
+
+
+def _row(method: str, variant: Variant, runs: Mapping[str, pl.DataFrame], baseline: str, confidence: float) -> Row:
+    own = runs[variant.name]
+    mean, sd = summary(own["accuracy"])
+    row: Row = {"method": method, "scheduler": variant.name, "label": variant.label}
+    row |= {"num_seeds": len(own), "accuracy": mean, "accuracy_sd": sd}
+    row |= {name: own[name].mean() for name in ("macro_f1", "validation_accuracy")}
+    row |= {name: round(summary(own[name])[0]) for name in COUNTS}
+    row |= {name: own[name].mean() for name in own.columns if name.startswith(BESIDE)}
+    reference = None if variant.name == baseline else runs[baseline]
+    row |= _difference("", own, reference, "accuracy", confidence)
+    row |= {"p": None if reference is None else sign_flip_p(*_pairs(own, reference, "accuracy"))}
+    row |= _difference("validation_", own, reference, "validation_accuracy", confidence)
+    twin = runs[variant.twin.name] if variant.twin else None
+    return row | _difference("twin_", own, twin, "accuracy", confidence)
+
+
+def _difference(
+    prefix: str, own: pl.DataFrame, other: pl.DataFrame | None, column: str, confidence: float
+) -> dict[str, float | None]:
+    found = None if other is None else bootstrap_difference(*_pairs(own, other, column), confidence)
+    return {f"{prefix}{name}": value for name, value in _parts(found).items()}
+
+
+def _parts(found: Difference | None) -> dict[str, float | None]:
+    if found is None:
+        return {"difference": None, "low": None, "high": None}
+    return {"difference": found.mean, "low": found.low, "high": found.high}
+
+
+def _pairs(own: pl.DataFrame, other: pl.DataFrame, column: str) -> tuple[pl.Series, pl.Series]:
+    pairs = own.join(other, on="seed", how="inner", suffix="_of_other", validate="1:1").sort("seed")
+    return pairs[column], pairs[f"{column}_of_other"]
+
+
+def _of(table: pl.DataFrame, column: str, value: str) -> pl.DataFrame:
+    return table.filter(pl.col(column) == value)

@@ -1,0 +1,1 @@
+"""One model on one split: its metrics and its rule of prediction."""

@@ -1,0 +1,139 @@
+"""A model judged on a split that it never saw."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import isnan
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from bss.data.packed import PackedSplit
+from bss.evaluation.judging.metrics import classification_metrics, confusion_matrix
+from bss.evaluation.judging.rule import JUDGED, OWN, best_weights, summed, weighted_mean
+from bss.measure.evidence import Evidence
+from bss.model import MultimodalModel
+from bss.training.loop import split_evidence
+from bss.training.methods.method import Method
+from bss.training.runtime import Runtime, memory_explained
+from bss.types import FUSED
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What evaluation found, for each output that the method trains.
+
+    Also for "judged" where the rule makes it, and for "own" where the method has a rule of its own.
+    """
+
+    metrics: Mapping[str, Mapping[str, float | None]]
+    """Output -> metric -> value in [0, 1], None where a metric is not defined."""
+    predictions: pl.DataFrame
+    """One row a sample and output: id, label, output, prediction, probability of each class."""
+    confusion: pl.DataFrame
+    """One row a cell: output, label, prediction, num_samples."""
+    rule: Mapping[str, Any]
+    """`rule`: which multimodal prediction counts, and `weights` of the modalities where they were chosen; empty where
+    the method fuses nothing."""
+
+
+def judge(
+    model: MultimodalModel,
+    split: PackedSplit,
+    method: Method,
+    batch_size: int,
+    runtime: Runtime,
+    rule: str = FUSED,
+    validation: PackedSplit | None = None,
+) -> Judgement:
+    """Metrics, predictions and confusion matrices of a model on a split.
+
+    Args:
+        model: trained.
+        split: what it is judged on.
+        method: that trained it.
+        batch_size: of the pass over a split; changes no result.
+        runtime: where it runs.
+        rule: see `Evaluate.rule`.
+        validation: the split that the rule `weighted` chooses its weights on.
+    """
+    runtime.prepare(model)
+    found = _said(model, split, method, batch_size, runtime)
+    told: dict[str, Any] = {"rule": rule} if FUSED in found else {}
+    if told and rule == "weighted":
+        if validation is None:
+            raise ValueError("evaluate.rule: weighted chooses its weights on the validation split, and got none")
+        said = _said(model, validation, method, batch_size, runtime)
+        told["weights"] = best_weights({name: said[name] for name in said if name != FUSED}, validation.labels)
+    found = decided(found, method, rule, told.get("weights"))
+    return Judgement(
+        {output: _metrics(values, split.labels) for output, values in found.items()},
+        pl.concat([_predictions(output, values, split) for output, values in found.items()]),
+        pl.concat([_confusion(output, values, split) for output, values in found.items()]),
+        told,
+    )
+
+
+def _said(
+    model: MultimodalModel, split: PackedSplit, method: Method, batch_size: int, runtime: Runtime
+) -> dict[str, np.ndarray]:
+    with memory_explained("evaluate"):
+        return probabilities(split_evidence(model, split, batch_size, runtime), method)
+
+
+def probabilities(evidence: Evidence, method: Method) -> dict[str, np.ndarray]:
+    """Output that the method trains -> (N, C)."""
+    logits = evidence.logits
+    return {output: logits[output].double().softmax(dim=1).numpy() for output in method.judged(logits)}
+
+
+def decided(
+    said: Mapping[str, np.ndarray], method: Method, rule: str, weights: Mapping[str, float] | None = None
+) -> dict[str, np.ndarray]:
+    """The outputs (N, C) with what is made of them: "judged" by another rule than the fusion's, "own" by the method.
+
+    Args:
+        said: what the method trains.
+        method: that trained it.
+        rule: see `Evaluate.rule`.
+        weights: modality -> its weight, of the rule `weighted`.
+    """
+    found, modalities = dict(said), {name: values for name, values in said.items() if name != FUSED}
+    if FUSED in said and weights is not None:
+        found[JUDGED] = weighted_mean(said, weights)
+    elif FUSED in said and rule != FUSED:
+        found[JUDGED] = summed((said if rule == "sum_all" else modalities).values())
+    if (own := method.decide(modalities)) is not None:
+        found[OWN] = own
+    return found
+
+
+def _metrics(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float | None]:
+    metrics = classification_metrics(probabilities, labels)
+    return {name: None if isnan(value) else value for name, value in metrics.items()}
+
+
+def _predictions(output: str, probabilities: np.ndarray, split: PackedSplit) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "id": split.ids,
+            "label": split.labels,
+            "output": [output] * len(split),
+            "prediction": probabilities.argmax(axis=1),
+            "probabilities": probabilities,
+        }
+    )
+
+
+def _confusion(output: str, probabilities: np.ndarray, split: PackedSplit) -> pl.DataFrame:
+    num_classes = probabilities.shape[1]
+    cells = confusion_matrix(probabilities.argmax(axis=1), split.labels, num_classes)
+    label, prediction = np.indices(cells.shape).reshape(2, -1)
+    return pl.DataFrame(
+        {
+            "output": [output] * cells.size,
+            "label": label,
+            "prediction": prediction,
+            "num_samples": cells.ravel(),
+        }
+    )

@@ -1,0 +1,1 @@
+"""The model that is handed on, and its predictions on new data."""

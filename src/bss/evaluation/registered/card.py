@@ -1,0 +1,250 @@
+"""The best model of a grid, chosen on validation, and all that is needed to use it on new data."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from itertools import product
+from math import isnan
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import polars as pl
+from pydantic import ValidationError, model_validator
+
+from bss import paths
+from bss.data.datasets.manifest import Manifest, read_table
+from bss.data.kinds.kind import KINDS
+from bss.data.packed import Meta
+from bss.data.packing.unpacked import Rows
+from bss.encoders.encoder import ENCODERS
+from bss.encoders.fusions.fusion import FUSIONS
+from bss.evaluation.comparing.statistics import paired_difference
+from bss.files import replaced, write_text
+from bss.params import Params, Runtime
+from bss.parsing import faults
+from bss.registry import Component, Registry, Strict
+from bss.types import FUSED
+
+Cell = tuple[str, str, int]
+"""Method, scheduler, seed."""
+Spec = dict[str, Any]
+"""A component as params.yaml would have it, with every field: its name, and its values."""
+CARD, WEIGHTS = "model.json", "model.safetensors"
+
+
+class Figure(Strict):
+    """A metric on the test split, in [0, 1]; None where it is not defined."""
+
+    value: float | None
+    """Of this model."""
+    mean: float | None
+    """Over the seeds of its method and scheduler."""
+    low: float | None
+    high: float | None
+    """Student's interval of that mean, cut at 0 and 1; of one seed there is none."""
+
+
+class Best(Strict):
+    """A registered model."""
+
+    method: str
+    scheduler: str
+    seed: int
+    epoch: int
+    """That was kept, from 0."""
+    validation_accuracy: float
+    """Of the fusion at that epoch, in [0, 1]; it chose the model."""
+    seeds: list[int]
+    """Those of `test`."""
+    test: dict[str, dict[str, Figure]]
+    """Output -> metric."""
+    rule: Literal["fused", "sum", "sum_all", "weighted"]
+    weights: dict[str, float] | None
+    """Modality -> its weight, of the rule `weighted`."""
+    training: Spec
+    curriculum: Spec
+    encoders: dict[str, Spec]
+    fusion: Spec
+    runtime: Runtime
+    kinds: dict[str, Spec]
+    """Modality -> how a raw value of it is read."""
+    columns: dict[str, str | list[str]]
+    """Modality or role -> where it stands in a table, if that is another name."""
+    allow: list[str]
+    """As of the data set: what is no fault in a value."""
+    meta: Meta
+    sha256: str
+    """Of the file of the weights."""
+
+    @model_validator(mode="after")
+    def _parts_are_there(self) -> Self:
+        """What is restored later is looked up now: a folder of another version is refused before any row is read."""
+        for modality, about in self.meta.modalities.items():
+            if modality not in self.kinds or modality not in self.encoders:
+                raise ValueError(f"modality '{modality}' has no kind or no encoder")
+            restored(ENCODERS, self.encoders[modality])
+            if (shape := restored(KINDS, self.kinds[modality]).shape) != about.shape:
+                raise ValueError(f"kinds.{modality}: the shape {shape} is not that of training, {about.shape}")
+        restored(FUSIONS, self.fusion)
+        return self
+
+    @classmethod
+    def read(cls, folder: Path) -> "Best":
+        """The description of the model in a folder.
+
+        Raises:
+            OSError: the folder holds no model, or is none.
+            ValueError: the description is damaged, or of another version.
+        """
+        if folder.is_file():
+            raise NotADirectoryError(f"{folder} is a file; give the folder of the model, {folder.parent}")
+        path = folder / CARD
+        if missing := [name for name in (CARD, WEIGHTS) if not (folder / name).is_file()]:
+            raise FileNotFoundError(
+                f"{folder} holds no registered model: {missing[0]} is missing (`register` writes {paths.BEST})"
+            )
+        try:
+            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+        except (ValidationError, UnicodeDecodeError) as error:
+            told = "; ".join(faults(error)) if isinstance(error, ValidationError) else str(error)
+            raise ValueError(f"{path} is damaged, or of another version; register again: {told:.200}") from None
+
+    def rows(self, manifest: Path) -> Rows:
+        """A table as the model reads it: CSV or Parquet, a row a sample and a column a modality.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: a row or a column cannot be used; the message names it.
+        """
+        if not manifest.is_file():
+            what = "a folder; give the table in it" if manifest.is_dir() else "no such file"
+            raise FileNotFoundError(f"{manifest}: {what}")
+        kinds = {name: restored(KINDS, described) for name, described in self.kinds.items()}
+        return Rows(read_table(manifest), manifest, self.meta, kinds, self.columns, self.allow)
+
+
+def register(params: Params, out: Path) -> Best:
+    """Write the best model of the grid of `params`, and its description, into the folder `out`.
+
+    Raises:
+        FileNotFoundError: a cell of the grid was not trained or not judged.
+    """
+    grid = params.grid
+    histories = {
+        cell: pl.read_parquet(paths.run(*cell) / "history.parquet")
+        for cell in product(grid.methods, grid.schedulers, grid.seeds)
+    }
+    cell, kept = best_cell(histories, params.train.keep)
+    best = _described(params, cell, kept, Meta.read(paths.PACKED))
+    with replaced(out / WEIGHTS) as temporary:
+        shutil.copyfile(paths.run(*cell) / WEIGHTS, temporary)
+    write_text(best.model_dump_json(indent=2) + "\n", out / CARD)
+    return best
+
+
+def best_cell(histories: Mapping[Cell, pl.DataFrame], keep: str) -> tuple[Cell, dict[str, Any]]:
+    """The cell whose fusion is right most often on validation, and the row of its history that was kept.
+
+    Of several that are as accurate it is the first.
+
+    Args:
+        histories: cell -> its history; the order is that of the grid.
+        keep: which epoch was kept, as `train.keep` says.
+    """
+    kept = {cell: kept_epoch(history, keep) for cell, history in histories.items()}
+    chosen = max(kept, key=lambda cell: float(kept[cell]["validation_accuracy"]))
+    return chosen, kept[chosen]
+
+
+def kept_epoch(history: pl.DataFrame, keep: str) -> dict[str, Any]:
+    """The row of the fusion at the epoch that training kept: `best` on validation, or the `last`."""
+    rows = history.filter(history["output"] == FUSED).sort("epoch").to_dicts()
+    if keep == "last":
+        return rows[-1]
+    return max(rows, key=lambda row: (row["validation_accuracy"], -row["validation_loss"]))
+
+
+def figures(judged: Mapping[int, Mapping[str, Any]], seed: int, confidence: float) -> dict[str, dict[str, Figure]]:
+    """Output -> metric -> what it is for one seed, and its mean over all with the interval.
+
+    Args:
+        judged: seed -> what `evaluate` wrote for it.
+        seed: the one.
+        confidence: of the interval, in (0, 1).
+    """
+    outputs = {output: metrics for output, metrics in judged[seed].items() if isinstance(metrics, dict)}
+    outputs.pop("weights", None)
+    return {
+        output: {
+            name: _figure(value, [found[output][name] for found in judged.values()], confidence)
+            for name, value in metrics.items()
+        }
+        for output, metrics in outputs.items()
+    }
+
+
+def _figure(value: float | None, values: list[float | None], confidence: float) -> Figure:
+    known = [one for one in values if one is not None]
+    if len(known) < len(values):
+        return Figure(value=value, mean=None, low=None, high=None)
+    found = paired_difference(known, [0.0] * len(known), confidence)
+    low, high = (None if isnan(end) else min(max(end, 0.0), 1.0) for end in (found.low, found.high))
+    return Figure(value=value, mean=found.mean, low=low, high=high)
+
+
+def _described(params: Params, cell: Cell, kept: Mapping[str, Any], meta: Meta) -> Best:
+    method, scheduler, seed = cell
+    data = params.preprocess
+    judged = {
+        one: json.loads(paths.metrics(method, scheduler, one).read_text(encoding="utf-8"))
+        for one in params.grid.seeds
+    }
+    kinds = {name: kind.recalled(meta.modalities[name].tokens) for name, kind in data.modalities.items()}
+    encoders = {name: params.encoders.get(name) or ENCODERS.build(kind.encoder) for name, kind in kinds.items()}
+    return Best(
+        method=method,
+        scheduler=scheduler,
+        seed=seed,
+        epoch=kept["epoch"],
+        validation_accuracy=kept["validation_accuracy"],
+        seeds=params.grid.seeds,
+        test=figures(judged, seed, params.report.confidence),
+        rule=params.evaluate.rule,
+        weights=judged[seed].get("weights"),
+        training=spec(params.methods[method]),
+        curriculum=spec(params.curriculum.schedulers[scheduler]),
+        encoders={name: spec(encoder) for name, encoder in encoders.items()},
+        fusion=spec(params.fusion),
+        runtime=params.runtime.model_copy(update={"num_workers": 0}),  # which changes no result
+        kinds={name: spec(kind) for name, kind in kinds.items()},
+        columns=data.columns if isinstance(data, Manifest) else {},
+        allow=list(data.allow),
+        meta=meta,
+        sha256=checksum(paths.run(*cell) / WEIGHTS),
+    )
+
+
+def checksum(weights: Path) -> str:
+    """SHA-256 of a file."""
+    with weights.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def spec(component: Component) -> Spec:
+    """A component with every field, as plain values."""
+    plain = component.model_dump(mode="json")
+    nested = {key: spec(value) for key, value in component if isinstance(value, Component)}
+    return {"name": component.name, **plain, **nested}
+
+
+def restored(registry: Registry[Any], described: Spec) -> Any:
+    """The component that `spec` has described.
+
+    Raises:
+        ValueError: there is no such component, or it has other fields.
+    """
+    if "name" not in described:
+        raise ValueError(f"a {registry.kind} has no name: {described}")
+    fields = {key: value for key, value in described.items() if key != "name"}
+    return registry[described["name"]].model_validate(fields, strict=False)  # JSON has lists in the place of tuples

@@ -1,0 +1,133 @@
+import math
+from itertools import product
+
+import numpy as np
+import pytest
+
+from bss.evaluation.comparing.statistics import (
+    bootstrap_difference,
+    critical_distance,
+    holm,
+    mean_ranks,
+    paired_difference,
+    sign_flip_p,
+    summary,
+)
+
+
+def slow_mean_and_sd(values: list[float]) -> tuple[float, float]:
+    mean = sum(values) / len(values)
+    return mean, math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
+
+
+@pytest.mark.parametrize(("num_rows", "q"), [(2, 1.960), (3, 2.343), (5, 2.728), (10, 3.164)])
+def test_the_critical_distance_is_that_of_the_table(num_rows: int, q: float) -> None:
+    # Demsar (2006), table 5 a, alpha 0.05
+    expected = q * (num_rows * (num_rows + 1) / (6 * 14)) ** 0.5
+    assert critical_distance(num_rows, 14) == pytest.approx(expected, abs=2e-3)
+    assert critical_distance(num_rows, 14, 0.99) > critical_distance(num_rows, 14)
+
+
+def test_ranks_are_means_over_blocks_and_ties_share() -> None:
+    assert mean_ranks([[0.9, 0.8, 0.7], [0.5, 0.6, 0.5]]).tolist() == [1.75, 1.5, 2.75]
+    for wrong in (np.empty(0), np.empty((1, 0)), np.array([0.5, 0.6])):
+        with pytest.raises(ValueError, match=r"should be \(num_blocks, num_rows\)"):
+            mean_ranks(wrong)
+    with pytest.raises(ValueError, match="two rows and a block"):
+        critical_distance(1, 5)
+
+
+def test_summary_equals_the_slow_reference() -> None:
+    values = np.random.default_rng(0).normal(size=7).tolist()
+    assert summary(values) == pytest.approx(slow_mean_and_sd(values))
+
+
+def test_one_value_has_no_spread() -> None:
+    mean, sd = summary([0.7])
+    assert mean == 0.7
+    assert math.isnan(sd)
+
+
+def test_interval_equals_the_textbook_formula() -> None:
+    # 4.302653 is the 97.5 % quantile of Student's t with 2 degrees of freedom, from a printed table.
+    found = paired_difference([0.9, 0.8, 0.85], [0.7, 0.75, 0.72])
+    mean, sd = slow_mean_and_sd([0.2, 0.05, 0.13])
+    margin = 4.302653 * sd / math.sqrt(3)
+    assert (found.mean, found.low, found.high) == pytest.approx((mean, mean - margin, mean + margin), rel=1e-6)
+    assert found.num_pairs == 3
+
+
+def test_interval_covers_the_truth_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    draws = rng.normal(1.0, 2.0, size=(2000, 4))
+    found = [paired_difference(draw, np.zeros(4), confidence=0.8) for draw in draws]
+    assert np.mean([d.low <= 1.0 <= d.high for d in found]) == pytest.approx(0.8, abs=0.03)
+
+
+def test_pairs_matter() -> None:
+    hard_and_easy = np.array([0.5, 0.7, 0.9])
+    found = paired_difference(hard_and_easy + np.array([0.010, 0.011, 0.009]), hard_and_easy)
+    assert found.low > 0
+    assert paired_difference((hard_and_easy + 0.01)[::-1], hard_and_easy).low < 0
+
+
+def test_one_pair_has_no_interval() -> None:
+    found = paired_difference([0.9], [0.8])
+    assert found.mean == pytest.approx(0.1)
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
+
+
+@pytest.mark.parametrize(
+    ("values", "baseline", "confidence", "words"),
+    [
+        ([0.1, 0.2], [0.1], 0.95, "2 values against 1"),
+        ([], [], 0.95, r"shape \(0,\)"),
+        ([0.1, math.nan], [0.1, 0.2], 0.95, "value 1 is not finite"),
+        ([0.1], [0.1], 95, "confidence is 95"),
+    ],
+)
+def test_bad_input_is_named(values: list[float], baseline: list[float], confidence: float, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        paired_difference(values, baseline, confidence)
+
+
+def test_the_bootstrap_equals_a_slow_reference() -> None:
+    rng = np.random.default_rng(3)
+    values, baseline = rng.normal(0.9, 0.02, 10), rng.normal(0.88, 0.02, 10)
+    found = bootstrap_difference(values, baseline)
+    means = []
+    for _ in range(5000):
+        pairs = [int(rng.integers(10)) for _ in range(10)]
+        means.append(sum(values[pair] - baseline[pair] for pair in pairs) / 10)
+    assert found.mean == pytest.approx(np.mean(values - baseline))
+    assert (found.low, found.high) == pytest.approx((np.quantile(means, 0.025), np.quantile(means, 0.975)), abs=6e-4)
+    assert found == bootstrap_difference(values, baseline), "it repeats"
+    ours, students = found.high - found.low, paired_difference(values, baseline)
+    assert 0.7 < ours / (students.high - students.low) < 0.95
+
+
+def test_fewer_than_five_pairs_have_no_bootstrap_interval() -> None:
+    found = bootstrap_difference([0.9, 0.8, 0.9, 0.7], [0.8, 0.8, 0.8, 0.8])
+    assert found.mean == pytest.approx(0.025)
+    assert math.isnan(found.low)
+
+
+def test_the_sign_flips_are_counted_exactly() -> None:
+    rng = np.random.default_rng(4)
+    values, baseline = rng.normal(0.2, 1, 8), np.zeros(8)
+    flipped = [abs(np.mean(values * signs)) for signs in product([1, -1], repeat=8)]
+    expected = np.mean(np.array(flipped) >= abs(values.mean()) - 1e-12)
+    assert sign_flip_p(values, baseline) == pytest.approx(expected)
+    assert sign_flip_p([3.0, 2.0, 1.0, 2.0, 3.0], np.zeros(5)) == pytest.approx(2 / 2**5)
+    assert sign_flip_p([1.0], [0.0]) == 1
+
+
+def test_holm_equals_the_step_down_procedure() -> None:
+    given = [0.01, 0.04, 0.03, 0.005]
+    # Sorted: 0.005 * 4, 0.01 * 3, 0.03 * 2, 0.04 * 1, none below the one before.
+    assert holm(given) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]).tolist() == [1, 1]
+    assert holm([]).tolist() == []
+    with pytest.raises(ValueError, match=r"lie in \[0, 1\]"):
+        holm([1.5])

@@ -1,0 +1,194 @@
+"""What the sections of the report say, against slow and obvious references."""
+
+import json
+import subprocess
+from itertools import product
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from bss import paths
+from bss.evaluation.report import provenance
+from bss.evaluation.report.changes import change_counts, changed_pairs, changed_predictions
+from bss.evaluation.report.cost import costs
+from bss.evaluation.report.draws import drawn_pairs
+from bss.evaluation.report.grid import seconds_of
+from bss.evaluation.report.imbalance import (
+    accuracy_gaps,
+    balance_verdict,
+    discrepancy_ratios,
+    gap_charts,
+    ratio_charts,
+)
+from bss.evaluation.report.looks import Look, looks
+from bss.evaluation.report.table import summary_table
+from bss.files import checksum, write_json
+from tests.evaluation.report.test_page import PICTURE, SOUND, grid
+
+JOINT = Look("joint", "learned", "learned", "#0b0b01", ())
+
+
+def history(modalities: list[str], seeds: int = 2) -> pl.DataFrame:
+    """Three epochs together, and five of each modality alone."""
+    rng = np.random.default_rng(1)
+    together = product(["joint"], ["random", "learned"], range(seeds), range(3), [*modalities, "fused"])
+    alone = product(["unimodal"], ["random"], range(seeds), range(5), modalities)
+    runs = [*together, *alone]
+    frame = pl.DataFrame(runs, schema=["method", "scheduler", "seed", "epoch", "output"], orient="row")
+    values = {f"validation_{name}": rng.random(len(runs)) for name in ("accuracy", "confidence")}
+    return frame.with_columns(**{name: pl.Series(column) for name, column in values.items()})
+
+
+@pytest.mark.parametrize("modalities", [["audio", "image"], ["audio", "image", "text", "depth"]])
+def test_a_ratio_is_a_confidence_over_the_mean_of_the_others(modalities: list[str]) -> None:
+    table = history(modalities)
+    confidence = {row[:5]: row[6] for row in table.iter_rows()}
+    ratios = discrepancy_ratios(table, modalities).select("method", "scheduler", "seed", "epoch", "output", "ratio")
+    assert len(ratios) == 2 * 2 * 3 * len(modalities)
+    for *run, output, ratio in ratios.iter_rows():
+        others = [confidence[(*run, other)] for other in modalities if other != output]
+        assert ratio == pytest.approx(confidence[(*run, output)] / mean(others))
+
+
+def test_a_gap_is_to_the_modality_alone_with_as_many_epochs_left() -> None:
+    table = history(["audio", "image"])
+    accuracy = {row[:5]: row[5] for row in table.iter_rows()}
+    gaps = accuracy_gaps(table, ["audio", "image"]).select("method", "scheduler", "seed", "epoch", "output", "gap")
+    assert len(gaps) == 2 * 2 * 3 * 2
+    for method, scheduler, seed, epoch, output, gap in gaps.iter_rows():
+        alone = accuracy["unimodal", "random", seed, epoch + 2, output]
+        assert gap == pytest.approx(alone - accuracy[method, scheduler, seed, epoch, output])
+
+
+def test_a_chart_a_modality_but_one_for_two() -> None:
+    for modalities, num_ratios in ((["audio", "image"], 1), (["audio", "image", "text"], 3)):
+        table = history(modalities)
+        assert len(ratio_charts(discrepancy_ratios(table, modalities), [JOINT], modalities)) == num_ratios
+        assert len(gap_charts(accuracy_gaps(table, modalities), [JOINT], modalities)) == len(modalities)
+
+
+@pytest.mark.parametrize(
+    ("confidence", "says"),
+    [(0.3, "image leads: it gives the true class 2.00 times"), (0.58, "nearly balanced")],
+)
+def test_the_first_screen_says_who_leads(tmp_path: Path, confidence: float, says: str) -> None:
+    inputs = grid(tmp_path)
+    of_audio = pl.when(pl.col("output") == "audio").then(confidence).otherwise(0.6)
+    ratios = discrepancy_ratios(inputs.history.with_columns(validation_confidence=of_audio), inputs.modalities)
+    found = balance_verdict(ratios, summary_table(inputs.metrics), inputs.modalities, inputs.baseline)
+    assert found is not None
+    assert says in found.finding
+    assert found.remarks[1].startswith("audio: 78.")
+    assert found.remarks[1].endswith("+0.0 points.")
+
+
+def test_without_outputs_of_two_modalities_there_is_no_balance() -> None:
+    table = history(["audio", "image"]).filter((pl.col("output") == "fused") | (pl.col("method") == "unimodal"))
+    ratios = discrepancy_ratios(table, ["audio", "image"])
+    assert ratios.is_empty()
+    assert balance_verdict(ratios, pl.DataFrame(), ["audio", "image"], "random") is None
+    assert ratio_charts(ratios, [JOINT], ["audio", "image"]) == []
+    assert gap_charts(accuracy_gaps(table, ["audio", "image"]), [JOINT], ["audio", "image"]) == []
+
+
+def test_changes_are_those_of_a_loop_over_the_pairs(tmp_path: Path) -> None:
+    inputs = grid(tmp_path)
+    changes = changed_predictions(inputs.predictions, inputs.baseline)
+    said = {
+        (row["scheduler"], row["seed"], row["id"]): (row["prediction"], row["label"])
+        for row in inputs.predictions.to_dicts()
+        if row["output"] == "fused"
+    }
+    styles = looks(inputs.metrics, inputs.baseline)
+    for name, cells in change_counts(changes, styles):
+        counts = dict.fromkeys(product([True, False], repeat=2), 0)
+        for (scheduler, seed, pair), (taken, label) in said.items():
+            if scheduler == name:
+                counts[taken == label, said["random", seed, pair][0] == label] += 1
+        fixed, broken = counts[True, False], counts[False, True]
+        assert cells[:3] == [f"{fixed}", f"{broken}", f"{fixed - broken:+}"]
+        assert cells[3:] == [f"{counts[True, True]}", f"{counts[False, False]}"]
+    named = changed_pairs(changes, styles, inputs.classes)
+    assert {pair["change"] for pair in named} == {"fixed", "broken"}
+    for pair in named:
+        right = {
+            name: [said[name, seed, pair["id"]][0] == int(pair["class_name"]) for seed in range(3)]
+            for name in ("random", pair["run"])
+        }
+        gains = [here - there for here, there in zip(right[pair["run"]], right["random"], strict=True)]
+        assert sum(gains) * (1 if pair["change"] == "fixed" else -1) >= 2
+        assert pair["seeds"] == f"{gains.count(1 if pair['change'] == 'fixed' else -1)} of 3"
+
+
+def test_costs_are_to_the_baseline_and_need_no_times() -> None:
+    rows = [("random", 0, 100, 10.0), ("random", 1, 100, 20.0), ("learned", 0, 50, 3.0)]
+    seconds = pl.DataFrame([("joint", name, seed, time) for name, seed, _, time in rows],
+        schema=["method", "scheduler", "seed", "seconds"], orient="row")  # fmt: skip
+    row = {"method": "joint", "output": "fused"}
+    table = pl.DataFrame(
+        [
+            row | {"run": name, "scheduler": name, "num_steps": 7, "num_samples": num}
+            for name, num in (("random", 100), ("learned", 50), ("heuristic", 25))
+        ]
+    )
+    found = {cost.run: (cost.share, cost.seconds, cost.seconds_share) for cost in costs(table, seconds, "random")}
+    assert found["random"] == ("100.0", "15.0", "100.0")
+    assert found["learned"] == ("50.0", "3.0", "20.0")
+    assert found["heuristic"] == ("25.0", "-", "-")
+
+
+def test_a_time_of_another_model_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    cell = ("joint", "random", 0)
+    assert seconds_of(cell) is None
+    model = paths.run(*cell) / "model.safetensors"
+    model.parent.mkdir(parents=True)
+    model.write_bytes(b"weights")
+    write_json({"seconds": 1.5, "model": checksum(model)}, paths.seconds(*cell))
+    assert seconds_of(cell) == 1.5
+    model.write_bytes(b"others")
+    assert seconds_of(cell) is None
+
+
+def test_the_pairs_drawn_most_and_least_are_named(tmp_path: Path) -> None:
+    inputs = grid(tmp_path, kinds={"audio": SOUND, "image": PICTURE}, seeds=(0, 1))
+    styles = looks(inputs.metrics, inputs.baseline)
+    of_learned = [pair for pair in drawn_pairs(inputs.draws, inputs.scores, inputs.manifest, styles)
+        if pair["run"] == "learned"]  # fmt: skip
+    counts: dict[str, list[int]] = {}
+    for row in inputs.draws.filter(pl.col("scheduler") == "learned").to_dicts():
+        counts.setdefault(row["id"], []).append(row["num_draws"])
+    means = sorted((mean(values) for values in counts.values()), reverse=True)
+    assert [pair["num_draws"] for pair in of_learned] == [f"{value:.1f}" for value in means[:3] + means[-3:]]
+    assert all(f"{mean(counts[pair['id']]):.1f}" == pair["num_draws"] for pair in of_learned)
+    alike = inputs.draws.with_columns(num_draws=pl.lit(5))
+    assert drawn_pairs(alike, inputs.scores, inputs.manifest, styles) == []
+
+
+def test_the_commit_is_that_of_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def git(*arguments: str) -> Any:
+        own = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        return subprocess.run(["git", *own, *arguments], check=True, capture_output=True, text=True).stdout.strip()
+
+    monkeypatch.chdir(tmp_path)
+    git("init", "-q")
+    assert provenance.commit() == "-"
+    Path("src").mkdir()
+    Path("src/a.py").write_text("1")
+    git("add", "."), git("commit", "-qm", "code")
+    of_code = git("rev-parse", "--short=10", "HEAD")
+    Path("notes.md").write_text("1")
+    git("add", "."), git("commit", "-qm", "notes")
+    assert provenance.commit() == of_code
+    Path("src/a.py").write_text("2")
+    assert provenance.commit() == f"{of_code} + changes"
+
+
+def test_what_is_not_installed_has_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provenance, "PACKAGES", ("torch", "no-such-package"))
+    assert set(provenance.versions()) == {"python", "torch"}
+    assert json.dumps(provenance.versions())

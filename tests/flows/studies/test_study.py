@@ -1,0 +1,143 @@
+"""A study: rows from varied schedulers, and params.yaml with them in it."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bss.params import Params
+from bss.parsing import checked, read_mapping
+from bss.training.methods.joint import Joint
+from bss.training.methods.ogm import OGM
+from flows.studies.study import FOLDER, Overlay, Study, find, overlaid, setting
+from tests.helpers import ROOT
+
+RAW = read_mapping(ROOT / "params.yaml")
+STUDIES = sorted((ROOT / FOLDER).glob("*.yaml"))
+PLACES = sorted((ROOT / FOLDER / "on").glob("*.yaml"))
+
+
+def study(**values: Any) -> Study:
+    return Study.model_validate({"about": "A test.", "seeds": 2, **values})
+
+
+def raw_on(place: Path) -> dict[str, Any]:
+    return overlaid(RAW, checked(read_mapping(place), Overlay, place).params)
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_every_study_fits_every_data_set(path: Path, place: Path) -> None:
+    given = checked(read_mapping(path), Study, path)
+    params = checked(given.parameters(raw_on(place)), Params, path)
+    assert params.grid.schedulers == [variant.name for variant in given.variants()]
+    assert len(params.grid.seeds) >= 10, "an expected gain needs ten paired seeds"
+    if (tuning := given.tuning(given.parameters(raw_on(place)))) is not None:
+        checked(tuning, Params, path)
+
+
+def test_values_are_combined_and_everything_else_stays() -> None:
+    given = study(schedulers={"random": {}, "heuristic": {"pacing.start": [0.2, 0.3], "anti": [False, True]}})
+    raw = given.parameters(RAW)
+    assert raw["grid"] == {
+        "seeds": [0, 1],
+        "methods": ["joint"],
+        "schedulers": [
+            "random",
+            *(f"heuristic-start_0_{tenth}-anti_{anti}" for tenth in (2, 3) for anti in ("false", "true")),
+        ],
+    }
+    row = raw["curriculum"]["schedulers"]["heuristic-start_0_3-anti_true"]
+    assert row == {
+        **RAW["curriculum"]["schedulers"]["heuristic"],
+        "pacing": {"name": "root", "start": 0.3},
+        "anti": True,
+    }
+    assert {key: value for key, value in raw.items() if key not in ("grid", "curriculum")} == {
+        key: value for key, value in RAW.items() if key not in ("grid", "curriculum")
+    }
+    assert read_mapping(ROOT / "params.yaml") == RAW, "what was given is not changed"
+
+
+def test_criteria_of_rows_are_measured() -> None:
+    given = study(schedulers={"random": {}, "learned": {"criteria": [["entropy"], ["entropy", "training_loss"]]}})
+    raw = given.parameters(RAW)
+    assert raw["score"]["others"] == ["entropy"]
+    checked(raw, Params, Path("study.yaml"))
+
+
+def test_the_same_row_twice_is_refused() -> None:
+    with pytest.raises(ValueError, match="learned-beta_0_1 comes twice"):
+        study(schedulers={"learned": {"beta": [0.1, "0-1"]}}).variants()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"schedulers": {"lerned": {}}}, "unknown scheduler 'lerned'; did you mean 'learned'"),
+        (
+            {"schedulers": {"random": {}}, "params": {"train.epoch": 3}},
+            "unknown key 'train.epoch'; did you mean 'train.epochs'",
+        ),
+        ({"schedulers": {"random": {}}, "params": {"trian.epochs": 3}}, "unknown key 'trian'; did you mean 'train'"),
+    ],
+)
+def test_an_unknown_name_is_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        study(**values).parameters(RAW)
+
+
+def test_an_unknown_field_of_a_row_is_refused() -> None:
+    raw = study(schedulers={"random": {}, "learned": {"bta": [0.1]}}).parameters(RAW)
+    with pytest.raises(
+        ValueError, match="curriculum.schedulers.learned-bta_0_1: unknown key 'bta'; did you mean 'beta'"
+    ):
+        checked(raw, Params, Path("study.yaml"))
+
+
+def test_a_method_is_chosen_on_validation_in_the_baselines_order() -> None:
+    given = study(methods=["joint", "ogm", "fused_only"], tune=True, schedulers={"random": {}, "learned": {}})
+    raw = given.parameters(RAW)
+    tuning = given.tuning(raw)
+    assert tuning is not None
+    tried = [f"joint_unimodal_weight_{value}" for value in ("0_5", "1_0", "2_0")]
+    tried += [f"ogm_alpha_{value}" for value in ("0_1", "0_3", "0_8")]
+    assert tuning["grid"] == {"seeds": [0, 1], "methods": tried, "schedulers": ["random"]}
+    assert checked(tuning, Params, Path("study.yaml")).methods["ogm_alpha_0_8"] == OGM(alpha=0.8)
+    accuracies = dict(zip(tried, (0.7, 0.9, 0.9, 0.5, 0.4, 0.6), strict=True))
+    chosen = given.tuned(raw, accuracies)
+    assert chosen["grid"] == {
+        "seeds": [0, 1],
+        "methods": ["joint_unimodal_weight_1_0", "ogm_alpha_0_8", "fused_only"],
+        "schedulers": ["random", "learned"],
+    }
+    assert checked(chosen, Params, Path("study.yaml")).methods["joint_unimodal_weight_1_0"] == Joint()
+    assert study(methods=["joint"], schedulers={"random": {}}).tuning(raw) is None
+    with pytest.raises(ValueError, match="unknown training method 'ogn'; did you mean 'ogm'"):
+        study(methods=["ogn"], schedulers={"random": {}}).choices(raw)
+
+
+def test_a_setting_is_a_key_and_a_value_in_yaml() -> None:
+    assert setting("train.epochs=20") == ("train.epochs", 20)
+    assert setting("preprocess={name: avdigits, damage: 0.4}") == ("preprocess", {"name": "avdigits", "damage": 0.4})
+    for wrong in ("train.epochs", "=3", "a b=3", "x=[1"):
+        with pytest.raises(ValueError, match="--set"):
+            setting(wrong)
+
+
+def test_a_study_is_found_by_its_name_or_its_path(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"about": "x"}))
+    assert find("mine", tmp_path) == find(str(tmp_path / "mine.yaml"), Path("nowhere")) == tmp_path / "mine.yaml"
+    with pytest.raises(ValueError, match="unknown comparison 'mien'; did you mean 'mine'"):
+        find("mien", tmp_path)
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/results.md"])
+def test_the_commands_of_the_documents_name_studies_that_are_there(document: str) -> None:
+    commands = re.findall(r"python -m flows\.compare (\w+)(?: --on ([\w-]+))?", (ROOT / document).read_text())
+    assert commands
+    for study, place in commands:
+        assert find(study, ROOT / FOLDER) in STUDIES
+        assert not place or find(place, ROOT / FOLDER / "on") in PLACES

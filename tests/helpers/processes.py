@@ -1,0 +1,92 @@
+"""A training for tests/training/test_processes.py, run by one process or by several."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bss.curriculum.sampler import CurriculumSampler
+from bss.curriculum.schedulers.learned import Learned
+from bss.data.packed import open_split
+from bss.encoders.mlp import MLP
+from bss.files import write_tensors
+from bss.model import build_model
+from bss.params import Spread
+from bss.training import weights
+from bss.training.checkpoint import Checkpoints
+from bss.training.loop import fit
+from bss.training.methods.method import METHODS, Method
+from bss.training.runtime import Runtime
+from bss.training.trainer import Trainer
+from tests.helpers.toy import SETTINGS, TRAIN
+
+EPOCHS = 3
+KILLED = 9
+
+
+class Mortal(Checkpoints):
+    """Killed after its fourth checkpoint."""
+
+    def save(self, state: Any) -> None:
+        super().save(state)
+        if list(self.folder.glob("00000003-*")):
+            sys.exit(KILLED)
+
+
+def early(name: str) -> Method:
+    """A method that does all that it does from the first epoch on."""
+    starts = {"starts": 0} if "starts" in METHODS[name].model_fields else {}
+    method: Method = METHODS.build({"name": name, **starts})
+    return method
+
+
+def main(packed: str, out: str, devices: str, strategy: str, methods: str, end: str) -> None:
+    """Train with one method after the other, each into its own folder below `out`.
+
+    Where the `end` is "kill", a last training of the first method is killed, below `out`/broken.
+    """
+    runtime = Runtime(SETTINGS, Spread(devices=int(devices), nodes=1, strategy=strategy))
+    names = methods.split(",")
+    for name in names:
+        try:
+            train_with(name, Path(packed), Path(out, name), runtime, Checkpoints)
+        except ValueError as error:
+            if strategy in METHODS[name].strategies:
+                raise
+            Path(out, name, f"refused-{runtime.rank}").write_text(str(error))
+    if end == "kill":
+        train_with(names[0], Path(packed), Path(out, "broken", names[0]), runtime, Mortal)
+
+
+def train_with(method: str, packed: Path, folder: Path, runtime: Runtime, kept: type[Checkpoints]) -> None:
+    """Train, and write weights, scores and the samples of each step as this rank saw them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    train, validation = open_split(packed, "train"), open_split(packed, "validation")
+    model = build_model(train.meta, {name: MLP(width=16) for name in train.meta.modalities}, 0)
+    settings = TRAIN.model_copy(update={"batch_size": 20})  # 96 = 4 x 20 + 16
+    trainer = Trainer(model, early(method), settings, runtime)
+    seen: list[Any] = []
+    step = trainer._step
+
+    def watched(batch: Any) -> Any:
+        own = runtime.share(batch.indices.numpy())
+        seen.append({"whole": batch.indices.tolist(), "own": own.tolist()})
+        assert len(own) == len(next(iter(batch.inputs.values())))
+        return step(batch)
+
+    trainer._step = watched  # type: ignore[method-assign]
+    sampler = CurriculumSampler(len(train), Learned(score_update="mixed", refresh_every=2), scores=np.zeros(96))
+    saved = kept(folder / "checkpoints", 0) if runtime.is_first else None
+    history = fit(trainer, sampler, train, validation, settings, EPOCHS, None, saved)
+    found = weights.take(model)
+    (folder / f"seen-{runtime.rank}.json").write_text(json.dumps(seen))
+    if runtime.is_first:
+        write_tensors({**found, "scores": torch.from_numpy(sampler.scores)}, folder / "found.safetensors")
+        history.write_parquet(folder / "history.parquet")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,70 @@
+"""One direction of imports: a folder imports itself, what stands to its left, and the leaves."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from bss.data.datasets.dataset import DATASETS
+from tests.helpers import ROOT
+
+LIBRARY = ROOT / "src" / "bss"
+ARROW = ["data", "encoders", "model", "measure", "curriculum", "training", "evaluation"]
+LEAVES = {"types", "registry", "seeds", "paths", "files", "memory", "params", "progress"}
+
+
+def imported(path: Path) -> set[str]:
+    """Every `bss` module that a file imports, at its top or inside a function."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return {name for name in names if name.split(".")[0] in {"bss", "tasks", "flows"}}
+
+
+def folders(path: Path) -> set[str]:
+    return {name.split(".")[1] for name in imported(path) if name.startswith("bss.")}
+
+
+@pytest.mark.parametrize("folder", ARROW)
+def test_a_folder_imports_only_what_stands_to_its_left(folder: str) -> None:
+    allowed = set(ARROW[: ARROW.index(folder) + 1]) | LEAVES
+    for path in [LIBRARY / f"{folder}.py", *(LIBRARY / folder).rglob("*.py")]:
+        if not path.exists():
+            continue
+        assert not {name for name in folders(path) & {*ARROW, *LEAVES} if name not in allowed}, path
+
+
+def test_the_library_knows_neither_stages_nor_flows() -> None:
+    for path in LIBRARY.rglob("*.py"):
+        assert all(name.split(".")[0] == "bss" for name in imported(path)), path
+
+
+def test_leaves_import_only_leaves_and_contracts() -> None:
+    contracts = {
+        "bss.data.datasets.dataset",
+        "bss.encoders.encoder",
+        "bss.encoders.fusions.fusion",
+        "bss.measure.criteria.criterion",
+        "bss.curriculum.schedulers.scheduler",
+        "bss.training.methods.method",
+    }
+    for leaf in LEAVES - {"params"}:
+        assert folders(LIBRARY / f"{leaf}.py") <= LEAVES, leaf
+    modules = {name for name in imported(LIBRARY / "params.py") if name.split(".")[1] in ARROW}
+    assert {name for name in modules if not any(name.startswith(contract) for contract in contracts)} == set()
+
+
+def test_only_evaluate_opens_the_test_split() -> None:
+    openers = [path.name for path in (ROOT / "tasks").glob("*.py") if "Split.TEST" in path.read_text()]
+    assert openers == ["evaluate.py"]
+    holders = {path for path in LIBRARY.rglob("*.py") if "Split.TEST" in path.read_text()}
+    assert holders <= {LIBRARY / "data" / "datasets" / f"{name}.py" for name in DATASETS}, "only data sets define it"
+
+
+def test_scores_are_ranked_in_one_place() -> None:
+    files = [path for folder in ("measure", "curriculum", "training") for path in (LIBRARY / folder).rglob("*.py")]
+    sorters = [path for path in files if "sort(" in path.read_text() and path.parent.name != "methods"]
+    assert [path.name for path in sorters] == ["order.py"]

@@ -1,0 +1,213 @@
+"""The contract of a training method, over the whole registry and both variants of what has two."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from torch import Tensor
+
+from bss.curriculum.sampler import CurriculumSampler
+from bss.curriculum.schedulers.learned import Learned
+from bss.curriculum.schedulers.random import Random
+from bss.curriculum.schedulers.scheduler import Scheduler
+from bss.encoders.fusions.fusion import FUSIONS
+from bss.encoders.mlp import MLP
+from bss.evaluation.judging.judgement import judge
+from bss.model import MultimodalModel, build_model
+from bss.training.loop import fit, split_evidence
+from bss.training.methods.method import METHODS, Method
+from bss.training.runtime import Runtime
+from bss.training.trainer import Trainer
+from bss.types import FUSED, Split
+from tests.helpers import ROOT
+from tests.helpers.steps import Splits, assert_same
+from tests.helpers.toy import SETTINGS, TRAIN, packed_toy
+
+BFLOAT16 = SETTINGS.model_copy(update={"precision": "bfloat16"})
+LAST = TRAIN.model_copy(update={"keep": "last"})
+
+
+def spec(name: str, variant: str | None = None) -> Any:
+    """Everything that a method does, from the first epoch on."""
+    fields = {"starts": 0} if "starts" in METHODS[name].model_fields else {}
+    return {"name": name, **fields, **({"variant": variant} if variant else {})}
+
+
+SPECS = [
+    pytest.param(spec(name, variant), id=f"{name} {variant}" if variant else name)
+    for name in METHODS
+    for variant in (["published", "released"] if "variant" in METHODS[name].model_fields else [None])
+]
+methods = pytest.mark.parametrize("given", SPECS)
+
+
+def has_fusion(given: Any, splits: Splits) -> bool:
+    model = new_model(splits)
+    METHODS.build(given).prepare(model)
+    return model.fusion is not None
+
+
+def new_model(splits: Splits, fusion: str = "concat", widths: tuple[int, ...] = (8, 12), seed: int = 0) -> Any:
+    meta = splits[Split.TRAIN].meta
+    encoders = {name: MLP(width=widths[number % len(widths)]) for number, name in enumerate(meta.modalities)}
+    return build_model(meta, encoders, seed, FUSIONS.build(fusion))
+
+
+class Noting(CurriculumSampler):
+    """Keeps the scores of each epoch."""
+
+    def end_epoch(self) -> None:
+        super().end_epoch()
+        self.noted = [*getattr(self, "noted", []), self.scores.copy()]
+
+
+def trained(
+    model: MultimodalModel,
+    splits: Splits,
+    method: Method,
+    num_epochs: int = 1,
+    runtime: Any = SETTINGS,
+    scheduler: Scheduler | None = None,
+) -> tuple[dict[str, Tensor], pl.DataFrame, Noting]:
+    """The weights, all finite, the history and the sampler."""
+    trainer = Trainer(model, method, LAST, Runtime(runtime))
+    train, validation = splits[Split.TRAIN], splits[Split.VALIDATION]
+    sampler = Noting(len(train), scheduler or Random())
+    history = fit(trainer, sampler, train, validation, LAST, num_epochs)
+    weights = {name: values.detach().clone() for name, values in model.state_dict().items()}
+    for name, values in weights.items():
+        assert values.isfinite().all(), name
+    return weights, history, sampler
+
+
+def moved(model: MultimodalModel, before: Mapping[str, Tensor]) -> set[str]:
+    """Names of the weights that are not as they were; those that a method has added count as well."""
+    return {
+        name
+        for name, values in model.named_parameters()
+        if name not in before or values.shape != before[name].shape or not torch.equal(values, before[name])
+    }
+
+
+def copied(model: MultimodalModel) -> dict[str, Tensor]:
+    return {name: values.detach().clone() for name, values in model.named_parameters()}
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Splits:
+    return packed_toy(tmp_path_factory.mktemp("pair"))
+
+
+@pytest.fixture(scope="module")
+def six(tmp_path_factory: pytest.TempPathFactory) -> Splits:
+    return packed_toy(tmp_path_factory.mktemp("six"), 6)
+
+
+@methods
+def test_it_trains_with_every_fusion(given: Any, pair: Splits) -> None:
+    method = METHODS.build(given)
+    # A method that takes the fusion away meets none, whichever it was.
+    for fusion in FUSIONS if has_fusion(given, pair) else ["concat"]:
+        model = new_model(pair, fusion)
+        before = copied(model)
+        trained(model, pair, method)
+        found = moved(model, before)
+        for part in ("branches.m0.encoder", "branches.m1.encoder"):
+            # The first epoch of its first stage trains the first modality alone.
+            waits = given["name"] == "reconboost" and part == "branches.m1.encoder"
+            assert any(name.startswith(part) for name in found) != waits, (fusion, part)
+        if model.fusion is not None:
+            trains_fusion = FUSED in method.judged(["m0", "m1", FUSED])
+            changed = {name for name in found if name.startswith("fusion")}
+            assert changed == ({f"fusion.{name}" for name, _ in model.fusion.named_parameters()} if trains_fusion
+                               else set()), fusion  # fmt: skip
+
+
+@methods
+def test_it_learns_in_bfloat16(given: Any, pair: Splits) -> None:
+    method = METHODS.build(given)
+    _, history, _ = trained(new_model(pair), pair, method, 8, BFLOAT16)
+    for output in method.judged(history["output"].unique()):
+        losses = history.filter(pl.col("output") == output).sort("epoch")["train_loss"].drop_nans()
+        assert losses.is_finite().all()
+        assert losses[-1] < 0.8 * losses[0], output
+
+
+@methods
+@pytest.mark.parametrize("widths", [(3, 24), (24, 3)])
+def test_encoders_may_differ_in_width(given: Any, widths: tuple[int, int], pair: Splits) -> None:
+    model = new_model(pair, widths=widths)
+    before = copied(model)
+    _, history, _ = trained(model, pair, METHODS.build(given), 3)
+    found = moved(model, before)
+    assert all(any(name.startswith(f"branches.{part}.encoder") for name in found) for part in ("m0", "m1"))
+    assert history["train_loss"].drop_nans().is_finite().all()
+
+
+@methods
+def test_six_modalities_train(given: Any, six: Splits) -> None:
+    method = METHODS.build(given)
+    model = new_model(six, widths=(4, 6, 8))
+    _, history, _ = trained(model, six, method)
+    assert set(history["output"]) == set(method.judged([*six[Split.TRAIN].meta.modalities, FUSED]))
+    assert history["validation_loss"].is_finite().all()
+
+
+@methods
+@pytest.mark.parametrize("update", ["online", "mixed"])
+def test_every_epoch_makes_fresh_scores(given: Any, update: Literal["online", "mixed"], pair: Splits) -> None:
+    scheduler = Learned(score_update=update, refresh_every=2)
+    *_, sampler = trained(new_model(pair), pair, METHODS.build(given), 5, scheduler=scheduler)
+    scores = [np.zeros(sampler.num_samples), *sampler.noted]
+    assert len(scores) == 5
+    ends = [epoch for epoch in range(1, 5) if update == "mixed" or epoch % 2 == 0]
+    assert [epoch for epoch in range(1, 5) if not np.array_equal(scores[epoch], scores[epoch - 1])] == ends
+    assert all(np.isfinite(each).all() for each in scores)
+
+
+@methods
+def test_what_was_trained_is_what_is_judged(given: Any, pair: Splits) -> None:
+    method = METHODS.build(given)
+    model, again = new_model(pair), new_model(pair, seed=1)
+    weights, *_ = trained(model, pair, method, 3)
+    other = METHODS.build(given)
+    other.prepare(again)
+    again.load_state_dict(weights)
+    test, runtime = pair[Split.TEST], Runtime(SETTINGS)
+    assert_same(split_evidence(again, test, 16, runtime).logits, split_evidence(model, test, 16, runtime).logits)
+    one, two = (judge(each, test, by, 16, runtime) for each, by in ((model, method), (again, other)))
+    assert one.predictions.equals(two.predictions)
+    assert one.metrics == two.metrics
+
+
+@methods
+def test_a_method_keeps_nothing_of_a_training(given: Any, pair: Splits, six: Splits) -> None:
+    used, fresh = METHODS.build(given), METHODS.build(given)
+    trained(new_model(six), six, used, 2)
+    assert vars(used) == vars(fresh)
+    assert used.model_dump() == fresh.model_dump()
+    one, two = (trained(new_model(pair), pair, method, 3)[0] for method in (used, fresh))
+    assert_same(one, two)
+
+
+@methods
+@pytest.mark.parametrize("number", [2, 6])
+def test_its_own_prediction_is_a_distribution(given: Any, number: int) -> None:
+    sharpness = np.array([0.1, 1, 10, 1e4])[:, None, None, None]
+    logits = sharpness * np.random.default_rng(0).normal(size=(4, number, 20, 3))
+    powers = np.exp(logits - logits.max(axis=3, keepdims=True))
+    for each in powers / powers.sum(axis=3, keepdims=True):
+        own = METHODS.build(given).decide({f"m{place}": values for place, values in enumerate(each)})
+        if own is not None:
+            assert own.shape == (20, 3)
+            assert (own >= 0).all()
+            assert np.allclose(own.sum(axis=1), 1, atol=1e-9, rtol=0)
+
+
+def test_the_registry_is_whole() -> None:
+    folder = ROOT / "src/bss/training/methods"
+    files = {file.stem for file in folder.glob("*.py")} - {"__init__", "method", "contribution"}
+    assert set(METHODS) == files

@@ -1,0 +1,286 @@
+"""An interrupted training goes on and ends as one that never was."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from torch import nn
+
+from bss.curriculum.sampler import CurriculumSampler
+from bss.curriculum.schedulers.heuristic import Heuristic
+from bss.curriculum.schedulers.learned import Learned
+from bss.curriculum.schedulers.random import Random
+from bss.curriculum.schedulers.scheduler import Scheduler
+from bss.curriculum.schedulers.self_paced import SelfPaced
+from bss.data.packed import PackedSplit
+from bss.evaluation.judging.judgement import judge
+from bss.model import MultimodalModel, build_model
+from bss.params import Warmup
+from bss.training import weights
+from bss.training.checkpoint import Checkpoints, key
+from bss.training.loop import fit, warm_up
+from bss.training.methods.joint import Joint
+from bss.training.methods.method import METHODS, Method
+from bss.training.runtime import Runtime
+from bss.training.trainer import Trainer
+from bss.types import Split
+from tests.helpers.toy import SETTINGS, TRAIN, packed_toy
+
+EPOCHS, STEPS = 3, 6
+Splits = dict[Split, PackedSplit]
+SCHEDULERS: dict[str, Scheduler] = {
+    "random": Random(),
+    "heuristic": Heuristic(grow_epochs=2),
+    "pass": Learned(),
+    "online": Learned(score_update="online"),
+    "mixed": Learned(score_update="mixed", refresh_every=2),
+    "self-paced": SelfPaced(grow_epochs=2),
+}
+
+
+class Killed(BaseException):
+    """Not an Exception, as a signal is not."""
+
+
+class Deadly(Checkpoints):
+    """Writes a checkpoint after every step, and is killed right after one of them."""
+
+    def __init__(self, folder: Path, last: int) -> None:
+        super().__init__(folder, minutes=0)
+        self.left = last
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        super().save(state)
+        self.left -= 1
+        if self.left == 0:
+            raise Killed
+
+
+@pytest.fixture(scope="module")
+def splits(tmp_path_factory: pytest.TempPathFactory) -> Splits:
+    return packed_toy(tmp_path_factory.mktemp("toy"))
+
+
+def model_with_chance(splits: Splits) -> MultimodalModel:
+    """Batch statistics, and dropout: what is not a weight has to come back as well."""
+    model = build_model(splits[Split.TRAIN].meta, {}, 0)
+    for branch in model.branches.values():
+        branch.encoder = nn.Sequential(branch.encoder, nn.Dropout(0.3))
+    return model
+
+
+def outcome(
+    splits: Splits, scheduler: Scheduler, method: Method, checkpoints: Checkpoints | None = None, **settings: Any
+) -> dict[str, Any]:
+    """All that a training leaves."""
+    train = splits[Split.TRAIN]
+    trainer = Trainer(model_with_chance(splits), method, TRAIN.model_copy(update=settings), Runtime(SETTINGS))
+    sampler = CurriculumSampler(len(train), scheduler, scores=np.linspace(-1, 1, len(train)))
+    history = fit(trainer, sampler, train, splits[Split.VALIDATION], trainer.settings, EPOCHS, None, checkpoints)
+    return {
+        "history": history.write_json(),
+        "num_steps": trainer.num_steps,
+        "draws": sampler.num_draws.tolist(),
+        "scores": sampler.scores.tobytes(),
+        "weights": {name: values.numpy().tobytes() for name, values in weights.take(trainer.model).items()},
+    }
+
+
+def killed_after(
+    number: int, folder: Path, splits: Splits, scheduler: Scheduler, method: Method, **settings: Any
+) -> None:
+    with pytest.raises(Killed):
+        outcome(splits, scheduler, method, Deadly(folder, number), **settings)
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_killed_after_any_step_it_ends_with_the_same_bytes(name: str, splits: Splits, tmp_path: Path) -> None:
+    whole = outcome(splits, SCHEDULERS[name], Joint())
+    # Every step of the one that keeps most; of the others early, late and middle ones of an epoch.
+    for number in range(1, whole["num_steps"] + 1, 1 if name == "mixed" else STEPS - 1):
+        folder = tmp_path / str(number)
+        killed_after(number, folder, splits, SCHEDULERS[name], Joint())
+        assert outcome(splits, SCHEDULERS[name], Joint(), Checkpoints(folder, 10)) == whole, number
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_every_method_and_optimizer_resumes(method: str, optimizer: str, splits: Splits, tmp_path: Path) -> None:
+    expect_resumed(splits, METHODS.build(method), tmp_path, optimizer=optimizer)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_without_momentum_it_resumes_too(optimizer: str, splits: Splits, tmp_path: Path) -> None:
+    expect_resumed(splits, Joint(), tmp_path, optimizer=optimizer, momentum=0.0)
+
+
+def expect_resumed(splits: Splits, method: Method, folder: Path, **settings: Any) -> None:
+    given = (splits, Learned(score_update="online"), method)
+    whole = outcome(*given, **settings)
+    killed_after(9, folder, *given, **settings)
+    assert outcome(*given, Checkpoints(folder, 10), **settings) == whole
+
+
+def test_the_warm_up_resumes(splits: Splits, tmp_path: Path) -> None:
+    settings = Warmup(epochs=EPOCHS, batch_size=16, optimizer="adamw", lr=0.01, weight_decay=0, momentum=0)
+
+    def warmed(checkpoints: Checkpoints | None) -> dict[str, Any]:
+        trainer = Trainer(model_with_chance(splits), Joint(), settings, Runtime(SETTINGS))
+        evidence = warm_up(trainer, splits[Split.TRAIN], settings, 0, None, checkpoints)
+        return {"fused": evidence.logits["fused"].numpy().tobytes(), **weights.take(trainer.model)}
+
+    whole = warmed(None)
+    for number in range(1, EPOCHS * STEPS + 1, STEPS - 1):
+        with pytest.raises(Killed):
+            warmed(Deadly(tmp_path / str(number), number))
+        again = warmed(Checkpoints(tmp_path / str(number), 10))
+        assert again["fused"] == whole["fused"]
+        assert all(torch.equal(again[name], values) for name, values in whole.items() if name != "fused")
+
+
+def test_a_training_killed_again_and_again_gets_to_its_end(splits: Splits, tmp_path: Path) -> None:
+    whole = outcome(splits, Learned(), Joint())
+    num_kills = 0
+    while True:
+        try:
+            again = outcome(splits, Learned(), Joint(), Deadly(tmp_path, 2))
+            break
+        except Killed:
+            num_kills += 1
+    assert num_kills == EPOCHS * STEPS // 2
+    assert again == whole
+
+
+def damaged(content: bytes) -> Iterator[bytes]:
+    yield b""
+    yield content[: len(content) // 2]
+    for place in (3, 100, len(content) - 1):
+        yield content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :]
+
+
+def test_a_damaged_checkpoint_is_noticed_and_the_one_before_is_used(
+    splits: Splits, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = outcome(splits, Learned(), Joint())
+    killed_after(9, tmp_path, splits, Learned(), Joint())
+    first, last = sorted(tmp_path.glob("*.safetensors"))
+    kept = {path: path.read_bytes() for path in (first, last)}
+    for content in damaged(kept[last]):
+        first.write_bytes(kept[first])
+        last.write_bytes(content)
+        state = Checkpoints(tmp_path, 10).load()
+        assert state is not None
+        assert state["trainer"]["num_steps"] == 8, "the last was of step 9"
+        assert f"{last} is damaged" in caplog.text
+        assert not last.exists()
+    assert outcome(splits, Learned(), Joint(), Checkpoints(tmp_path, 10)) == whole
+    for path in tmp_path.glob("*.safetensors"):
+        path.write_bytes(b"x")
+    assert Checkpoints(tmp_path, 10).load() is None
+
+
+def test_two_are_kept_and_none_at_the_end(splits: Splits, tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, 0)
+    whole = outcome(splits, Learned(), Joint(), checkpoints)
+    assert len(list(tmp_path.glob("*.safetensors"))) == 2
+    assert outcome(splits, Learned(), Joint(), Checkpoints(tmp_path, 0)) == whole, "killed right after its last step"
+    checkpoints.remove()
+    assert not list(tmp_path.glob("**/*.safetensors"))
+
+
+def test_a_checkpoint_belongs_to_its_parameters_and_inputs(tmp_path: Path) -> None:
+    keys = []
+    for parts, text in (({"lr": 1}, "1"), ({"lr": 2}, "1"), ({"lr": 1}, "2"), ({"lr": 1}, "1")):
+        (tmp_path / "a").write_text(text)
+        keys.append(key(parts, [tmp_path]))
+    assert len(set(keys)) == 3
+    assert keys[0] == keys[3]
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert key({"lr": 1}, [tmp_path]) not in keys
+
+
+def test_values_come_back_as_they_were(tmp_path: Path) -> None:
+    state: dict[str, Any] = {
+        "tensors": {"a": torch.arange(3), "b": [torch.zeros(0, 2), torch.ones(2, 3).T]},
+        "plain": [1, 0.1, float("-inf"), None, True, "text", {"nested": [[]]}],
+    }
+    Checkpoints(tmp_path, 0).save(state)
+    found = Checkpoints(tmp_path, 0).load()
+    assert found is not None
+    assert found["plain"] == state["plain"]
+    assert torch.equal(found["tensors"]["a"], torch.arange(3))
+    assert torch.equal(found["tensors"]["b"][1], torch.ones(3, 2))
+    assert found["tensors"]["b"][0].shape == (0, 2)
+
+
+def test_another_number_of_ranks_is_refused(splits: Splits, tmp_path: Path) -> None:
+    killed_after(3, tmp_path, splits, Random(), Joint())
+    checkpoints = Checkpoints(tmp_path, 10)
+    state = checkpoints.load()
+    assert state is not None
+    checkpoints.save({**state, "num_ranks": 2})
+    with pytest.raises(ValueError, match="ran on 2 processes, this one has 1: set train.devices"):
+        outcome(splits, Random(), Joint(), checkpoints)
+
+
+class Poisoned(Joint):
+    """Its third loss is not a number."""
+
+    def loss(self, logits: Mapping[str, torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
+        if bool((labels == 0).all()):
+            logits["m1"][1] = torch.nan
+        return super().loss(logits, labels)
+
+
+def test_a_loss_that_is_not_finite_leaves_the_batch_and_the_last_good_checkpoint(
+    splits: Splits, tmp_path: Path
+) -> None:
+    train = splits[Split.TRAIN]
+    order = np.concatenate([np.arange(32), np.flatnonzero(train.labels == 0)])
+
+    class Fixed(Random):
+        def indices(self, *given: Any) -> np.ndarray:
+            return order
+
+    message = (
+        r"the loss is nan at step 3: the logits of 'm1' are not finite for 1 of 16 samples \('train_3'\); the batch "
+        r"is in .*not-finite\.safetensors, the last good checkpoint beside it; lower train\.lr, or look at these"
+    )
+    with pytest.raises(ValueError, match=message):
+        outcome(splits, Fixed(), Poisoned(), Checkpoints(tmp_path, 0))
+    with safe_open(tmp_path / "not-finite.safetensors", "np") as file:
+        assert file.get_tensor("indices").tolist() == order[32:48].tolist()
+        assert np.array_equal(file.get_tensor("inputs.m0"), train.arrays["m0"][order[32:48]])
+        assert np.isnan(file.get_tensor("logits.m1")[1]).all()
+        assert json.loads(file.metadata()["ids"])[1] == "train_3"
+    state = Checkpoints(tmp_path, 0).load()
+    assert state is not None
+    assert state["trainer"]["num_steps"] == 2
+
+
+def test_values_that_are_not_finite_are_named_by_modality(splits: Splits) -> None:
+    train = splits[Split.TRAIN]
+    arrays = {name: values.astype(np.float32) for name, values in train.arrays.items()}
+    arrays["m0"][7] = np.inf
+    broken = PackedSplit(train.folder, train.split, train.meta, train.labels, train.ids, arrays)
+    with pytest.raises(ValueError, match=r"the values of 'm0' are not finite for 1 of 16 samples \('train_7'\)"):
+        outcome({**splits, Split.TRAIN: broken}, Random(), Joint())
+
+
+def test_out_of_memory_says_which_setting_to_lower(splits: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
+    def greedy(*given: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has ...")
+
+    model = model_with_chance(splits)
+    monkeypatch.setattr(type(model), "forward", greedy)
+    with pytest.raises(
+        ValueError, match=r"out of memory \(CUDA out of memory\): lower train\.batch_size, set runtime"
+    ):
+        outcome(splits, Random(), Joint())
+    with pytest.raises(ValueError, match=r"lower evaluate\.batch_size"):
+        judge(model, splits[Split.TEST], Joint(), 64, Runtime(SETTINGS))

@@ -1,0 +1,81 @@
+"""Where and how the arithmetic runs: precision, devices, determinism."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bss.data.packed import Meta, PackedSplit
+from bss.encoders.encoder import ENCODERS
+from bss.encoders.mlp import MLP
+from bss.model import build_model
+from bss.training.loader import batches
+from bss.training.methods.joint import Joint
+from bss.training.runtime import Runtime
+from bss.training.trainer import Trainer
+from bss.types import Split
+from tests.helpers.encoders import accepted, examples, made_up
+from tests.helpers.toy import SETTINGS, TRAIN, packed_toy
+
+
+def test_bfloat16_trains_too(tmp_path: Path) -> None:
+    runtime = Runtime(SETTINGS.model_copy(update={"precision": "bfloat16"}))
+    train = packed_toy(tmp_path)[Split.TRAIN]
+    model = build_model(train.meta, {name: MLP(width=16) for name in train.meta.modalities}, 0)
+    trainer = Trainer(model, Joint(), TRAIN, runtime)
+    losses = [trainer.train_epoch(batches(train, np.arange(96), 16, runtime), 0.01)["fused"] for _ in range(6)]
+    assert losses[-1] < 0.5 * losses[0]
+    assert all(value.dtype == torch.float32 for value in trainer.model.parameters())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the error is that of a machine without CUDA")
+def test_the_gradients_of_a_narrow_map_repeat_in_bfloat16() -> None:
+    runtime = Runtime(SETTINGS.model_copy(update={"precision": "bfloat16"}))
+    values = torch.randn(16, 16, 5, 1)
+    exact = torch.nn.Conv2d(16, 32, 3, stride=2, padding=1)
+    exact(values).square().sum().backward()
+    assert exact.weight.grad is not None
+    for _ in range(10):
+        network = torch.nn.Sequential(torch.nn.Conv2d(16, 32, 3, stride=2, padding=1))
+        network[0].load_state_dict(exact.state_dict())
+        runtime.prepare(network)
+        junk = [torch.full((size,), torch.nan) for size in (1_000, 5_000, 20_000, 100_000)]
+        del junk
+        with runtime.autocast():
+            said = network(values)
+        assert said.shape == (16, 32, 3, 1)
+        said.float().square().sum().backward()
+        assert torch.allclose(network[0].weight.grad, exact.weight.grad, atol=0.02 * exact.weight.grad.abs().max())
+        assert network[0](torch.randn(2, 16, 5, 5)).shape == (2, 32, 3, 3), "a wider map is stepped over by two"
+
+
+def test_cuda_is_refused_where_there_is_none() -> None:
+    with pytest.raises(ValueError, match=r"runtime\.device: 'cuda', but torch finds no CUDA device"):
+        Runtime(SETTINGS.model_copy(update={"device": "cuda"}))
+    assert Runtime(SETTINGS.model_copy(update={"device": "auto"})).device.type == "cpu"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize("encoder", list(ENCODERS))
+def test_training_on_cuda_repeats(encoder: str) -> None:
+    runtime = Runtime(SETTINGS.model_copy(update={"device": "cuda"}))
+    component = examples(encoder)[0]
+    modalities = accepted(component)
+    train = PackedSplit(
+        Path(),
+        Split.TRAIN,
+        Meta(dataset="made up", classes=tuple("abc"), modalities=modalities, num_pairs={Split.TRAIN: 96}),
+        np.arange(96) % 3,
+        tuple(map(str, range(96))),
+        {name: made_up(modality, 96) for name, modality in modalities.items()},
+        {},
+    )
+    results = []
+    for _ in range(2):
+        model = build_model(train.meta, dict.fromkeys(modalities, component), 0)
+        trainer = Trainer(model, Joint(), TRAIN, runtime)
+        losses = trainer.train_epoch(batches(train, np.arange(96), 16, runtime), 0.01)
+        results.append((losses, trainer.model.fusion.weight.cpu()))
+    assert results[0][0] == results[1][0]
+    assert torch.equal(results[0][1], results[1][1])
