@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 
 
-class Unavailable(RuntimeError):  # noqa: N818 - it names the state of the machine
+class Unavailable(RuntimeError):
     """What the benchmark needs is not here."""
 
 

@@ -1,17 +1,19 @@
 """The stages of the pipeline, one verb a file: parameters -> one library call -> named artifacts."""
 
 import os
+import re
 import signal
+import subprocess
 import sys
-from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tasks._forkserver import delegate
-from tasks.lock import Busy, alone
 
 if TYPE_CHECKING:
     from bss.params import Params
@@ -25,6 +27,10 @@ MethodName = Annotated[str, typer.Option("--method", help="A name under `methods
 SchedulerName = Annotated[str, typer.Option("--scheduler", help="A name under `curriculum.schedulers`.")]
 Seed = Annotated[int, typer.Option("--seed", help="Of the weights and of every draw.")]
 """Options, because DVC quotes those for the shell, and nothing else that it fills in."""
+LOGS = Path("logs")
+TEMPORARY = Path(".dvc/tmp")
+SECONDS_TO_END = 15.0
+"""A stage whose run was killed ends before that."""
 
 
 def params() -> "Params":
@@ -35,34 +41,77 @@ def params() -> "Params":
 
 
 def run(stage: Callable[..., None]) -> None:
-    """Run a stage from the command line: its arguments are the options, what went wrong for its user is one line.
+    """Run a stage from the command line: its arguments are the options.
 
-    Exit 2 is wrong input, 3 the same stage at work elsewhere, 1 a full disk or a fault of the stage.
+    All that it prints goes into logs/STAGE.log as well, and a failure names that file. Exits as of `bss.exits`.
     """
     status = delegate()
     if status is not None:
         sys.exit(status)
 
-    from bss.files import FULL
+    from bss.exits import exits
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that unfinished files are cleared away
-    try:
-        with alone("-".join([stage.__name__, *sys.argv[1:]])) if _is_first_rank() else nullcontext():
+    name = _name(stage.__name__, sys.argv[1:])
+    if not _is_first_rank():
+        with exits():
             typer.run(stage)
-    except (ValueError, FileNotFoundError) as error:
-        leave(str(error), 2)
-    except Busy as error:
-        leave(str(error), 3)
-    except OSError as error:
-        if error.errno not in FULL:
-            raise
-        leave(f"{error}; make room and run again, what was finished is kept", 1)
+        return
+    with logged(LOGS / f"{name}.log"), exits(), alone(name):
+        typer.run(stage)
 
 
-def leave(message: str, status: int) -> NoReturn:
-    """Say why nothing more happens, and exit."""
-    print(f"error: {message}", file=sys.stderr)
-    sys.exit(status)
+@contextmanager
+def logged(path: Path) -> Iterator[None]:
+    """Copy all that this process and its children print into a file; where the block fails, say at last which."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"")
+    streams = {number: os.dup(number) for number in (1, 2)}
+    # By another process, so that what was printed before a kill is in the file and on the terminal.
+    copies = {
+        number: subprocess.Popen(["tee", "-a", path], stdin=subprocess.PIPE, stdout=stream, start_new_session=True)
+        for number, stream in streams.items()
+    }
+    for number, copy in copies.items():
+        os.dup2(copy.stdin.fileno(), number)  # type: ignore[union-attr]
+    try:
+        yield
+    except SystemExit as end:
+        if end.code:
+            print(f"log: {path}", file=sys.stderr)
+        raise
+    except BaseException:
+        traceback.print_exc()
+        print(f"log: {path}", file=sys.stderr)
+        sys.exit(1)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, copy in copies.items():
+            os.dup2(streams[number], number)
+            copy.communicate()
+
+
+@contextmanager
+def alone(stage: str) -> Iterator[None]:
+    """Hold a stage of the current workspace: one process works on it at a time, whoever started it.
+
+    Raises:
+        Busy: another process works on, which then has not been told to end.
+    """
+    if not TEMPORARY.parent.is_dir():
+        yield
+        return
+    from bss.locks import held
+
+    busy = "process {pid} is at work on this stage; wait for it or stop it"
+    with held(TEMPORARY / "stages" / stage, busy, SECONDS_TO_END):
+        yield
+
+
+def _name(stage: str, arguments: Sequence[str]) -> str:
+    """The name of a cell, `train-joint-random-0`, as a file may have it."""
+    return re.sub(r"[^\w.-]", "_", "-".join([stage, *arguments[1::2]]))
 
 
 def _is_first_rank() -> bool:

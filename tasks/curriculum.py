@@ -2,6 +2,7 @@
 
 import tasks
 from bss import paths
+from bss.files import existing
 
 
 def curriculum(scheduler: tasks.SchedulerName, seed: tasks.Seed) -> None:
@@ -15,7 +16,7 @@ def curriculum(scheduler: tasks.SchedulerName, seed: tasks.Seed) -> None:
     from bss.registry import lookup
 
     component = lookup("scheduler", scheduler, settings.schedulers)
-    scores = pl.read_parquet(paths.scores(seed), columns=["id", *component.criteria])
+    scores = pl.read_parquet(existing(paths.scores(seed)), columns=["id", *component.criteria])
     values = combined({name: scores[name].to_torch() for name in component.criteria}).numpy()
     order = order_table(component, scores["id"], values)
     sequence = sequence_table(component, values, seed, settings.epochs)

@@ -2,7 +2,7 @@
 
 import tasks
 from bss import paths
-from bss.files import read_tensors, replaced, write_json
+from bss.files import existing, read_tensors, replaced, write_json
 from bss.types import FUSED, Split
 
 
@@ -28,7 +28,9 @@ def evaluate(method: tasks.MethodName, scheduler: tasks.SchedulerName, seed: tas
     chooses = settings.rule == "weighted" and FUSED in component.judged([*test.meta.modalities, FUSED])
     validation = open_split(paths.PACKED, Split.VALIDATION) if chooses else None
     judgement = judge(model, test, component, settings.batch_size, runtime, settings.rule, validation)
-    totals = pl.read_parquet(paths.run(*cell) / "history.parquet", columns=["num_steps", "num_samples"]).max()
+    totals = pl.read_parquet(
+        existing(paths.run(*cell) / "history.parquet"), columns=["num_steps", "num_samples"]
+    ).max()
     write_json({**judgement.metrics, **judgement.rule, **totals.row(0, named=True)}, paths.metrics(*cell))
     for name, table in {"predictions": judgement.predictions, "confusion": judgement.confusion}.items():
         with replaced(paths.predictions(*cell) / f"{name}.parquet") as temporary:

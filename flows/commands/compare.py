@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from bss.commands.completion import overlays, studies
+from bss.errors import InputError
 from bss.params import Params
 from bss.parsing import checked, read_mapping
 from flows.commands.exits import command, prepare_prefect, show, succeeds
@@ -51,7 +52,7 @@ def run(
     given, about, raw = composed(places, seeds, settings)
     name = name or "-".join(place.stem for place in places)
     if not re.fullmatch(r"[\w.-]*\w[\w.-]*", name):
-        raise ValueError(f"--name {name!r}: expected letters, digits, '-', '_' and '.'")
+        raise InputError(f"--name {name!r}: expected letters, digits, '-', '_' and '.'")
     grid = raw["grid"]
     num_rows, num_seeds = len(grid["methods"]) * len(grid["schedulers"]), len(grid["seeds"])
     typer.echo(f"{num_rows} rows x {num_seeds} seeds on {raw['preprocess']['name']}")
@@ -75,7 +76,7 @@ def composed(places: list[Path], seeds: int | None, settings: list[str]) -> tupl
     The data set comes first, then the study, then the settings of the command line.
 
     Raises:
-        ValueError: what does not fit together; one line a fault.
+        InputError: what does not fit together; one line a fault.
     """
     study = checked(read_mapping(places[0]), Study, places[0])
     if seeds is not None:

@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 from bss.commands.completion import revisions
-from flows.commands.exits import leave
+from bss.errors import InputError
+from bss.exits import FAILED, WRONG_INPUT, exits, leave
 
 
 def main(
@@ -32,15 +33,12 @@ def main(
 ) -> None:
     """Tell what changed in meaning, between revisions or folders."""
     if json and markdown:
-        leave("error: --json and --markdown: one of them", 2)
+        leave("error: --json and --markdown: one of them", WRONG_INPUT)
     try:
-        changed = run(rev_a, rev_b, "json" if json else "markdown" if markdown else "text", html, top)
-    except (ValueError, OSError) as error:
-        leave(f"error: {error}", 2)
+        with exits():
+            changed = run(rev_a, rev_b, "json" if json else "markdown" if markdown else "text", html, top)
     except subprocess.CalledProcessError as error:
-        leave(f"error: {' '.join(error.cmd[:2])}: {error.stderr.decode(errors='replace').strip()}", 1)
-    except KeyboardInterrupt:
-        leave("interrupted", 130)
+        leave(f"error: {' '.join(error.cmd[:2])}: {error.stderr.decode(errors='replace').strip()}", FAILED)
     raise typer.Exit(1 if changed and exit_code else 0)
 
 
@@ -48,11 +46,11 @@ def run(rev_a: str, rev_b: str | None, form: str, html: Path | None, top: int) -
     """Compare, print and write the page; whether anything changed.
 
     Raises:
-        ValueError: an unknown revision, a folder without artifacts, or a damaged file.
+        InputError: an unknown revision, a folder without artifacts, or a damaged file.
         IsADirectoryError: the page would be a folder.
     """
     if html is not None and html.is_dir():
-        raise IsADirectoryError(f"--html {html} is a folder; give the name of a file, as in {html / 'diff.html'}")
+        raise InputError(f"--html {html} is a folder; give the name of a file, as in {html / 'diff.html'}")
     from flows.revisions.snapshot import snapshot
 
     with ExitStack() as stack:

@@ -4,28 +4,19 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import typer
 
-from flows.workspace.lock import Busy
+from bss.exits import exits
 
 
 def command(action: Callable[[], bool]) -> None:
     """Run an action to its exit: 0 success, 1 failure, 2 wrong input, 3 a workspace in use, 130 interrupted."""
     # A worker or a supervisor stops a run by SIGTERM: the same way out as Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        succeeded = action()
-    except (ValueError, FileNotFoundError) as error:
-        leave(f"error: {error}", 2)
-    except Busy as error:
-        leave(f"error: {error}", 3)
-    except RuntimeError as error:  # no Prefect server
-        leave(f"error: {error}", 1)
-    except KeyboardInterrupt:
-        leave("interrupted: the stages that had ended are in place, the others run next time", 130)
-    raise typer.Exit(0 if succeeded else 1)
+    with exits("interrupted: the stages that had ended are in place, the others run next time"):
+        raise typer.Exit(0 if action() else 1)
 
 
 def prepare_prefect(verbose: bool) -> None:
@@ -45,9 +36,3 @@ def succeeds(state: Any) -> bool:
     """Say how a flow run ended; whether it is completed."""
     typer.echo(f"{state.name}: {state.message}")
     return bool(state.is_completed())
-
-
-def leave(message: str, code: int) -> NoReturn:
-    """Say on stderr why nothing more happens, and exit."""
-    typer.echo(message, err=True)
-    raise typer.Exit(code)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bss.errors import InputError
 from bss.registry import lookup
 from flows.commands.exits import command, show
 
@@ -32,7 +33,7 @@ def run(names: list[str], out: Path, confidence: float) -> bool:
     """Read what the comparisons left, and write the ranks; true."""
     known = {path.parent.name: path for path in sorted(RESULTS.glob("*/runs.csv"))}
     if not known:
-        raise ValueError(f"{RESULTS} holds no comparison yet; `bss compare methods --on NAME` makes one")
+        raise InputError(f"{RESULTS} holds no comparison yet; `bss compare methods --on NAME` makes one")
     places = {name: lookup("comparison", name, known) for name in dict.fromkeys(names)}
 
     from bss.evaluation.study.ranks import Ranks, row_accuracies, write_ranks
@@ -48,7 +49,7 @@ def _runs(place: Path) -> "pl.DataFrame":
     """The runs that a comparison left.
 
     Raises:
-        ValueError: they are damaged.
+        InputError: they are damaged.
     """
     import polars as pl
 
@@ -56,4 +57,4 @@ def _runs(place: Path) -> "pl.DataFrame":
         return pl.read_csv(place).select("row", "seed", "accuracy")
     except pl.exceptions.PolarsError as error:
         told = str(error).partition("\n")[0]
-        raise ValueError(f"{place} is damaged: {told}; `bss compare` writes it again") from None
+        raise InputError(f"{place} is damaged: {told}; `bss compare` writes it again") from None

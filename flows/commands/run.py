@@ -10,12 +10,13 @@ from typing import Annotated
 import typer
 
 from bss.commands.completion import stages as names
+from bss.errors import Busy, MissingInput
 from bss.params import load
 from bss.paths import REPORT, SUMMARY
 from bss.registry import UnknownName
 from flows.commands.exits import command, prepare_prefect, show, succeeds
 from flows.workspace.lifeline import end_with_parent
-from flows.workspace.lock import Busy, occupied
+from flows.workspace.lock import occupied
 
 
 def main(
@@ -36,7 +37,7 @@ def run(stages: list[str], verbose: bool) -> bool:
     params = load(Path("params.yaml"))
     for path in (Path(params.raw), *params.preprocess.inputs):
         if not path.exists():
-            raise FileNotFoundError(f"{path}, which params.yaml names, is missing (`dvc pull`, if DVC has it)")
+            raise MissingInput(f"{path}, which params.yaml names, is missing (`dvc pull`, if DVC has it)")
     for stage in stages:  # a misspelt one in the first second; `check` knows the cells as well
         if (known := names("")) and stage.partition("@")[0] not in known:
             raise UnknownName("stage", stage, known)

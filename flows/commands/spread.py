@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bss.errors import InputError
 from bss.params import Params, load
 from bss.paths import REPORT, SUMMARY
 from flows.commands.exits import command, prepare_prefect, show, succeeds
@@ -38,7 +39,7 @@ def run(pool: str, verbose: bool) -> bool:
     from prefect.settings import get_current_settings
 
     if not get_current_settings().api.url:
-        raise ValueError("no server: PREFECT_API_URL has to name one that the machines reach (prefect server start)")
+        raise InputError("no server: PREFECT_API_URL has to name one that the machines reach (prefect server start)")
     from flows.graph.plan import plan
     from flows.machines.pool import opened
     from flows.machines.remote import has_remote
@@ -48,7 +49,7 @@ def run(pool: str, verbose: bool) -> bool:
         repair()
         plan()
     if not has_remote():
-        raise ValueError("no DVC remote for the machines to share: dvc remote add -d NAME URL")
+        raise InputError("no DVC remote for the machines to share: dvc remote add -d NAME URL")
     with opened(pool) as machines:
         return spread(params, machines)
 

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bss.errors import MissingInput, Unavailable
+from bss.locks import held
 from bss.params import load
 from bss.paths import REPORT
 from flows.commands.exits import command, prepare_prefect
 from flows.pages.configuration import definitions
 from flows.pages.server import HOST, REPORTS, check, start_if_needed
 from flows.workspace.lifeline import end_with_parent
-from flows.workspace.lock import TEMPORARY, held
+from flows.workspace.lock import TEMPORARY
 
 if TYPE_CHECKING:
     from flows.pages.server import Server
@@ -70,7 +72,7 @@ def run(port: int) -> bool:
         while server is None or server.process.poll() is None:
             running.check()
             time.sleep(SECONDS_BETWEEN_LOOKS)
-    raise RuntimeError("the Prefect server has ended")
+    raise Unavailable("the Prefect server has ended")
 
 
 def _own_server(port: int) -> "Server | None":
@@ -112,6 +114,6 @@ def _welcome(server: "Server | None", deployments: Mapping[str, str]) -> None:
 def _alone() -> Iterator[None]:
     """Two servers would share the data base, and two workers the runs."""
     if not TEMPORARY.parent.is_dir():
-        raise FileNotFoundError(f"{Path.cwd()} has no .dvc folder; run in the folder that holds dvc.yaml")
-    with held(LOCK, "shows the pages"):
+        raise MissingInput(f"{Path.cwd()} has no .dvc folder; run in the folder that holds dvc.yaml")
+    with held(LOCK, f"process {{pid}} shows the pages in {Path.cwd()}; wait for it or stop it"):
         yield

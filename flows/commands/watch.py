@@ -13,12 +13,13 @@ from typing import Annotated
 
 import typer
 
+from bss.errors import Busy, InputError
 from bss.params import load
 from flows.commands.exits import command, prepare_prefect
 from flows.commands.ui import ADDRESS, PORT
 from flows.graph.plan import plan
 from flows.pages.server import check, use
-from flows.workspace.lock import Busy, occupied, repository
+from flows.workspace.lock import occupied, repository
 
 PARAMS = Path("params.yaml")
 EVENT = "bss.workspace.changed"
@@ -70,7 +71,7 @@ def watch(seconds: float) -> None:
                 tell(sorted(changed), stale_stages())
             except Busy:  # the run may be bringing it up to date
                 continue
-            except ValueError as error:  # the next change may mend it
+            except InputError as error:  # the next change may mend it
                 typer.echo(str(error), err=True)
             except RuntimeError as error:  # the server may come back
                 if not away:

@@ -13,6 +13,7 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelling
 
+from bss.errors import InputError
 from flows.machines.share import fingerprints, share
 
 WORKSPACE = "BSS_WORKSPACE"
@@ -25,7 +26,7 @@ class Pool:
     """A work pool by its name, and the deployment of `share` in it.
 
     Raises:
-        ValueError: there is no such pool.
+        InputError: there is no such pool.
     """
 
     def __init__(self, name: str, client: SyncPrefectClient) -> None:
@@ -33,7 +34,7 @@ class Pool:
         try:
             client.read_work_pool(name)
         except ObjectNotFound as error:
-            raise ValueError(f"no work pool {name!r}: prefect work-pool create --type process {name}") from error
+            raise InputError(f"no work pool {name!r}: prefect work-pool create --type process {name}") from error
         enter = {"prefect.deployments.steps.set_working_directory": {"directory": f"{{{{ ${WORKSPACE} }}}}"}}
         self._deployment = client.create_deployment(
             flow_id=client.create_flow(share),

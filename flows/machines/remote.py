@@ -7,6 +7,7 @@ so that the entry of `evaluate` names a file that nobody has; the second brings 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from bss.errors import Unavailable
 from flows.graph.plan import plan
 from flows.workspace.lock import occupied, repository
 
@@ -20,7 +21,7 @@ def push(targets: Sequence[str] = ()) -> None:
 
     Raises:
         Busy: another DVC process holds the workspace.
-        RuntimeError: something did not arrive.
+        Unavailable: something did not arrive.
         ValueError: an unknown target, or a remote that DVC cannot use.
     """
     current = [stage.name for stage in plan(targets) if not stage.stale]
@@ -31,7 +32,7 @@ def push(targets: Sequence[str] = ()) -> None:
         # The entries last: one that is found names nothing that is still on its way.
         sent = repo.cloud.push(set().union(*(_files(stages[name]) for name in current)))
         if sent.failed:
-            raise RuntimeError(f"{len(sent.failed)} files did not reach the DVC remote")
+            raise Unavailable(f"{len(sent.failed)} files did not reach the DVC remote")
         repo.stage_cache.push(None)
 
 

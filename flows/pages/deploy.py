@@ -22,6 +22,7 @@ from prefect.events.schemas.events import ResourceSpecification
 from prefect.states import Crashed
 from prefect.workers.process import ProcessWorker
 
+from bss.errors import InputError
 from flows.pages.configuration import Definitions, deployments
 
 HEARTBEAT = "prefect.flow-run.heartbeat"
@@ -35,7 +36,7 @@ def deploy(definitions: Definitions) -> dict[str, str]:
     """Make the pool and the deployments of prefect.yaml, and no others; the deployments with their descriptions.
 
     Raises:
-        ValueError: Prefect refuses prefect.yaml.
+        InputError: Prefect refuses prefect.yaml.
     """
     with get_client(sync_client=True) as client:
         _make_pool(client, definitions)
@@ -43,7 +44,7 @@ def deploy(definitions: Definitions) -> dict[str, str]:
         environment = {**os.environ, "PYTHONPATH": import_path(), "COLUMNS": "1000"}
         done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
         if done.returncode:
-            raise ValueError(f"prefect.yaml was not deployed\n{(done.stdout + done.stderr).strip()[-2000:]}")
+            raise InputError(f"prefect.yaml was not deployed\n{(done.stdout + done.stderr).strip()[-2000:]}")
         found = client.read_deployments(work_pool_filter=_named(definitions.pool.name))
         wanted = deployments()
         for each in found:

@@ -14,6 +14,7 @@ from prefect.states import Failed
 from pydantic import Field, WithJsonSchema
 
 from bss import params
+from bss.errors import InputError
 from bss.params import ALONE, Count, Evaluate, Flow, Name, Train, Warmup
 from bss.parsing import read_mapping
 from flows.commands.compare import composed
@@ -75,7 +76,7 @@ def pipeline(
     def run() -> State[None]:
         try:
             changes = lay_over(PARAMS, {name: section.model_dump() for name, section in sections.items()}, offered())
-        except ValueError as error:
+        except InputError as error:
             return Failed(message=str(error))
         for change in changes:
             get_run_logger().info("params.yaml: %s", change)
@@ -101,7 +102,7 @@ def compare(study: Study, on: Data | None = None, seeds: Count | None = None) ->
     def run() -> State[None]:
         try:
             given, about, raw = composed(places, seeds, [])
-        except ValueError as error:
+        except InputError as error:
             return Failed(message=str(error))
         return comparison.compare.fn("-".join(place.stem for place in places), given, raw, about, command)
 

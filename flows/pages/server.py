@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import IO, Any, Self
 
+from bss.errors import Unavailable
+
 START_SECONDS = 120.0
 HOST = "127.0.0.1"
 REPORTS = "BSS_REPORTS"
@@ -54,7 +56,7 @@ class Server:
         """Return when the server answers.
 
         Raises:
-            RuntimeError: it did not come up; the message has its last words.
+            Unavailable: it did not come up; the message has its last words.
         """
         import httpx
 
@@ -62,7 +64,7 @@ class Server:
             httpx.get(f"{self.url}/health", timeout=START_SECONDS).raise_for_status()
         except httpx.HTTPError as error:
             self.log.seek(0)
-            raise RuntimeError(f"the Prefect server did not start: {error}\n{self.log.read()[-2000:]}") from error
+            raise Unavailable(f"the Prefect server did not start: {error}\n{self.log.read()[-2000:]}") from error
 
     def stop(self) -> None:
         """End the server, by force after some seconds."""
@@ -104,13 +106,13 @@ def check() -> None:
     """Refuse to go on without the server of Prefect's settings.
 
     Raises:
-        RuntimeError: it does not answer.
+        Unavailable: it does not answer.
     """
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
         if client.api_healthcheck() is not None:
-            raise RuntimeError(
+            raise Unavailable(
                 f"no server answers at {client.api_url}; where PREFECT_API_URL is not set, make ui starts one"
             )
 

@@ -9,10 +9,11 @@ from prefect import get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled
 
+from bss.errors import Busy
 from flows.graph.terminal import tell
 from flows.pages.configuration import definitions
 from flows.workspace.lifeline import end_with_holder
-from flows.workspace.lock import Busy, occupied
+from flows.workspace.lock import occupied
 
 OPEN = "BSS_OPEN"
 """Set where `make ui` started the worker: the file that it locks as long as it is open."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
+from bss.errors import Unavailable
 from flows.graph.outcome import REPORTS_URL
 from flows.machines.pool import WORKSPACE
 from flows.pages.deploy import HEARTBEAT_SECONDS, import_path
@@ -34,12 +35,12 @@ class Worker:
         """Start it again where it has ended.
 
         Raises:
-            RuntimeError: it ended by itself right after its start.
+            Unavailable: it ended by itself right after its start.
         """
         if (status := self._process.poll()) is None:
             return
         if status > 0 and time.monotonic() < self._started + SECONDS_TO_PROVE_ITSELF:  # not killed
-            raise RuntimeError(f"the worker ended with {status} right after its start")
+            raise Unavailable(f"the worker ended with {status} right after its start")
         print(f"the worker ended with {status}: another is started", flush=True)
         self._start()
 

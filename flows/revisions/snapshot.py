@@ -13,6 +13,7 @@ from subprocess import CalledProcessError
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from bss.errors import InputError
 from bss.evaluation.diff.snapshot import PARAMS, PLACES, Snapshot, belongs
 from bss.parsing import read_mapping
 from bss.registry import UnknownName
@@ -42,7 +43,7 @@ def snapshot(name: str | None) -> Iterator[Snapshot]:
     """The snapshot of a revision or a folder, or of the workspace where there is no name.
 
     Raises:
-        ValueError: neither a folder with artifacts nor a revision; the message names the nearest one.
+        InputError: neither a folder with artifacts nor a revision; the message names the nearest one.
     """
     if name is None or any((Path(name) / place).exists() for place in PLACES):
         yield _of_folder(name)
@@ -62,7 +63,7 @@ def _of_folder(name: str | None) -> Snapshot:
 def _of_revision(name: str, revision: str, folder: Path) -> Snapshot:
     listed = _git("ls-tree", "-r", "-z", "--name-only", revision, "--", *IN_GIT).split(b"\0")[:-1]
     if not listed:
-        raise ValueError(f"{name} has neither params.yaml nor dvc.lock in {Path.cwd()}: there is nothing to compare")
+        raise InputError(f"{name} has neither params.yaml nor dvc.lock in {Path.cwd()}: there is nothing to compare")
     for path in map(bytes.decode, listed):
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -133,9 +134,9 @@ def _revision(name: str) -> str:
         return _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}").decode().strip()
     except (CalledProcessError, FileNotFoundError):
         if not (known := _names()):
-            raise ValueError(f"{name} has no artifacts, and {Path.cwd()} is in no git repository") from None
+            raise InputError(f"{name} has no artifacts, and {Path.cwd()} is in no git repository") from None
         if Path(name).is_dir():
-            raise ValueError(f"{name} is a folder without params.yaml or artifacts, and no revision") from None
+            raise InputError(f"{name} is a folder without params.yaml or artifacts, and no revision") from None
         raise UnknownName("folder with artifacts, or revision", name, known) from None
 
 

@@ -4,6 +4,7 @@ import json
 import subprocess
 from collections.abc import Mapping
 
+from bss.errors import InputError
 from bss.paths import VALIDATION
 
 Accuracies = Mapping[str, float]
@@ -21,11 +22,11 @@ def at(revision: str) -> Accuracies:
     """What the report of a git revision says; empty if it had none.
 
     Raises:
-        ValueError: there is no such revision.
+        InputError: there is no such revision.
     """
     commit = ["git", "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}"]
     if subprocess.run(commit, check=False, capture_output=True).returncode:
-        raise ValueError(f"--base {revision!r}: no such revision; for example HEAD~1 or origin/main, fetched before")
+        raise InputError(f"--base {revision!r}: no such revision; for example HEAD~1 or origin/main, fetched before")
     show = ["git", "show", f"{revision}:./{VALIDATION}"]
     found = subprocess.run(show, check=False, capture_output=True, encoding="utf-8")
     return _rows(found.stdout) if found.returncode == 0 else {}

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Field
 
+from bss.errors import InputError
 from bss.evaluation.comparing.variant import Variant
 from bss.params import BASELINE
 from bss.parsing import parsed
@@ -50,12 +51,12 @@ class Study(Overlay):
         """The rows, in the order of the file.
 
         Raises:
-            ValueError: two of them are the same.
+            InputError: two of them are the same.
         """
         found = [variant for scheduler in self.schedulers for variant in self._variants(scheduler)]
         names = [variant.name for variant in found]
         if double := [name for name in names if names.count(name) > 1]:
-            raise ValueError(f"schedulers: {double[0]} comes twice")
+            raise InputError(f"schedulers: {double[0]} comes twice")
         return found
 
     def _variants(self, scheduler: str) -> Iterator[Variant]:
@@ -67,7 +68,7 @@ class Study(Overlay):
         """The content of params.yaml with this study in it: its own values, its rows as schedulers, its grid.
 
         Raises:
-            ValueError: a key or a scheduler is not there.
+            InputError: a key or a scheduler is not there.
         """
         raw = overlaid(raw, self.params)
         schedulers, variants = raw["curriculum"]["schedulers"], self.variants()
@@ -165,12 +166,12 @@ def setting(text: str) -> tuple[str, Any]:
     """The key and the value of `key=value`, the value in YAML.
 
     Raises:
-        ValueError: there is no "=", or the value is no YAML.
+        InputError: there is no "=", or the value is no YAML.
     """
     key, equals, value = text.partition("=")
     if not equals or not re.fullmatch(r"[\w.-]+", key):
-        raise ValueError(f"--set {text!r}: expected key=value, for example train.epochs=20")
+        raise InputError(f"--set {text!r}: expected key=value, for example train.epochs=20")
     try:
         return key, parsed(value)
     except yaml.YAMLError as error:
-        raise ValueError(f"--set {text!r}: the value is no YAML") from error
+        raise InputError(f"--set {text!r}: the value is no YAML") from error

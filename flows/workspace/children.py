@@ -13,7 +13,7 @@ from typing import IO, cast
 from flows.workspace.lifeline import VARIABLE
 
 
-class Stopped(RuntimeError):  # noqa: N818 - it names what happened
+class Stopped(RuntimeError):
     """No more children are started: the run is being stopped."""
 
 

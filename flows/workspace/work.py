@@ -1,6 +1,5 @@
 """Who is at work in a workspace: stages, and the DVC that started them."""
 
-import fcntl
 import json
 import time
 from collections.abc import Iterator
@@ -9,6 +8,8 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
+
+from bss.locks import holder
 
 CLOCK_SECONDS = 2.0
 """How far the start of a process and the time of a file may be off."""
@@ -54,10 +55,7 @@ def _lives(pid: int, noted: float) -> bool:
 
 
 def _running_stages(folder: Path) -> Iterator[Work]:
-    """A stage holds its lock as long as it lives, see tasks/lock.py."""
+    """A stage holds its lock as long as it lives, see `tasks.alone`."""
     for path in sorted(folder.glob("*")):
-        with path.open(encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield Work(int(file.read() or 0), of_flow=True)
+        if (pid := holder(path)) is not None:
+            yield Work(pid, of_flow=True)

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bss.errors import InputError, MissingInput
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -21,7 +23,7 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NUM_BYTES_ASKED = 1 << 16
 
 
-class DiskFull(OSError):  # noqa: N818 - it names what happened
+class DiskFull(OSError):
     """There was no room for a file; nothing of it is left."""
 
     def __str__(self) -> str:
@@ -104,6 +106,17 @@ def _system_error(error: Exception, temporary: Path | None) -> int:
     return 0
 
 
+def existing(path: Path) -> Path:
+    """`path`, which a stage has written.
+
+    Raises:
+        MissingInput: it has not.
+    """
+    if not path.is_file():
+        raise MissingInput(f"{path} is missing; run the stage that writes it")
+    return path
+
+
 def checksum(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal digits."""
     with path.open("rb") as file:
@@ -133,7 +146,7 @@ def read_tensors(path: Path) -> dict[str, "Tensor"]:
     """Named tensors from safetensors.
 
     Raises:
-        ValueError: the file is missing or damaged.
+        InputError: the file is missing or damaged.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -141,4 +154,4 @@ def read_tensors(path: Path) -> dict[str, "Tensor"]:
     try:
         return load_file(path)
     except (FileNotFoundError, SafetensorError) as error:
-        raise ValueError(f"{path}: {error}; run the stage that writes it again") from error
+        raise InputError(f"{path}: {error}; run the stage that writes it again") from error

@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from bss.errors import InputError
 from bss.params import Params, load
 from bss.paths import PACKED
 
@@ -186,7 +187,7 @@ def _params(workspace: Path) -> tuple[Params | None, Check]:
         return None, Check("warning", "no params.yaml here: no workspace", "go to the folder that holds it")
     try:
         params = load(path)
-    except ValueError as error:
+    except InputError as error:
         first, *rest = str(error).splitlines()
         return None, Check("problem", first, f"put it right ({len(rest)} more)" if rest else "put it right")
     return params, Check("ok", f"params.yaml: {params.preprocess.name}")
@@ -206,7 +207,7 @@ def _data(params: Params) -> Check:
     try:
         folder = dataset.locate()
         absent = next((path for path in dataset.inputs if not path.exists()), None)
-    except (OSError, ValueError) as error:
+    except InputError as error:
         first, *rest = str(error).splitlines()
         advice = " ".join(line.strip() for line in rest)
         return Check("problem", first, advice or "docs/datasets.md and docs/your-data.md say what it needs")

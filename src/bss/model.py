@@ -12,6 +12,7 @@ from bss.data.packed import PRESENT, Meta, ModalityMeta
 from bss.encoders.encoder import ENCODERS, Encoder
 from bss.encoders.fusions.concat import Concat
 from bss.encoders.fusions.fusion import Fusion
+from bss.errors import InputError
 from bss.types import FUSED
 
 
@@ -111,8 +112,8 @@ def build_model(
 def _branch(name: str, encoder: Encoder, modality: ModalityMeta, num_classes: int) -> Branch:
     try:
         network = encoder.build(modality)
-    except ValueError as error:
-        raise ValueError(f"modality '{name}': {error}") from error
+    except InputError as error:
+        raise InputError(f"modality '{name}': {error}") from error
     return Branch(network, num_classes, modality.mean, modality.std)
 
 

@@ -12,6 +12,7 @@ from bss.curriculum.schedulers.scheduler import SCHEDULERS, Scheduler
 from bss.data.datasets.dataset import DATASETS, Dataset
 from bss.encoders.encoder import ENCODERS, Encoder
 from bss.encoders.fusions.fusion import FUSIONS, Fusion
+from bss.errors import InputError
 from bss.measure.criteria.criterion import Criteria, different
 from bss.parsing import checked, read_mapping
 from bss.registry import Strict, UnknownName
@@ -205,13 +206,13 @@ class Params(Strict):
     def _changes_of_the_data_are_noticed(self) -> Self:
         for path in map(Path.absolute, self.preprocess.inputs):
             if not path.is_relative_to(Path(self.raw).absolute()):
-                raise ValueError(f"raw: '{self.raw}' does not hold {path}, so DVC would not notice when that changes")
+                raise InputError(f"raw: '{self.raw}' does not hold {path}, so DVC would not notice when that changes")
         return self
 
     @model_validator(mode="after")
     def _metrics_have_names_of_their_own(self) -> Self:
         if reserved := {"judged", "own", "rule", "weights"} & set(self.preprocess.modalities):
-            raise ValueError(f"preprocess: a modality is called '{min(reserved)}', as something among the metrics is")
+            raise InputError(f"preprocess: a modality is called '{min(reserved)}', as something among the metrics is")
         return self
 
     @model_validator(mode="after")
@@ -222,15 +223,15 @@ class Params(Strict):
             ("methods", self.methods, ALONE),
         ):
             if needed not in names:
-                raise ValueError(f"{key}: '{needed}' is missing; the others are compared with it")
+                raise InputError(f"{key}: '{needed}' is missing; the others are compared with it")
         if ALONE in self.grid.methods:
-            raise ValueError(f"grid.methods: '{ALONE}' has stages of its own and runs in any case; leave it out")
+            raise InputError(f"grid.methods: '{ALONE}' has stages of its own and runs in any case; leave it out")
         for key, name, known in (
             (f"curriculum.schedulers.{BASELINE}", BASELINE, self.curriculum.schedulers),
             (f"methods.{ALONE}", ALONE, self.methods),
         ):
             if known[name].name != name:
-                raise ValueError(f"{key}.name: '{known[name].name}', but the others are compared with '{name}'")
+                raise InputError(f"{key}.name: '{known[name].name}', but the others are compared with '{name}'")
         return self
 
     @model_validator(mode="after")
@@ -241,7 +242,7 @@ class Params(Strict):
                 own = scheduler.model_copy(update={"criteria": self.score.criteria})
                 self.curriculum.schedulers[name] = own
             elif missing := [criterion for criterion in scheduler.criteria if criterion not in measured]:
-                raise ValueError(
+                raise InputError(
                     f"curriculum.schedulers.{name}.criteria: {missing} are not measured; add them to score.others"
                 )
         return self
@@ -251,7 +252,7 @@ class Params(Strict):
         if self.train.devices * self.train.nodes > 1:
             for name in self.grid.methods:
                 if self.train.strategy not in (possible := self.methods[name].strategies):
-                    raise ValueError(
+                    raise InputError(
                         f"train.strategy: '{self.train.strategy}', but several processes can share the method "
                         f"'{name}' of grid.methods by {' or '.join(possible)} alone"
                     )
@@ -262,7 +263,7 @@ class Params(Strict):
         ranks = self.train.devices * self.train.nodes
         for key, size in (("warmup", self.warmup.batch_size), ("train", self.train.batch_size)):
             if size % ranks or size < 2 * ranks > 2:
-                raise ValueError(
+                raise InputError(
                     f"{key}.batch_size: {size} samples are shared by {ranks} processes (train.devices x "
                     f"train.nodes); take a multiple of {ranks}, 2 for each at least"
                 )
@@ -271,7 +272,7 @@ class Params(Strict):
     @model_validator(mode="after")
     def _sequences_are_long_enough(self) -> Self:
         if (needed := self.warmup.epochs + self.train.epochs) > self.curriculum.epochs:
-            raise ValueError(
+            raise InputError(
                 f"curriculum.epochs: {self.curriculum.epochs} epochs of sequences are laid out, but warmup.epochs "
                 f"+ train.epochs = {needed} are needed; raise curriculum.epochs"
             )
@@ -281,9 +282,9 @@ class Params(Strict):
 def _check_names(key: str, names: list[str], known: list[str]) -> None:
     for name in names:
         if name not in known:
-            raise ValueError(f"{key}: {UnknownName('name', name, known)}")
+            raise InputError(f"{key}: {UnknownName('name', name, known)}")
     if len(set(names)) < len(names):
-        raise ValueError(f"{key}: [{', '.join(names)}] lists one thing twice")
+        raise InputError(f"{key}: [{', '.join(names)}] lists one thing twice")
 
 
 def load(path: Path) -> Params:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
+from bss.errors import InputError
 from bss.registry import Strict
 
 S = TypeVar("S", bound=Strict)
@@ -17,17 +18,17 @@ def read_mapping(path: Path) -> dict[str, Any]:
     """The plain values of a YAML file.
 
     Raises:
-        ValueError: the file is missing, or not a mapping in YAML.
+        InputError: the file is missing, or not a mapping in YAML.
     """
     try:
         raw = parsed(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ValueError(f"{path}: no such file; run in the folder that holds params.yaml") from error
+        raise InputError(f"{path}: no such file; run in the folder that holds params.yaml") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+        raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(raw, dict):
         what = "it is empty" if raw is None else f"{raw!r:.50}"
-        raise ValueError(f"{path}: {what}: expected keys with values")
+        raise InputError(f"{path}: {what}: expected keys with values")
     return raw
 
 
@@ -60,12 +61,12 @@ def checked(raw: Mapping[str, Any], schema: type[S], origin: Path) -> S:
     """The values as a schema has them.
 
     Raises:
-        ValueError: one line a fault: where it came from, the key, the value and what would be allowed.
+        InputError: one line a fault: where it came from, the key, the value and what would be allowed.
     """
     try:
         return schema.model_validate(raw)
     except ValidationError as error:
-        raise ValueError("\n".join(f"{origin}: {fault}" for fault in faults(error))) from None
+        raise InputError("\n".join(f"{origin}: {fault}" for fault in faults(error))) from None
 
 
 def faults(error: ValidationError, above: tuple[int | str, ...] = ()) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from bss.errors import InputError
 from bss.files import write_text
 from bss.params import Params
 from bss.parsing import checked, parsed, read_mapping
@@ -27,7 +28,7 @@ def apply(name: str, path: Path, folder: Path = FOLDER) -> list[str]:
     """Lay a preset over a parameter file, whose comments stay; the lines that tell what has changed.
 
     Raises:
-        ValueError: there is no such preset, or the result would not be valid; the file is as it was.
+        InputError: there is no such preset, or the result would not be valid; the file is as it was.
     """
     if name not in known(folder):
         raise UnknownName("preset", name, known(folder))
@@ -40,7 +41,7 @@ def lay(overlay: Mapping[str, Any], path: Path, origin: Path) -> list[str]:
     """Lay values over a parameter file, whose comments stay; the lines that tell what has changed.
 
     Raises:
-        ValueError: the result would not be valid; the file is as it was, and the message names the values' origin.
+        InputError: the result would not be valid; the file is as it was, and the message names the values' origin.
     """
     before, document = read_mapping(path), _document(path)
     for section, value in overlay.items():
@@ -62,7 +63,7 @@ def _document(path: Path) -> Any:
     try:
         return _yaml().load(path.read_text(encoding="utf-8"))
     except YAMLError as error:  # a key that is there twice, which the reader of the stages lets pass
-        raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
+        raise InputError(f"{path}: {' '.join(str(error).split())}") from None
 
 
 def _written(document: Any) -> str:

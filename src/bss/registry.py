@@ -16,10 +16,12 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from bss.errors import InputError
+
 T = TypeVar("T")
 
 
-class UnknownName(ValueError):  # noqa: N818 - it names what was wrong, as KeyError does
+class UnknownName(InputError):
     """A name that is not among the known ones; the message lists them and the nearest match."""
 
     def __init__(self, kind: str, name: object, known: Iterable[str]) -> None:
@@ -125,7 +127,7 @@ class Registry(Generic[T]):
         spec = {"name": spec} if isinstance(spec, str) else spec
         if not isinstance(spec, dict) or not isinstance(spec.get("name"), str):
             known = ", ".join(self)
-            raise ValueError(f"a {self.kind} is a name, or a mapping with the key 'name' (known: {known})")
+            raise InputError(f"a {self.kind} is a name, or a mapping with the key 'name' (known: {known})")
         return self[spec["name"]](**{key: value for key, value in spec.items() if key != "name"})
 
     @cached_property

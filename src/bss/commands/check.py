@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bss import paths
-from bss.commands import refusals
+from bss.exits import exits
 
 
 def check(as_json: Annotated[bool, typer.Option("--json", help="Findings for a program.")] = False) -> None:
@@ -19,7 +19,7 @@ def check(as_json: Annotated[bool, typer.Option("--json", help="Findings for a p
 
     Exit 0 all is well, 1 there are findings, 2 wrong input.
     """
-    with refusals():
+    with exits():
         from bss.params import load
 
         dataset = load(Path("params.yaml")).preprocess

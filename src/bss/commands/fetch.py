@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bss.commands import completion, refusals
+from bss.commands import completion
+from bss.errors import InputError
+from bss.exits import FAILED, exits, leave
 
 if TYPE_CHECKING:
     from bss.data.datasets.dataset import Dataset
@@ -26,13 +28,12 @@ def fetch(
 
     Exit 0 they are there, 1 they cannot be had, or are not as published, 2 wrong input.
     """
-    with refusals():
+    with exits():
         dataset = _dataset(name)
-    try:
-        folder = dataset.locate().resolve()
-    except (ValueError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from None
+        try:
+            folder = dataset.locate().resolve()
+        except InputError as error:
+            leave(f"error: {error}", FAILED)
     typer.echo(
         json.dumps({"dataset": dataset.name, "folder": str(folder)}) if as_json else f"{dataset.name}: {folder}"
     )
@@ -55,5 +56,5 @@ def _dataset(name: str | None) -> "Dataset":
         built: Dataset = DATASETS.build(name)
     except ValidationError as error:
         needed = ", ".join(str(fault["loc"][0]) for fault in error.errors())
-        raise ValueError(f"'{name}' needs {needed}: say them under preprocess in params.yaml") from None
+        raise InputError(f"'{name}' needs {needed}: say them under preprocess in params.yaml") from None
     return built

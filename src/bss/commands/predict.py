@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bss import paths
-from bss.commands import refusals
+from bss.errors import InputError
+from bss.exits import exits
 
 if TYPE_CHECKING:
     from bss.evaluation.registered.prediction import Prediction
@@ -32,15 +33,15 @@ def predict(
 
     Exit 0 done, 2 wrong input.
     """
-    with refusals():
+    with exits():
         if out is not None and out.suffix not in SUFFIXES:
-            raise ValueError(f"--out {out}: expected a name that ends in {' or '.join(SUFFIXES)}")
+            raise InputError(f"--out {out}: expected a name that ends in {' or '.join(SUFFIXES)}")
         if out is not None and out.is_dir():
-            raise IsADirectoryError(f"--out {out} is a folder; give the name of a file, as in {out / 'said.csv'}")
+            raise InputError(f"--out {out} is a folder; give the name of a file, as in {out / 'said.csv'}")
         if device not in ("auto", "cpu", "cuda"):
-            raise ValueError(f"--device {device}: expected auto, cpu or cuda")
+            raise InputError(f"--device {device}: expected auto, cpu or cuda")
         if device == "cuda" and not _has_cuda():
-            raise ValueError("--device cuda: torch finds no CUDA device here; take auto or cpu")
+            raise InputError("--device cuda: torch finds no CUDA device here; take auto or cpu")
         from bss.evaluation.registered.card import Best
 
         best = Best.read(model)

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from bss.commands import completion, refusals
+from bss.commands import completion
+from bss.exits import exits
 
 
 def preset(
@@ -17,7 +18,7 @@ def preset(
 
     Exit 0 it is done, 2 wrong input; then params.yaml is as it was.
     """
-    with refusals():
+    with exits():
         from bss.preset import apply
 
         changed = apply(name, Path("params.yaml"))

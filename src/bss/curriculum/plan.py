@@ -9,7 +9,8 @@ import polars as pl
 
 from bss.curriculum.order import ranking
 from bss.curriculum.schedulers.scheduler import Scheduler, epoch_indices
-from bss.files import replaced
+from bss.errors import InputError
+from bss.files import existing, replaced
 
 
 def order_table(scheduler: Scheduler, ids: pl.Series, scores: np.ndarray) -> pl.DataFrame:
@@ -63,7 +64,7 @@ def write_plan(folder: Path, order: pl.DataFrame, sequence: pl.DataFrame) -> Non
 
 def read_plan(folder: Path) -> tuple[np.ndarray, Callable[[int], np.ndarray] | None]:
     """The scores to start from, (N,), and epoch -> indices, or None where they are yet to be drawn."""
-    order = pl.read_parquet(folder / "order.parquet", columns=["balance_score", "probability"])
+    order = pl.read_parquet(existing(folder / "order.parquet"), columns=["balance_score", "probability"])
     is_fixed = bool(order["probability"].is_null().all())
     recorded = partial(recorded_indices, folder / "sequence.parquet") if is_fixed else None
     return order["balance_score"].to_numpy(), recorded
@@ -73,9 +74,9 @@ def recorded_indices(path: Path, epoch: int) -> np.ndarray:
     """The indices of one epoch, int64, from a file of sequences.
 
     Raises:
-        ValueError: the file holds no sequence for that epoch.
+        InputError: the file holds no sequence for that epoch.
     """
     rows = pl.scan_parquet(path).filter(pl.col("epoch") == epoch).select("indices").collect()
     if not len(rows) or rows["indices"][0] is None:
-        raise ValueError(f"{path}: no sequence for epoch {epoch}")
+        raise InputError(f"{path}: no sequence for epoch {epoch}")
     return np.asarray(rows["indices"][0], dtype=np.int64)

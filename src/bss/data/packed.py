@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from bss.errors import InputError, MissingInput
 from bss.types import Split
 
 META, MANIFEST, SKIPPED = "meta.json", "manifest.parquet", "skipped.parquet"
@@ -62,14 +63,14 @@ class Meta(BaseModel):
         """The description of the packed data set in `folder`.
 
         Raises:
-            FileNotFoundError: nothing was packed there.
-            ValueError: the file is damaged.
+            MissingInput: nothing was packed there.
+            InputError: the file is damaged.
         """
         path = existing(folder / META)
         try:
             return cls.model_validate_json(path.read_text())
         except ValidationError as error:
-            raise ValueError(f"{path} is damaged, run preprocess again: {error}") from error
+            raise InputError(f"{path} is damaged, run preprocess again: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -108,8 +109,8 @@ def open_split(folder: Path, split: Split | str) -> PackedSplit:
     """One split of the packed data set in `folder`; the arrays are mapped, not loaded.
 
     Raises:
-        FileNotFoundError: a file is missing; the message names it.
-        ValueError: an array's rows or shape are not those of the manifest and `meta.json`.
+        MissingInput: a file is missing; the message names it.
+        InputError: an array's rows or shape are not those of the manifest and `meta.json`.
     """
     import polars as pl
 
@@ -130,10 +131,10 @@ def existing(path: Path) -> Path:
     """`path`, which preprocess has written.
 
     Raises:
-        FileNotFoundError: it has not.
+        MissingInput: it has not.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: run preprocess first")
+        raise MissingInput(f"{path} is missing: run preprocess first")
     return path
 
 
@@ -141,7 +142,7 @@ def _open(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     try:
         array: np.ndarray = np.load(existing(path), mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise ValueError(f"{path} is damaged, run preprocess again: {error}") from error
+        raise InputError(f"{path} is damaged, run preprocess again: {error}") from error
     if array.shape != shape:
-        raise ValueError(f"{path} has shape {array.shape}, not the declared {shape}: run preprocess again")
+        raise InputError(f"{path} has shape {array.shape}, not the declared {shape}: run preprocess again")
     return array

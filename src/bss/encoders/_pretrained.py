@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bss.errors import InputError
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -13,12 +15,12 @@ def library(encoder: str, name: str) -> Any:
     """An optional library.
 
     Raises:
-        ValueError: it is not installed.
+        InputError: it is not installed.
     """
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise ValueError(f"{encoder} needs {name}: pip install bss[pretrained] ({error})") from error
+        raise InputError(f"{encoder} needs {name}: pip install bss[pretrained] ({error})") from error
 
 
 def read_weights(path: Path) -> dict[str, "Tensor"]:
@@ -27,12 +29,12 @@ def read_weights(path: Path) -> dict[str, "Tensor"]:
     Nothing but tensors is unpickled. A state dict under the key `state_dict` or `model` is taken from there.
 
     Raises:
-        ValueError: there is no such file, or it is no state dict.
+        InputError: there is no such file, or it is no state dict.
     """
     import torch
 
     if not path.is_file():
-        raise ValueError(f"no weights at {path}")
+        raise InputError(f"no weights at {path}")
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -40,11 +42,11 @@ def read_weights(path: Path) -> dict[str, "Tensor"]:
             return load_file(path)
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch and safetensors answer a damaged file with a dozen types
-        raise ValueError(f"{path} holds no state dict: {str(error).splitlines()[0]:.100}") from error
+        raise InputError(f"{path} holds no state dict: {str(error).splitlines()[0]:.100}") from error
     for key in ("state_dict", "model"):
         found = found[key] if isinstance(found, dict) and isinstance(found.get(key), dict) else found
     if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
-        raise ValueError(f"{path} holds no state dict: it is a {type(found).__name__}")
+        raise InputError(f"{path} holds no state dict: it is a {type(found).__name__}")
     return found
 
 
@@ -58,14 +60,14 @@ def fit_weights(network: "nn.Module", path: Path, stem: str, head: str | tuple[s
         head: what the names of the classifier's weights begin with.
 
     Raises:
-        ValueError: the file cannot be read, or its names or shapes are not those of the network.
+        InputError: the file cannot be read, or its names or shapes are not those of the network.
     """
     given = {name: values for name, values in read_weights(path).items() if not _is_of(name, head)}
     wanted = network.state_dict()
     if stem in given and stem in wanted and wanted[stem].shape[1] == 1:
         given[stem] = given[stem].sum(dim=1, keepdim=True)
     if fault := _fault(given, wanted):
-        raise ValueError(f"{path} does not fit: {fault}")
+        raise InputError(f"{path} does not fit: {fault}")
     network.load_state_dict(given, strict=False)  # old files lack num_batches_tracked, which counts nothing we use
 
 
@@ -102,13 +104,13 @@ def probed(name: str, shape: tuple[int, ...], forward: "Callable[[Tensor], Tenso
     """The output of a network of somebody else for one sample (1, *shape).
 
     Raises:
-        ValueError: in place of whatever the network says of a shape that it does not take.
+        InputError: in place of whatever the network says of a shape that it does not take.
     """
     try:
         return forward(sample)
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError, AttributeError) as error:
         reason = " ".join(str(error).split())
-        raise ValueError(
+        raise InputError(
             f"{name} takes what its model takes, got samples of the shape {shape}: {reason:.200}"
         ) from error
 

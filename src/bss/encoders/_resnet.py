@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bss.encoders._pretrained import fit_weights, frames_apart, mean_over
+from bss.errors import InputError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,12 +25,12 @@ def build_resnet(name: str, constructor: Callable[[], Any], modality: "ModalityM
         weights: `none`, or the path of a torchvision state dict.
 
     Raises:
-        ValueError: samples of another shape, or weights that do not fit.
+        InputError: samples of another shape, or weights that do not fit.
     """
     from torch import nn
 
     if len(modality.shape) not in (3, 4) or modality.tokens is not None:
-        raise ValueError(
+        raise InputError(
             f"{name} takes samples of the shape (channels, [frames,] height, width), got {modality.shape}"
         )
     network = constructor()

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from bss.encoders.encoder import Encoder
+from bss.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -28,7 +29,7 @@ class GRU(Encoder):
         from torch import nn
 
         if len(modality.shape) != 2 or modality.tokens is not None:
-            raise ValueError(f"gru takes samples of the shape (length, size), got {modality.shape}")
+            raise InputError(f"gru takes samples of the shape (length, size), got {modality.shape}")
 
         class Last(nn.GRU):
             def forward(self, steps: "Tensor") -> "Tensor":  # type: ignore[override]

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from bss.data.packed import PADDING
 from bss.encoders._pretrained import library, probed
 from bss.encoders.encoder import Encoder
+from bss.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -41,7 +42,7 @@ class HuggingFace(Encoder):
     @model_validator(mode="after")
     def _something_is_meant(self) -> Self:
         if self.freeze and self.lora_rank is not None:
-            raise ValueError("lora_rank trains adapters of a frozen model; leave freeze out")
+            raise InputError("lora_rank trains adapters of a frozen model; leave freeze out")
         return self
 
     def build(self, modality: "ModalityMeta") -> "nn.Module":
@@ -71,14 +72,14 @@ class HuggingFace(Encoder):
             return transformers.AutoModel.from_pretrained(self.model).float()
         except (OSError, ValueError) as error:
             reason = " ".join(str(error).split())
-            raise ValueError(f"huggingface finds no model at '{self.model}': {reason:.200}") from error
+            raise InputError(f"huggingface finds no model at '{self.model}': {reason:.200}") from error
 
 
 def _feed(model: Any, modality: "ModalityMeta") -> Feed:
     """How the samples of a modality become the model's arguments.
 
     Raises:
-        ValueError: the model takes something else.
+        InputError: the model takes something else.
     """
     name, shape = model.main_input_name, modality.shape
     if modality.tokens is not None and name == "input_ids":
@@ -92,13 +93,13 @@ def _feed(model: Any, modality: "ModalityMeta") -> Feed:
     if modality.tokens is None and name == "input_values" and len(shape) == 3 and shape[0] == 1:
         return lambda values: {name: values[:, 0].transpose(1, 2)}
     taken = "the ids of words" if name == "input_ids" else f"what {model.config.model_type} takes as {name}"
-    raise ValueError(f"huggingface takes {taken}, got {modality.kind} samples of the shape {shape}")
+    raise InputError(f"huggingface takes {taken}, got {modality.kind} samples of the shape {shape}")
 
 
 def _words(model: Any, modality: "ModalityMeta", num_tokens: int) -> Feed:
     padding = PADDING if modality.padding is None else modality.padding
     if num_tokens > model.config.vocab_size:
-        raise ValueError(
+        raise InputError(
             f"huggingface takes the {model.config.vocab_size} tokens of its model, got {num_tokens}: pack the texts "
             "with the tokenizer of the model"
         )
@@ -137,13 +138,13 @@ def _pooled(said: Any, mask: "Tensor | None", pool: str) -> "Tensor":
     """What a model says -> (B, dim).
 
     Raises:
-        ValueError: it says neither a pooled output nor hidden states.
+        InputError: it says neither a pooled output nor hidden states.
     """
     pooled, hidden = getattr(said, "pooler_output", None), getattr(said, "last_hidden_state", None)
     if pooled is not None and (pool == "pooled" or hidden is None):
         return cast("Tensor", pooled.flatten(1))
     if hidden is None:
-        raise ValueError(f"the model gives {', '.join(said)}, and neither pooler_output nor last_hidden_state")
+        raise InputError(f"the model gives {', '.join(said)}, and neither pooler_output nor last_hidden_state")
     if hidden.ndim == 4:
         return cast("Tensor", hidden.mean(dim=(2, 3)))
     if mask is None:
@@ -167,7 +168,7 @@ def _adapt(model: Any, rank: int) -> None:
     peft = library("huggingface", "peft")
     linear = [name for name, part in model.named_modules() if isinstance(part, nn.Linear)]
     if not linear:
-        raise ValueError(f"lora_rank {rank}: {model.config.model_type} has no linear layer")
+        raise InputError(f"lora_rank {rank}: {model.config.model_type} has no linear layer")
     reached = {name for name in linear if model.get_submodule(name).weight.requires_grad}
     model.requires_grad_(False)
     config = peft.LoraConfig(r=rank, lora_alpha=rank, target_modules=sorted(reached), lora_dropout=0.0)

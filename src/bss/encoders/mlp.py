@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from bss.encoders.encoder import Encoder
+from bss.errors import InputError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,9 +26,9 @@ class MLP(Encoder):
         from torch import nn
 
         if modality.tokens is not None:
-            raise ValueError("mlp takes quantities, got the ids of words: take text_embedding")
+            raise InputError("mlp takes quantities, got the ids of words: take text_embedding")
         if modality.kind == "sequence":
-            raise ValueError(
+            raise InputError(
                 f"mlp takes samples without padding, got a sequence of the shape {modality.shape}: take gru"
             )
         widths = [prod(modality.shape), *[self.width] * self.num_layers]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from bss.encoders.encoder import Encoder
+from bss.errors import InputError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,7 +31,7 @@ class SmallCNN(Encoder):
 
         shape = modality.shape
         if len(shape) != 3:
-            raise ValueError(f"small_cnn takes samples of the shape (channels, height, width), got {shape}")
+            raise InputError(f"small_cnn takes samples of the shape (channels, height, width), got {shape}")
         channels, height, width = shape
         widths = [channels, *(self.width * 2**block for block in range(self.num_blocks))]
         layers: list[nn.Module] = []

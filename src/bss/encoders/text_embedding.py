@@ -6,6 +6,7 @@ from pydantic import Field
 
 from bss.data.packed import PADDING, UNKNOWN
 from bss.encoders.encoder import Encoder
+from bss.errors import InputError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,7 +29,7 @@ class TextEmbedding(Encoder):
         from torch import Tensor, nn
 
         if modality.tokens is None:
-            raise ValueError(f"text_embedding takes the ids of words, got quantities of the shape {modality.shape}")
+            raise InputError(f"text_embedding takes the ids of words, got quantities of the shape {modality.shape}")
 
         class Bag(nn.EmbeddingBag):
             """Ids (B, length), float32 as each branch gives them -> mean embedding of what is no padding."""

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from bss.data.packed import PADDING
 from bss.encoders.encoder import Encoder
+from bss.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -25,7 +26,7 @@ class TextTransformer(Encoder):
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Self:
         if self.width % self.num_heads:
-            raise ValueError(f"width {self.width} is not a multiple of num_heads {self.num_heads}")
+            raise InputError(f"width {self.width} is not a multiple of num_heads {self.num_heads}")
         return self
 
     def build(self, modality: "ModalityMeta") -> "nn.Module":
@@ -34,7 +35,7 @@ class TextTransformer(Encoder):
         from torch import nn
 
         if modality.tokens is None:
-            raise ValueError(f"text_transformer takes the ids of words, got quantities of the shape {modality.shape}")
+            raise InputError(f"text_transformer takes the ids of words, got quantities of the shape {modality.shape}")
         length, num_tokens = modality.shape[0], len(modality.tokens)
         padding = PADDING if modality.padding is None else modality.padding
 

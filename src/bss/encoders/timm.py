@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from bss.encoders._pretrained import fit_weights, frames_apart, library, probed
 from bss.encoders.encoder import Encoder
+from bss.errors import InputError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,7 +31,7 @@ class Timm(Encoder):
 
         shape = modality.shape
         if len(shape) not in (3, 4) or modality.tokens is not None:
-            raise ValueError(f"timm takes samples of the shape (channels, [frames,] height, width), got {shape}")
+            raise InputError(f"timm takes samples of the shape (channels, [frames,] height, width), got {shape}")
         network = self._network(shape[0], shape[-2:])
         if self.pretrained_path is not None:
             of = network.pretrained_cfg
@@ -45,11 +46,11 @@ class Timm(Encoder):
         timm = library(self.name, "timm")
         if not timm.is_model(self.model):
             near = ", ".join(timm.list_models(f"*{self.model}*")[:5])
-            raise ValueError(f"timm knows no model '{self.model}'" + (f" (it has {near})" if near else ""))
+            raise InputError(f"timm knows no model '{self.model}'" + (f" (it has {near})" if near else ""))
         given = {"pretrained": False, "in_chans": channels, "num_classes": 0}
         try:  # a network with places for its patches has to know the size, others do not take it
             return timm.create_model(self.model, img_size=size, **given)
         except TypeError:
             return timm.create_model(self.model, **given)
         except (AssertionError, RuntimeError) as error:
-            raise ValueError(f"timm takes sizes that {self.model} takes, got {size}: {error}") from error
+            raise InputError(f"timm takes sizes that {self.model} takes, got {size}: {error}") from error

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bss.encoders._pretrained import fit_weights, mean_over, probed
 from bss.encoders.encoder import Encoder
+from bss.errors import InputError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -40,7 +41,7 @@ class Video3D(Encoder):
 
         shape = modality.shape
         if len(shape) != 4:
-            raise ValueError(f"video3d takes samples of the shape (channels, frames, height, width), got {shape}")
+            raise InputError(f"video3d takes samples of the shape (channels, frames, height, width), got {shape}")
         network = self._headless(shape[0])
         if self.weights != NONE:
             fit_weights(network, Path(self.weights), f"{STEMS[self.network]}.weight", HEADS.get(self.network, "fc"))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from bss.errors import InputError
 from bss.files import read_tensors, write_tensors
 from bss.types import FUSED
 
@@ -130,12 +131,12 @@ def read_evidence(path: Path, outputs: Iterable[str]) -> Evidence:
     """Evidence from safetensors, its outputs in the order given (the file keeps none).
 
     Raises:
-        ValueError: the file is missing, damaged, or holds other outputs.
+        InputError: the file is missing, damaged, or holds other outputs.
     """
     tensors = read_tensors(path)
     found = {kind: _named(kind, tensors) for kind in ("logits", "features")}
     if set(found["logits"]) != set(outputs) or "labels" not in tensors:
-        raise ValueError(f"{path} holds {sorted(tensors)}, expected labels and logits of {list(outputs)}")
+        raise InputError(f"{path} holds {sorted(tensors)}, expected labels and logits of {list(outputs)}")
     logits = {output: found["logits"][output] for output in outputs}
     return Evidence(logits, tensors["labels"], found["features"] or None)
 

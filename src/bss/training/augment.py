@@ -8,6 +8,7 @@ from torch.nn.functional import affine_grid, grid_sample
 
 from bss import params
 from bss.data.packed import Meta
+from bss.errors import InputError
 
 
 class Augmentation:
@@ -18,7 +19,7 @@ class Augmentation:
         meta: of the packed data set.
 
     Raises:
-        ValueError: a modality of another shape than the change needs.
+        InputError: a modality of another shape than the change needs.
     """
 
     def __init__(self, settings: Mapping[str, params.Augment], meta: Meta) -> None:
@@ -28,7 +29,7 @@ class Augmentation:
             num_axes = len(meta.modalities[name].shape)
             if num_axes not in (3, 4) or (change.num_frames and num_axes != 4):
                 needed = "frames (C, T, H, W)" if change.num_frames else "images or spectrograms (C, H, W)"
-                raise ValueError(f"augment.{name}: {needed} are needed, got {meta.modalities[name].shape}")
+                raise InputError(f"augment.{name}: {needed} are needed, got {meta.modalities[name].shape}")
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Packed values (B, *shape) -> changed ones; those that are changed become float32."""

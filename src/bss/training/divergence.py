@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from bss.data.packed import PackedSplit
+from bss.errors import InputError
 from bss.files import write_tensors
 from bss.training.trainer import NotFinite, Step
 
@@ -25,7 +26,7 @@ def explained(key: str, split: PackedSplit, folder: Path | None) -> Iterator[Non
             the ids in its header. It is not written where left out.
 
     Raises:
-        ValueError: in place of `NotFinite`.
+        InputError: in place of `NotFinite`.
     """
     try:
         yield
@@ -41,7 +42,7 @@ def explained(key: str, split: PackedSplit, folder: Path | None) -> Iterator[Non
             write_tensors({**inputs, **logits, **rows}, path, {"ids": json.dumps(ids)})
             said.append(f"the batch is in {path}, the last good checkpoint beside it")
         said.append(f"lower {key}.lr, or look at these samples")
-        raise ValueError("; ".join(said)) from error
+        raise InputError("; ".join(said)) from error
 
 
 def _culprit(step: Step, ids: list[str]) -> str:

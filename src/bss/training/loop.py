@@ -10,6 +10,7 @@ import polars as pl
 from torch import nn
 
 from bss.data.packed import PackedSplit
+from bss.errors import InputError
 from bss.measure.evidence import Evidence, collect
 from bss.params import Train, Warmup
 from bss.seeds import generator
@@ -37,7 +38,7 @@ class Run:
         checkpoints: of this training; none, and it starts anew each time.
 
     Raises:
-        ValueError: the last checkpoint is of another number of ranks.
+        InputError: the last checkpoint is of another number of ranks.
     """
 
     def __init__(self, trainer: Trainer, state: Mapping[str, Any], checkpoints: Checkpoints | None) -> None:
@@ -49,7 +50,7 @@ class Run:
         saved = runtime.agreed(checkpoints.load() if checkpoints else None)
         if saved is not None:
             if saved["num_ranks"] != runtime.num_ranks:
-                raise ValueError(
+                raise InputError(
                     f"the interrupted training ran on {saved['num_ranks']} processes, this one has "
                     f"{runtime.num_ranks}: set train.devices and train.nodes as they were, or remove "
                     "models/checkpoints"

@@ -16,6 +16,7 @@ from lightning_fabric.wrappers import _FabricModule
 from torch import Tensor, distributed, nn
 
 from bss import params
+from bss.errors import InputError
 from bss.memory import keep_freed_memory
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Runtime:
             `torchrun` has started them.
 
     Raises:
-        ValueError: `device: cuda` on a machine where torch finds none; `torchrun` started another number of ranks.
+        InputError: `device: cuda` on a machine where torch finds none; `torchrun` started another number of ranks.
     """
 
     def __init__(self, settings: params.Runtime, spread: params.Spread | None = None) -> None:
@@ -157,14 +158,14 @@ def memory_explained(key: str, way_out: str | None = None) -> Iterator[None]:
         way_out: what to do instead of lowering that.
 
     Raises:
-        ValueError: in place of torch's error, which goes with it.
+        InputError: in place of torch's error, which goes with it.
     """
     try:
         yield
     except torch.OutOfMemoryError as error:
         said = str(error).partition(". ")[0]
         usual = f"lower {key}.batch_size, set runtime.precision to bfloat16, or take smaller encoders"
-        raise ValueError(f"the device is out of memory ({said}): {way_out or usual}") from error
+        raise InputError(f"the device is out of memory ({said}): {way_out or usual}") from error
 
 
 def _step_by_one(stride: tuple[int, ...]) -> Callable[[nn.Conv2d, tuple[Tensor, ...]], None]:
@@ -182,7 +183,7 @@ def _step_by_one(stride: tuple[int, ...]) -> Callable[[nn.Conv2d, tuple[Tensor, 
 
 def _device(wanted: str) -> str:
     if wanted == "cuda" and not torch.cuda.is_available():
-        raise ValueError("runtime.device: 'cuda', but torch finds no CUDA device here; use auto or cpu")
+        raise InputError("runtime.device: 'cuda', but torch finds no CUDA device here; use auto or cpu")
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return wanted
@@ -193,7 +194,7 @@ def _check_torchrun(devices: int, nodes: int) -> None:
         return
     started, local = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
     if (devices, devices * nodes) != (local, started):
-        raise ValueError(
+        raise InputError(
             f"torchrun started {local} processes on each of {started // local} nodes, but train.devices is {devices} "
             f"and train.nodes is {nodes}; make them the same (a stage that does not train runs without torchrun)"
         )

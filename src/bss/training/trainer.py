@@ -9,6 +9,7 @@ from lightning_fabric.wrappers import _FabricOptimizer
 from torch import Tensor, nn
 
 from bss import seeds
+from bss.errors import InputError
 from bss.model import MultimodalModel, Outputs, seeded
 from bss.params import Optimisation
 from bss.training import weights
@@ -28,7 +29,7 @@ class Step(NamedTuple):
     loss: Tensor
 
 
-class NotFinite(ValueError):  # noqa: N818 - it names what happened
+class NotFinite(ValueError):
     """A loss that is NaN or infinite.
 
     Attributes:
@@ -117,12 +118,12 @@ class Trainer:
             features: modality -> (rows, width).
 
         Raises:
-            ValueError: the model has no fusion, or its weights are spread over the ranks.
+            InputError: the model has no fusion, or its weights are spread over the ranks.
         """
         if self.runtime.is_sharded:
-            raise ValueError(f"train.strategy: {self.method.name} asks the fusion apart, which needs ddp, not fsdp")
+            raise InputError(f"train.strategy: {self.method.name} asks the fusion apart, which needs ddp, not fsdp")
         if self.model.fusion is None:
-            raise ValueError(f"the method '{self.method.name}' has no fusion of features")
+            raise InputError(f"the method '{self.method.name}' has no fusion of features")
         with self.runtime.autocast():
             return self.whole(self.model.fusion(features).float())
 
@@ -138,10 +139,10 @@ class Trainer:
         """The gradient of one loss of several, by each parameter, zero where it does not depend on it.
 
         Raises:
-            ValueError: the weights are spread over the ranks.
+            InputError: the weights are spread over the ranks.
         """
         if self.runtime.is_sharded:
-            raise ValueError(f"train.strategy: {self.method.name} takes gradients apart, which needs ddp, not fsdp")
+            raise InputError(f"train.strategy: {self.method.name} takes gradients apart, which needs ddp, not fsdp")
         before = [weight.grad for weight in parameters]
         for weight in parameters:
             weight.grad = None

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from bss.errors import Busy
 from flows.commands import ranks, watch
 from flows.commands import run as pipeline
 from flows.graph.machine import visible_gpus
@@ -125,7 +126,7 @@ def test_plan_refuses_an_unknown_target_and_a_broken_graph(project: Path) -> Non
 def test_a_second_run_names_the_first(project: Path) -> None:
     with (
         workspace.occupied(),
-        pytest.raises(workspace.Busy, match=f"process {os.getpid()} is at work"),
+        pytest.raises(Busy, match=f"process {os.getpid()} is at work"),
         workspace.occupied(),
     ):
         pass
@@ -137,7 +138,7 @@ def test_a_running_dvc_is_noticed_and_a_dead_one_is_not(project: Path) -> None:
     with subprocess.Popen(["sleep", "60"]) as process:
         entry = f'{{"write": {{"x": {{"pid": {process.pid}, "cmd": "dvc repro"}}}}, "read": {{}}}}'
         Path(".dvc/tmp/rwlock").write_text(entry)
-        with pytest.raises(workspace.Busy, match=f"process {process.pid} is at work"), workspace.occupied():
+        with pytest.raises(Busy, match=f"process {process.pid} is at work"), workspace.occupied():
             pass
         process.kill()
     with workspace.occupied():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.workspace.lock import held
+from bss.locks import held
 from tests.helpers import ROOT
 from tests.helpers.runs import make_project, run, started
 
@@ -78,7 +78,7 @@ def test_a_killed_flow_takes_its_stages_along_and_the_next_goes_on_at_once(tmp_p
 def test_what_is_no_child_ends_when_the_lock_is_given_back(tmp_path: Path) -> None:
     program = "import sys, time; from pathlib import Path; from flows.workspace.lifeline import end_with_holder;"
     program += "end_with_holder(Path(sys.argv[1])); print('watches', flush=True); time.sleep(600)"
-    with held(tmp_path / "lock", "shows the pages"):
+    with held(tmp_path / "lock", "process {pid} shows the pages"):
         command = [sys.executable, "-c", program, str(tmp_path / "lock")]
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, start_new_session=True)
         assert process.stdout is not None and process.stdout.readline() == b"watches\n"

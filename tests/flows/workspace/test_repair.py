@@ -12,9 +12,10 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 import pytest
 
+import tasks
+from bss.errors import Busy
 from flows.workspace import lock as workspace
 from flows.workspace.repair import repair
-from tasks import lock as stage_lock
 from tests.helpers import ROOT
 from tests.helpers.runs import make_project
 
@@ -100,7 +101,7 @@ def test_a_process_that_only_has_the_number_of_a_dead_one_is_not_taken_for_it(pr
     rwlock = Path(".dvc/tmp/rwlock")
     own = psutil.Process().create_time()
     rwlock.write_text(json.dumps({"write": {"/x": {"pid": os.getpid(), "cmd": "dvc repro"}}, "read": {}}))
-    with pytest.raises(workspace.Busy, match=f"process {os.getpid()} is at work"), workspace.occupied():
+    with pytest.raises(Busy, match=f"process {os.getpid()} is at work"), workspace.occupied():
         pass
     os.utime(rwlock, (own - 60, own - 60))
     with workspace.occupied():
@@ -125,7 +126,7 @@ def test_what_a_killed_flow_started_is_waited_for(project: Path, capsys: pytest.
 def test_a_dying_stage_is_waited_for_and_a_living_one_is_named(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program = "import sys; from tasks.lock import alone\nwith alone('train-0'): print(flush=True); sys.stdin.read()"
+    program = "import sys; from tasks import alone\nwith alone('train-0'): print(flush=True); sys.stdin.read()"
     process = subprocess.Popen(
         [sys.executable, "-c", program],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
@@ -136,16 +137,16 @@ def test_a_dying_stage_is_waited_for_and_a_living_one_is_named(
     process.stdout.readline()
     with monkeypatch.context() as patch:
         patch.setattr(workspace, "SECONDS_TO_END", 0.3)
-        patch.setattr(stage_lock, "SECONDS_TO_END", 0.3)
-        with pytest.raises(workspace.Busy, match=f"process {process.pid} is at work"), workspace.occupied():
+        patch.setattr(tasks, "SECONDS_TO_END", 0.3)
+        with pytest.raises(Busy, match=f"process {process.pid} is at work"), workspace.occupied():
             pass
-        with pytest.raises(stage_lock.Busy, match=f"process {process.pid} is at work"), stage_lock.alone("train-0"):
+        with pytest.raises(Busy, match=f"process {process.pid} is at work"), tasks.alone("train-0"):
             pass
-        with stage_lock.alone("train-1"):
+        with tasks.alone("train-1"):
             pass
     subprocess.Popen(["sh", "-c", f"sleep 1; kill -KILL {process.pid}"])
     start = time.monotonic()
-    with stage_lock.alone("train-0"), pytest.raises(ChildProcessError):
+    with tasks.alone("train-0"), pytest.raises(ChildProcessError):
         assert 0.5 < time.monotonic() - start < 5
         process.communicate()
         raise ChildProcessError

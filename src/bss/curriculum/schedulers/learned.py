@@ -7,6 +7,7 @@ from pydantic import Field
 
 from bss.curriculum.order import multinomial, softmax, systematic, weighted_permutation
 from bss.curriculum.schedulers._measuring import Measuring
+from bss.errors import InputError
 
 DRAWS = {"multinomial": multinomial, "systematic": systematic}
 
@@ -32,13 +33,13 @@ class Learned(Measuring):
         """Softmax of the scores, or `released` weights divided by their sum; of the negated scores where `anti`.
 
         Raises:
-            ValueError: `released`, and a score lies outside [-1, 1], where the weights were made for.
+            InputError: `released`, and a score lies outside [-1, 1], where the weights were made for.
         """
         signed = -scores if self.anti else scores
         if self.variant == "published":
             return softmax(signed, self.temperature)
         if abs(signed).max() > 1 + 1e-9:
-            raise ValueError(f"the released weights need scores in [-1, 1]; they lie in {scores.min(), scores.max()}")
+            raise InputError(f"the released weights need scores in [-1, 1]; they lie in {scores.min(), scores.max()}")
         weights = 1.01 + signed
         return np.asarray(weights / weights.sum())
 

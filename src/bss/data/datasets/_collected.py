@@ -17,6 +17,7 @@ from bss.data.kinds.image import Image
 from bss.data.kinds.kind import Kind
 from bss.data.kinds.text import Text
 from bss.data.kinds.video import Video
+from bss.errors import InputError, MissingInput
 from bss.seeds import generator
 from bss.types import Split
 
@@ -60,7 +61,7 @@ class Collected(Dataset):
         """The folder of the raw files.
 
         Raises:
-            FileNotFoundError: no layout is complete; the message has the first file that is missing and the layouts.
+            MissingInput: no layout is complete; the message has the first file that is missing and the layouts.
         """
         self.layout(self.root)
         return self.root
@@ -78,7 +79,7 @@ class Collected(Dataset):
         lines = [f"{root / missing[nearest][0]} is missing. The folder {root} holds one of"]
         lines += [f"  {layout.tells}" for layout in self.layouts.values()]
         lines += [f"{self.origin}. Set {VARIABLE} to the folder that holds {root.name}; see docs/datasets.md"]
-        raise FileNotFoundError("\n".join(lines))
+        raise MissingInput("\n".join(lines))
 
 
 class AudioVisual(Collected):
@@ -142,13 +143,13 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
     """The number, from 1, and the text of each line that is not blank.
 
     Raises:
-        ValueError: a line is not UTF-8.
+        InputError: a line is not UTF-8.
     """
     for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r")
         except UnicodeDecodeError:
-            raise ValueError(f"{path}, line {number}: not UTF-8") from None
+            raise InputError(f"{path}, line {number}: not UTF-8") from None
         if text.strip():
             yield number, text
 
@@ -157,7 +158,7 @@ def rows(path: Path, num_columns: int) -> Iterator[tuple[int, list[str]]]:
     """The line and the cells, without white space around them, of each row of a CSV file.
 
     Raises:
-        ValueError: a row has fewer columns; the message has the line.
+        InputError: a row has fewer columns; the message has the line.
     """
     for number, line in lines(path):
         cells = [cell.strip() for cell in next(csv.reader([line]))]
@@ -170,12 +171,12 @@ def records(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str,
     """The rows of a CSV file with a header as dictionaries.
 
     Raises:
-        ValueError: a column is missing, or a row has too few; the message has the line.
+        InputError: a column is missing, or a row has too few; the message has the line.
     """
     found = rows(path, 1)
     _, header = next(found, (0, []))
     if missing := [name for name in columns if name not in header]:
-        raise ValueError(f"{path}: no column '{missing[0]}' (there are: {', '.join(header)})")
+        raise InputError(f"{path}: no column '{missing[0]}' (there are: {', '.join(header)})")
     for number, cells in found:
         if len(cells) != len(header):
             raise broken(path, number, ",".join(cells), f"the {len(header)} columns {', '.join(header)}")

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 from zlib import crc32
 
+from bss.errors import InputError, MissingInput
 from bss.files import TEMPORARY, owner
 from bss.progress import progress
 
@@ -48,8 +49,8 @@ def obtain(sources: tuple[Source, ...], folder: Path) -> Path:
     """`folder`, with every source in it as published; what is missing altogether is fetched.
 
     Raises:
-        FileNotFoundError: a file cannot be fetched; the message names it and its address.
-        ValueError: a file is not the published one.
+        MissingInput: a file cannot be fetched; the message names it and its address.
+        InputError: a file is not the published one.
     """
     for source in sources:
         if not (folder / source.path).exists():
@@ -62,22 +63,22 @@ def fetch(source: Source, folder: Path) -> None:
     """Downloads `source` into `folder`, whole and checked, or not at all.
 
     Raises:
-        FileNotFoundError: the address does not answer, or breaks off.
-        ValueError: what came is not the published file.
+        MissingInput: the address does not answer, or breaks off.
+        InputError: what came is not the published file.
     """
     target = folder / source.path
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}fetch-", suffix=owner(), dir=folder))
     except OSError as error:
-        raise FileNotFoundError(f"{target} is missing and cannot be written ({error}): set BSS_DATA") from error
+        raise MissingInput(f"{target} is missing and cannot be written ({error}): set BSS_DATA") from error
     try:
         part = draft / source.path
         _download(source, part)
         if source.members:
             _extract(part.rename(draft / "archive"), source.members, part)
         if (found := checksum(source, part)) != source.sha256:
-            raise ValueError(f"{source.address} gave {source.path} of sha256 {found}, not {source.sha256}")
+            raise InputError(f"{source.address} gave {source.path} of sha256 {found}, not {source.sha256}")
         part.replace(target)
     finally:
         shutil.rmtree(draft)
@@ -87,14 +88,14 @@ def verify(source: Source, folder: Path) -> None:
     """Compares `source` in `folder` with what was published.
 
     Raises:
-        FileNotFoundError: it is missing.
-        ValueError: its checksum differs; the message names it and both.
+        MissingInput: it is missing.
+        InputError: its checksum differs; the message names it and both.
     """
     path = folder / source.path
     if (found := checksum(source, path)) != source.sha256:
         culprit = _first_difference(source, path)
         state = "is not as published" if culprit.exists() else "is missing"
-        raise ValueError(
+        raise InputError(
             f"{culprit} {state}: {path} has sha256 {found}, published is {source.sha256}; "
             f"put {culprit.name} right, or remove {path} to have it fetched again"
         )
@@ -134,7 +135,7 @@ def _download(source: Source, path: Path) -> None:
             length = answer.headers.get("Content-Length")
             _copy(answer, path, int(length) if length else None)
     except (OSError, HTTPException) as error:
-        raise FileNotFoundError(
+        raise MissingInput(
             f"{source.path} could not be fetched from {source.address}: {error}. "
             "Put it there by hand, or set BSS_DATA to the folder that holds the data sets"
         ) from error
@@ -162,4 +163,4 @@ def _extract(archive: Path, members: str, folder: Path) -> None:
                     ):
                         shutil.copyfileobj(packed, file)
     except zipfile.BadZipFile as error:
-        raise ValueError(f"the archive of {folder.name} is damaged: {error}") from error
+        raise InputError(f"the archive of {folder.name} is damaged: {error}") from error

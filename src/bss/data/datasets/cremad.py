@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from bss.data.datasets._collected import SPLIT_SEED, AudioVisual, Layout, broken, hold_out, rows
 from bss.data.datasets.cremad_votes import EMOTIONS
+from bss.errors import InputError, MissingInput
 from bss.registry import UnknownName
 from bss.seeds import generator
 from bss.types import Split
@@ -100,7 +101,7 @@ class Cremad(AudioVisual):
             return False
         for path in LISTS.values():
             if not (root / path).is_file():
-                raise FileNotFoundError(f"{root / path} is missing; without the folder annotations/ a split is drawn")
+                raise MissingInput(f"{root / path} is missing; without the folder annotations/ a split is drawn")
         return True
 
 
@@ -108,11 +109,11 @@ def parts(clip: str) -> list[str]:
     """Actor, sentence, emotion and level of a clip: 1001_IEO_NEU_XX.
 
     Raises:
-        ValueError: the name has other parts, or the emotion is none of the six.
+        InputError: the name has other parts, or the emotion is none of the six.
     """
     found = clip.split("_")
     if len(found) != 4:
-        raise ValueError(f"the clip '{clip}' is not named ACTOR_SENTENCE_EMOTION_LEVEL")
+        raise InputError(f"the clip '{clip}' is not named ACTOR_SENTENCE_EMOTION_LEVEL")
     if found[2] not in EMOTIONS.values():
         raise UnknownName(f"emotion of the clip {clip}:", found[2], EMOTIONS.values())
     return found
@@ -122,12 +123,12 @@ def read_list(path: Path, split: Split) -> list[tuple[str, str, str]]:
     """Clip, emotion and split of each row `clip,EMO`.
 
     Raises:
-        ValueError: a row is broken, or its emotion is not that of the clip's name; the message has the line.
+        InputError: a row is broken, or its emotion is not that of the clip's name; the message has the line.
     """
     listed = []
     for number, (clip, emotion, *_) in rows(path, 2):
         if emotion not in EMOTIONS.values():
-            raise ValueError(f"{path}, line {number}: {UnknownName('emotion', emotion, EMOTIONS.values())}")
+            raise InputError(f"{path}, line {number}: {UnknownName('emotion', emotion, EMOTIONS.values())}")
         if parts(clip)[2] != emotion:
             raise broken(path, number, f"{clip},{emotion}", "a clip and its own emotion")
         listed.append((clip, emotion, split.value))

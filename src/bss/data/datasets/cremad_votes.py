@@ -18,6 +18,7 @@ from bss.data.datasets._fetch import Source, obtain, raw_folder
 from bss.data.datasets.dataset import Dataset
 from bss.data.kinds.features import Features
 from bss.data.kinds.kind import Kind
+from bss.errors import InputError
 from bss.seeds import generator
 from bss.types import Split
 
@@ -112,7 +113,7 @@ def vote_shares(root: Path) -> tuple[list[str], dict[str, np.ndarray]]:
     """The names of the clips, sorted, and for each query the share of every emotion, (clips, 6), rows sum to 1.
 
     Raises:
-        ValueError: a clip has no votes, or two rows of them, for a query; the message names both.
+        InputError: a clip has no votes, or two rows of them, for a query; the message names both.
     """
     import polars as pl
 
@@ -124,10 +125,10 @@ def vote_shares(root: Path) -> tuple[list[str], dict[str, np.ndarray]]:
         rows = table.filter(pl.col("").str.starts_with(digit), pl.sum_horizontal(*EMOTIONS) > 0)
         names = rows["fileName"]
         if missing := set(clips) - set(names):
-            raise ValueError(f"{VOTES.path}: {min(missing)} has no votes for the query '{query}' ({digit})")
+            raise InputError(f"{VOTES.path}: {min(missing)} has no votes for the query '{query}' ({digit})")
         if names.is_duplicated().any():
             double = names.filter(names.is_duplicated())[0]
-            raise ValueError(f"{VOTES.path}: {double} has several rows for the query '{query}' ({digit})")
+            raise InputError(f"{VOTES.path}: {double} has several rows for the query '{query}' ({digit})")
         votes = rows.select(*EMOTIONS).to_numpy()
         shares[query] = votes / votes.sum(axis=1, keepdims=True)
     return clips, shares
@@ -145,7 +146,7 @@ def by_list(items: "pl.DataFrame", root: Path) -> list[str]:
     """The split of each clip of `items` (id, label) from the published lists.
 
     Raises:
-        ValueError: a clip is in neither list, is listed twice, or has no votes; the message names it.
+        InputError: a clip is in neither list, is listed twice, or has no votes; the message names it.
     """
     import polars as pl
 
@@ -157,7 +158,7 @@ def by_list(items: "pl.DataFrame", root: Path) -> list[str]:
     times.subtract(items["id"])
     if strange := [clip for clip, surplus in times.items() if surplus]:
         lists = f"{TRAIN_LIST.path} and {TEST_LIST.path}"
-        raise ValueError(f"{min(strange)} has to be once in {VOTES.path} and once in {lists} together")
+        raise InputError(f"{min(strange)} has to be once in {VOTES.path} and once in {lists} together")
     draw = generator(SPLIT_SEED, "validation of cremad_votes")
     split = dict.fromkeys(train, Split.TRAIN.value) | dict.fromkeys(test, Split.TEST.value)
     for label in EMOTIONS.values():

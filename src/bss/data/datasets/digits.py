@@ -17,6 +17,7 @@ from bss.data.datasets.dataset import Dataset
 from bss.data.kinds.audio import Audio
 from bss.data.kinds.image import Image
 from bss.data.kinds.kind import Kind
+from bss.errors import MissingInput
 from bss.seeds import generator
 from bss.types import Split
 
@@ -83,13 +84,13 @@ class Digits(Dataset):
         """The folder of the recordings, which is part of the repository.
 
         Raises:
-            FileNotFoundError: a recording is missing.
+            MissingInput: a recording is missing.
         """
         expected = [
             name for voices in VOICES.values() for label in self.classes for name in recordings(voices, label)
         ]
         if missing := [name for name in expected if not (FOLDER / name).is_file()]:
-            raise FileNotFoundError(f"{FOLDER / missing[0]} is missing: run from the root of a whole checkout")
+            raise MissingInput(f"{FOLDER / missing[0]} is missing: run from the root of a whole checkout")
         return FOLDER
 
     def items(self, root: Path) -> "pl.DataFrame":

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from bss.data.datasets.dataset import Dataset
 from bss.data.kinds.kind import KINDS, Kind
+from bss.errors import InputError, MissingInput
 from bss.types import FUSED, Split
 
 if TYPE_CHECKING:
@@ -47,12 +48,12 @@ class Manifest(Dataset):
     @model_validator(mode="after")
     def _names_fit(self) -> "Manifest":
         if reserved := {*ROLES, FUSED, "index", "class", "row"} & set(self.kinds):
-            raise ValueError(f"kinds: {sorted(reserved)} name something else; take other names for the modalities")
+            raise InputError(f"kinds: {sorted(reserved)} name something else; take other names for the modalities")
         if unknown := set(self.columns) - {*ROLES, *self.kinds}:
             known = ", ".join([*ROLES, *self.kinds])
-            raise ValueError(f"columns: {sorted(unknown)} are no modality and no role (known: {known})")
+            raise InputError(f"columns: {sorted(unknown)} are no modality and no role (known: {known})")
         if self.validation + self.test >= 1:
-            raise ValueError(f"validation {self.validation} and test {self.test} leave nothing to train on")
+            raise InputError(f"validation {self.validation} and test {self.test} leave nothing to train on")
         return self
 
     @property
@@ -73,10 +74,10 @@ class Manifest(Dataset):
     def locate(self) -> Path:
         """The folder that paths start from."""
         if not Path(self.file).is_file():
-            raise FileNotFoundError(f"preprocess.file: {self.file} is missing in {Path.cwd()}")
+            raise MissingInput(f"preprocess.file: {self.file} is missing in {Path.cwd()}")
         _, root = self.inputs
         if not root.is_dir():
-            raise FileNotFoundError(f"preprocess.root: {root} is no folder in {Path.cwd()}")
+            raise MissingInput(f"preprocess.root: {root} is no folder in {Path.cwd()}")
         return root
 
     def items(self, root: Path) -> "pl.DataFrame":
@@ -106,7 +107,7 @@ class Manifest(Dataset):
     def _column(self, role: str) -> str:
         column = self.columns.get(role, role)
         if isinstance(column, list):
-            raise ValueError(f"columns.{role}: {column}: only a modality of features is in several columns")
+            raise InputError(f"columns.{role}: {column}: only a modality of features is in several columns")
         return column
 
     def _check_columns(self, table: "pl.DataFrame") -> None:
@@ -117,7 +118,7 @@ class Manifest(Dataset):
             for one in [column] if isinstance(column, str) else column:
                 if one not in table.columns:
                     there = ", ".join(table.columns)
-                    raise ValueError(
+                    raise InputError(
                         f"{self.file} has no column '{one}' for {name} (there are: {there}); say which one it is in "
                         f"preprocess.columns: {{{name}: ...}}"
                     )
@@ -150,7 +151,7 @@ def draw(labels: "np.ndarray", groups: "np.ndarray | None", share: float, seed: 
     """Which rows to hold out, (N,) bool: about `share` of each class; of a group all or none, one group at least.
 
     Raises:
-        ValueError: a class has too few rows, or too few groups, to be in both parts.
+        InputError: a class has too few rows, or too few groups, to be in both parts.
     """
     import numpy as np
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit
@@ -168,7 +169,7 @@ def draw(labels: "np.ndarray", groups: "np.ndarray | None", share: float, seed: 
         members = list(labels) if groups is None else [label for label, _ in set(zip(labels, groups, strict=True))]
         name, count = Counter(members).most_common()[-1]
         what = f"{'row' if groups is None else 'group'}{'s' * (count > 1)}"
-        raise ValueError(
+        raise InputError(
             f"no split can be drawn: the class '{name}' has {count} {what}; give the file a column split"
         ) from error
     return held
@@ -178,7 +179,7 @@ def read_table(path: Path) -> "pl.DataFrame":
     """The columns of a Parquet file as they are, of a CSV file as text; an empty cell is null.
 
     Raises:
-        ValueError: the file cannot be read; the message has the line, where there is one.
+        InputError: the file cannot be read; the message has the line, where there is one.
     """
     import polars as pl
 
@@ -192,11 +193,11 @@ def read_table(path: Path) -> "pl.DataFrame":
     except pl.exceptions.PolarsError as error:
         told = f" cannot be read: {str(error).splitlines()[0]}"
         where = "" if path.suffix.lower() in (".parquet", ".pq") else _line(path, separator)
-        raise ValueError(f"{path}{where or told}") from error
+        raise InputError(f"{path}{where or told}") from error
     if len(table.columns) == 1 and (other := next((mark for mark in ";\t," if mark in table.columns[0]), None)):
-        raise ValueError(f"{path}: its columns are separated by {other!r}; expected {separator!r}")
+        raise InputError(f"{path}: its columns are separated by {other!r}; expected {separator!r}")
     if not len(table):
-        raise ValueError(f"{path} has no row")
+        raise InputError(f"{path} has no row")
     return table
 
 
@@ -206,7 +207,7 @@ def _check_encoding(path: Path) -> None:
         content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        raise ValueError(
+        raise InputError(
             f"{path}, line {line}: the byte {content[error.start]:#04x} is not UTF-8; save the file as UTF-8"
         ) from None
 
@@ -227,7 +228,7 @@ def _line(path: Path, separator: str) -> str:
 
 def _known_split(file: str, row: int, value: Any) -> str:
     if (found := SPLITS.get(str(value).strip().lower())) is None:
-        raise ValueError(f"{file}, row {row}: split '{value}' (known: {', '.join(SPLITS)})")
+        raise InputError(f"{file}, row {row}: split '{value}' (known: {', '.join(SPLITS)})")
     return found.value
 
 
@@ -235,7 +236,7 @@ def values_of(table: "pl.DataFrame", column: str | list[str], kind: Kind) -> "pl
     """The raw values of a modality: one column of the table, or several of numbers; null where there is none.
 
     Raises:
-        ValueError: of several columns, a cell is no number.
+        InputError: of several columns, a cell is no number.
     """
     return _joined(table, column) if isinstance(column, list) else _typed(table[column], kind)
 
@@ -258,6 +259,6 @@ def _joined(table: "pl.DataFrame", columns: list[str]) -> "pl.Series":
     for name in columns:
         wrong = (numbers[name].is_null() & table[name].is_not_null()).arg_true()
         if len(wrong):
-            raise ValueError(f"column '{name}', row {wrong[0] + 1}: '{table[name][wrong[0]]}' is no number")
+            raise InputError(f"column '{name}', row {wrong[0] + 1}: '{table[name][wrong[0]]}' is no number")
     joined = pl.concat_list(columns)
     return numbers.select(pl.when(~pl.all_horizontal(pl.col(columns).is_null())).then(joined)).to_series()

@@ -15,6 +15,7 @@ from bss.data.datasets._collected import TENTH, Collected, Layout, broken, first
 from bss.data.kinds.flow import Flow
 from bss.data.kinds.kind import Kind
 from bss.data.kinds.video import Video
+from bss.errors import MissingInput
 from bss.types import Split
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class NVGesture(Collected):
         """The folder of the raw files; raises as of every collected data set, also where the flow is missing."""
         root = super().locate()
         if self.flow and first(root, FLOW) is None:
-            raise FileNotFoundError(
+            raise MissingInput(
                 f"{root / 'flow_data'} is missing: the flow is not handed out, it is made of the colour videos. "
                 "Put flow_data/{train,test}/NUMBER.npy there, or set preprocess.flow: false"
             )

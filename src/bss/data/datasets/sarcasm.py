@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from bss.data.datasets._collected import Layout, Tweets, broken, first, lines
+from bss.errors import InputError
 from bss.types import Split
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def literal(path: Path, number: int, line: str) -> tuple[Any, ...]:
     """What is on a line: id, text and one or two labels.
 
     Raises:
-        ValueError: it is no such list; the message has the line.
+        InputError: it is no such list; the message has the line.
     """
     try:
         entry = ast.literal_eval(line.strip())
@@ -111,21 +112,21 @@ def from_json(root: Path) -> Iterator[Row]:
     """The rows of the JSON lists; of a picture's path the name counts.
 
     Raises:
-        ValueError: it is no list of such objects; the message has the number of the entry.
+        InputError: it is no list of such objects; the message has the number of the entry.
     """
     for split, need in JSON.items():
         path = root / str(first(root, need))
         try:
             entries = list(json.loads(path.read_text(encoding="utf-8")))
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{path}: no list in JSON: {error}") from None
+            raise InputError(f"{path}: no list in JSON: {error}") from None
         for number, entry in enumerate(entries, 1):
             try:
                 name, text, label = PurePosixPath(entry["image"]).name, str(entry["text"]), int(entry["label"])
             except (KeyError, TypeError, ValueError):
                 label = -1
             if label not in (0, 1):
-                raise ValueError(
+                raise InputError(
                     f"{path}, entry {number}: image, text and a label of 0 or 1 are needed: {entry!r:.80}"
                 )
             yield PurePosixPath(name).stem, CLASSES[label], split.value, f"{first(root, IMAGES)}/{name}", text

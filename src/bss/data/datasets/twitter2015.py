@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from bss.data.datasets._collected import Layout, Tweets, broken, lines
+from bss.errors import InputError
 from bss.types import Split
 
 if TYPE_CHECKING:
@@ -72,13 +73,13 @@ def read_list(path: Path, split: Split) -> Iterator[tuple[str, str, str, str, st
     """Id, label, split, picture, text and target of each row; a list without targets loses the placeholder.
 
     Raises:
-        ValueError: a column is missing or a line is broken; the message has the line.
+        InputError: a column is missing or a line is broken; the message has the line.
     """
     numbered = lines(path)
     _, first_line = next(numbered, (0, ""))
     header = [name.rpartition(" ")[2] for name in first_line.strip("\r").split("\t")]
     if missing := [name for name in (LABEL, IMAGE, TEXT) if name not in header]:
-        raise ValueError(f"{path}: no column '{missing[0]}' (there are: {', '.join(header)})")
+        raise InputError(f"{path}: no column '{missing[0]}' (there are: {', '.join(header)})")
     texts = [place for place, name in enumerate(header) if name.startswith(TEXT)]
     for number, line in numbered:
         cells = [cell.strip() for cell in line.split("\t")]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from bss.data.datasets._collected import TENTH, AudioVisual, Layout, broken, first, hold_out, rows
+from bss.errors import InputError
 from bss.registry import UnknownName
 from bss.types import Split
 
@@ -79,7 +80,7 @@ class VGGSound(AudioVisual):
             numbers = json.loads(path.read_text(encoding="utf-8"))
             return dict(sorted(numbers.items(), key=lambda pair: int(pair[1])))
         except (AttributeError, TypeError, ValueError) as error:
-            raise ValueError(f"{path}: an object of labels and numbers is needed: {error}") from None
+            raise InputError(f"{path}: an object of labels and numbers is needed: {error}") from None
 
     @cached_property
     def _rows(self) -> list[Row]:
@@ -107,6 +108,6 @@ def frame_rows(root: Path, numbers: Mapping[str, int]) -> Iterator[Row]:
         path = root / f"{split}.csv"
         for number, (_, label, name, *_) in rows(path, 3):
             if label not in numbers:
-                raise ValueError(f"{path}, line {number}: {UnknownName('label', label, numbers)}")
+                raise InputError(f"{path}, line {number}: {UnknownName('label', label, numbers)}")
             clip = name[1:]
             yield clip, label, split.value, f"AudioWAV/{clip}.wav", f"Image-01-FPS/{clip}"

@@ -10,6 +10,7 @@ from pydantic import Field
 from bss.data.kinds.features import from_npy
 from bss.data.kinds.kind import Exhibit, Kind, Size
 from bss.data.kinds.video import middles
+from bss.errors import InputError
 
 
 class Maps(Kind):
@@ -43,7 +44,7 @@ class Maps(Kind):
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: it has another shape or type, or a number that is not finite as a float16.
+            InputError: it has another shape or type, or a number that is not finite as a float16.
         """
         maps = self._maps(value)
         if self.num_frames is not None:
@@ -55,7 +56,7 @@ class Maps(Kind):
         with np.errstate(over="ignore"):
             resized = np.stack([self._resized(one) for one in maps], axis=1).astype(self.dtype)
         if not np.isfinite(resized).all():
-            raise ValueError("a number is not finite as a float16 (more than 65504?)")
+            raise InputError("a number is not finite as a float16 (more than 65504?)")
         return resized.reshape(self.shape)
 
     def exhibit(self, value: Any) -> Exhibit:
@@ -80,9 +81,9 @@ class Maps(Kind):
         maps = given[..., None] if self.num_channels == 1 and given.ndim == dimensions else given
         if maps.ndim != dimensions + 1 or maps.shape[-1] != self.num_channels or 0 in maps.shape:
             first = "" if self.num_frames is None else "T, "
-            raise ValueError(f"an array ({first}H, W, {self.num_channels}) is needed, got the shape {given.shape}")
+            raise InputError(f"an array ({first}H, W, {self.num_channels}) is needed, got the shape {given.shape}")
         if maps.dtype.kind not in "iuf":
-            raise ValueError(f"an array of numbers is needed, got values of type {maps.dtype}")
+            raise InputError(f"an array of numbers is needed, got values of type {maps.dtype}")
         return (maps[None] if self.num_frames is None else maps).astype(np.float32)
 
     def _resized(self, one: np.ndarray) -> np.ndarray:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from bss.errors import InputError
+
 if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.frame import VideoFrame
@@ -22,7 +24,7 @@ def opened(path: Any, stream: str) -> Iterator["InputContainer"]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it cannot be decoded, or has no such stream.
+        InputError: it cannot be decoded, or has no such stream.
     """
     import av
 
@@ -31,10 +33,10 @@ def opened(path: Any, stream: str) -> Iterator["InputContainer"]:
     try:
         with av.open(str(path)) as container:
             if not getattr(container.streams, stream):
-                raise ValueError(f"{path} has no {stream}")
+                raise InputError(f"{path} has no {stream}")
             yield container
     except av.FFmpegError as error:
-        raise ValueError(f"{path} is no readable video: {error.strerror or error}") from error
+        raise InputError(f"{path} is no readable video: {error.strerror or error}") from error
 
 
 def sound(path: Any) -> tuple[np.ndarray, int]:
@@ -42,7 +44,7 @@ def sound(path: Any) -> tuple[np.ndarray, int]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it cannot be decoded, or has no sound.
+        InputError: it cannot be decoded, or has no sound.
     """
     import av
 
@@ -51,7 +53,7 @@ def sound(path: Any) -> tuple[np.ndarray, int]:
         resampler = av.AudioResampler(format="fltp")
         parts = [part.to_ndarray() for frame in container.decode(audio=0) for part in resampler.resample(frame)]
     if not parts:
-        raise ValueError(f"{path} holds no sample")
+        raise InputError(f"{path} holds no sample")
     return np.concatenate(parts, axis=1).mean(axis=0), rate
 
 
@@ -60,7 +62,7 @@ def frames(path: Any, times: Sequence[float] | None = None) -> Iterator["VideoFr
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it cannot be decoded, or has no picture.
+        InputError: it cannot be decoded, or has no picture.
     """
     with opened(path, "video") as container:
         decoded = container.decode(video=0)
@@ -87,7 +89,7 @@ def seconds(path: Any, stream: str = "video") -> float:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it cannot be decoded, or has no such stream.
+        InputError: it cannot be decoded, or has no such stream.
     """
     with opened(path, stream) as container:
         chosen = getattr(container.streams, stream)[0]

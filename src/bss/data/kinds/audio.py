@@ -10,6 +10,7 @@ from pydantic import Field
 
 from bss.data.kinds import _media as media
 from bss.data.kinds.kind import Exhibit, Kind
+from bss.errors import InputError
 
 
 class Audio(Kind):
@@ -60,7 +61,7 @@ class Audio(Kind):
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: it is no sound file, is empty, or is too short where `length` is `crop`.
+            InputError: it is no sound file, is empty, or is too short where `length` is `crop`.
         """
         samples = self._fit(self._levelled(self._samples(value)), value)
         spectrum = magnitude(samples, self.n_fft, self.hop_length)
@@ -100,7 +101,7 @@ class Audio(Kind):
             return samples[: self.num_samples]
         if self.length == "crop":
             lasts = len(samples) / self.sample_rate
-            raise ValueError(f"{value} lasts {lasts:.3f} s, 'crop' needs {self.seconds} s: take 'pad' or 'tile'")
+            raise InputError(f"{value} lasts {lasts:.3f} s, 'crop' needs {self.seconds} s: take 'pad' or 'tile'")
         return np.pad(samples, (0, missing), mode="wrap" if self.length == "tile" else "constant")
 
 
@@ -109,7 +110,7 @@ def decode(path: Any) -> tuple[np.ndarray, int]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no sound file or holds no sample.
+        InputError: it is no sound file or holds no sample.
     """
     if Path(path).suffix.lower() in media.SUFFIXES:
         return media.sound(path)
@@ -119,11 +120,11 @@ def decode(path: Any) -> tuple[np.ndarray, int]:
         try:
             samples, rate = soundfile.read(file, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
-            raise ValueError(f"{path} is no readable sound file: {error.error_string}") from error
+            raise InputError(f"{path} is no readable sound file: {error.error_string}") from error
     if len(samples) == 0:
-        raise ValueError(f"{path} holds no sample")
+        raise InputError(f"{path} holds no sample")
     if not np.isfinite(samples).all():
-        raise ValueError(f"{path} holds values that are not finite")
+        raise InputError(f"{path} holds values that are not finite")
     return samples.mean(axis=1), rate
 
 
@@ -132,7 +133,7 @@ def duration(path: Any) -> float:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no sound file.
+        InputError: it is no sound file.
     """
     if Path(path).suffix.lower() in media.SUFFIXES:
         return media.seconds(path, "audio")
@@ -142,7 +143,7 @@ def duration(path: Any) -> float:
         try:
             about = soundfile.info(file)
         except soundfile.LibsndfileError as error:
-            raise ValueError(f"{path} is no readable sound file: {error.error_string}") from error
+            raise InputError(f"{path} is no readable sound file: {error.error_string}") from error
     return float(about.frames / about.samplerate)
 
 

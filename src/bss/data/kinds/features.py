@@ -7,6 +7,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from bss.data.kinds.kind import Exhibit, Kind
+from bss.errors import InputError
 
 MAX_EXHIBIT = 24  # numbers: more of them tell a person nothing
 NO_BREAK = "\N{NO-BREAK SPACE}"  # a name stays on the line of its number
@@ -24,7 +25,7 @@ class Features(Kind):
     @model_validator(mode="after")
     def _every_number_has_a_name(self) -> "Features":
         if self.names and len(self.names) != self.size:
-            raise ValueError(f"{self.size} numbers have {len(self.names)} names")
+            raise InputError(f"{self.size} numbers have {len(self.names)} names")
         return self
 
     @property
@@ -42,18 +43,18 @@ class Features(Kind):
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: they are not numbers, not `size` of them, or one is not finite as a float32.
+            InputError: they are not numbers, not `size` of them, or one is not finite as a float32.
         """
         given = from_npy(value) if isinstance(value, Path) else self._array(value)
         if given.shape != self.shape:
-            raise ValueError(f"{self.size} numbers are needed, got the shape {given.shape}")
+            raise InputError(f"{self.size} numbers are needed, got the shape {given.shape}")
         return singles(given)
 
     def _array(self, value: Any) -> np.ndarray:
         try:
             return np.asarray(value)
         except ValueError as error:
-            raise ValueError(f"{self.size} numbers are needed, got lists of different lengths") from error
+            raise InputError(f"{self.size} numbers are needed, got lists of different lengths") from error
 
     def exhibit(self, value: Any) -> Exhibit:
         """The numbers as text, each after its name, cut after 24 of them."""
@@ -68,15 +69,15 @@ def singles(given: np.ndarray) -> np.ndarray:
     """Numbers, or steps of numbers, in single precision.
 
     Raises:
-        ValueError: they are no numbers, or one is not finite as a float32; the message has its place.
+        InputError: they are no numbers, or one is not finite as a float32; the message has its place.
     """
     if given.dtype.kind not in "iuf":
-        raise ValueError(f"numbers are needed, got values of type {given.dtype}")
+        raise InputError(f"numbers are needed, got values of type {given.dtype}")
     with np.errstate(over="ignore"):
         numbers = given.astype(np.float32)
     for *step, number in np.argwhere(~np.isfinite(numbers)).tolist():
         place = "".join([f"number {number}", *(f" of step {one}" for one in step)])
-        raise ValueError(f"{place} is {given[*step, number]}, which is not finite as a float32")
+        raise InputError(f"{place} is {given[*step, number]}, which is not finite as a float32")
     return numbers
 
 
@@ -85,9 +86,9 @@ def from_npy(path: Path) -> np.ndarray:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no array, or one of Python objects.
+        InputError: it is no array, or one of Python objects.
     """
     try:
         return np.asarray(np.load(path, allow_pickle=False))
     except (ValueError, EOFError) as error:
-        raise ValueError(f"{path} is no readable array: {error}") from error
+        raise InputError(f"{path} is no readable array: {error}") from error

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from bss.data.kinds.kind import Exhibit, Kind, Size
+from bss.errors import InputError
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -44,7 +45,7 @@ class Image(Kind):
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: it is no image file, or no array of bytes.
+            InputError: it is no image file, or no array of bytes.
         """
         return self.pixels(self._picture(value))
 
@@ -83,12 +84,12 @@ def from_array(pixels: np.ndarray) -> "Picture":
     """A picture of bytes (H, W) or (H, W, 3).
 
     Raises:
-        ValueError: the array has another type or shape.
+        InputError: the array has another type or shape.
     """
     import PIL.Image
 
     if pixels.dtype != np.uint8 or pixels.shape[2:] not in [(), (3,)] or pixels.ndim < 2 or pixels.size == 0:
-        raise ValueError(f"an image is uint8 of shape (H, W) or (H, W, 3), got {pixels.dtype} {pixels.shape}")
+        raise InputError(f"an image is uint8 of shape (H, W) or (H, W, 3), got {pixels.dtype} {pixels.shape}")
     return PIL.Image.fromarray(pixels)
 
 
@@ -108,7 +109,7 @@ def from_file(path: Any) -> "Picture":
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it cannot be decoded.
+        InputError: it cannot be decoded.
     """
     import PIL.Image
 
@@ -119,4 +120,4 @@ def from_file(path: Any) -> "Picture":
     except FileNotFoundError:
         raise
     except (OSError, SyntaxError, PIL.Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} is no readable image: {error}") from error
+        raise InputError(f"{path} is no readable image: {error}") from error

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from bss.data.kinds.features import from_npy, singles
 from bss.data.kinds.kind import Exhibit, Kind
+from bss.errors import InputError
 
 
 class Sequence(Kind):
@@ -39,7 +40,7 @@ class Sequence(Kind):
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: it has no step, steps of another size, or a number that is not finite as a float32.
+            InputError: it has no step, steps of another size, or a number that is not finite as a float32.
         """
         numbers = singles(self._steps(value)[: self.length])
         return np.pad(numbers, ((0, self.length - len(numbers)), (0, 0)), constant_values=np.nan)
@@ -58,9 +59,9 @@ class Sequence(Kind):
         try:
             given = from_npy(value) if isinstance(value, Path) else np.asarray(value)
         except ValueError as error:
-            raise ValueError(f"steps of {self.size} numbers are needed: {error}") from error
+            raise InputError(f"steps of {self.size} numbers are needed: {error}") from error
         if given.ndim != 2 or given.shape[1] != self.size or len(given) == 0:
-            raise ValueError(f"steps of {self.size} numbers are needed, got the shape {given.shape}")
+            raise InputError(f"steps of {self.size} numbers are needed, got the shape {given.shape}")
         if given.dtype.kind not in "iuf":
-            raise ValueError(f"steps of {self.size} numbers are needed, got values of type {given.dtype}")
+            raise InputError(f"steps of {self.size} numbers are needed, got values of type {given.dtype}")
         return given

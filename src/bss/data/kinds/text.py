@@ -14,6 +14,7 @@ from pydantic import Field
 
 from bss.data.kinds.kind import Exhibit, Kind
 from bss.data.packed import PADDING, UNKNOWN
+from bss.errors import InputError
 
 RESERVED = ("<pad>", "<unknown>")
 """The tokens of the ids PADDING and UNKNOWN; no word has their brackets."""
@@ -73,7 +74,7 @@ class Text(Kind):
         A value that `read` would refuse teaches nothing.
 
         Raises:
-            ValueError: no word is frequent enough.
+            InputError: no word is frequent enough.
         """
         if self.tokenizer is not None:
             known = self._tokenizer.convert_ids_to_tokens(range(len(self._tokenizer)))
@@ -84,7 +85,7 @@ class Text(Kind):
                 counts.update(split_words(self._text(value)))
         frequent = sorted((-count, word) for word, count in counts.items() if count >= self.min_count)
         if not frequent:
-            raise ValueError(f"no word is {self.min_count} times in the {len(values)} training texts")
+            raise InputError(f"no word is {self.min_count} times in the {len(values)} training texts")
         vocabulary = (*RESERVED, *(word for _, word in frequent))[: self.max_tokens]
         return type(self)(**{**dict(self), "vocabulary": vocabulary})
 
@@ -97,7 +98,7 @@ class Text(Kind):
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: it is no text, holds no word, or the words were not learned yet.
+            InputError: it is no text, holds no word, or the words were not learned yet.
         """
         value = self._text(value)
         if self.tokenizer is not None:
@@ -123,12 +124,12 @@ class Text(Kind):
         try:
             return AutoTokenizer.from_pretrained(self.tokenizer)
         except (OSError, ValueError) as error:
-            raise ValueError(f"no tokenizer at '{self.tokenizer}': {str(error).splitlines()[0]}") from error
+            raise InputError(f"no tokenizer at '{self.tokenizer}': {str(error).splitlines()[0]}") from error
 
     @cached_property
     def _ids(self) -> dict[str, int]:
         if self.vocabulary is None:
-            raise ValueError("the words were not learned yet: read with the kind that `fitted` returns")
+            raise InputError("the words were not learned yet: read with the kind that `fitted` returns")
         return {word: number for number, word in enumerate(self.vocabulary)}
 
 
@@ -137,23 +138,23 @@ def from_file(path: Path) -> str:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not UTF-8.
+        InputError: it is not UTF-8.
     """
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8: byte {error.start} is {error.object[error.start]:#04x}") from None
+        raise InputError(f"{path} is not UTF-8: byte {error.start} is {error.object[error.start]:#04x}") from None
 
 
 def split_words(text: Any) -> list[str]:
     """The words of a text in order and in lower case: runs of letters and digits of any script.
 
     Raises:
-        ValueError: it is no text, or holds no word.
+        InputError: it is no text, or holds no word.
     """
     if not isinstance(text, str):
-        raise ValueError(f"a text is needed, got {text!r:.50} of type {type(text).__name__}")
+        raise InputError(f"a text is needed, got {text!r:.50} of type {type(text).__name__}")
     # An accent and its letter may be two characters, of which the accent is none of a word.
     if not (words := WORD.findall(normalize("NFC", text).lower())):
-        raise ValueError(f"the text {text!r:.50} holds no word")
+        raise InputError(f"the text {text!r:.50} holds no word")
     return words

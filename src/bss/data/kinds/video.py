@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from bss.data.kinds import _media as media
 from bss.data.kinds.image import Image, from_file
 from bss.data.kinds.kind import Exhibit, Kind, Size
+from bss.errors import InputError
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -43,7 +44,7 @@ class Video(Kind):
     @model_validator(mode="after")
     def _spans_are_of_frames(self) -> "Video":
         if self.spans and self.fps is not None:
-            raise ValueError("spans are counted in the frames of the file; leave fps out")
+            raise InputError("spans are counted in the frames of the file; leave fps out")
         return self
 
     @property
@@ -66,7 +67,7 @@ class Video(Kind):
 
         Raises:
             FileNotFoundError: there is no such file or folder.
-            ValueError: it cannot be decoded, or has fewer than `min_frames` frames.
+            InputError: it cannot be decoded, or has fewer than `min_frames` frames.
         """
         return np.stack([self._image.pixels(picture) for picture in self._pictures(Path(value))], axis=1)
 
@@ -101,7 +102,7 @@ class Video(Kind):
 
     def _places(self, num_there: int, path: Path) -> list[int]:
         if num_there < self.min_frames:
-            raise ValueError(f"{path} has {num_there} frames, {self.min_frames} are needed")
+            raise InputError(f"{path} has {num_there} frames, {self.min_frames} are needed")
         if num_there <= self.num_frames:
             return [min(place, num_there - 1) for place in range(self.num_frames)]
         if self.rule == "uniform":

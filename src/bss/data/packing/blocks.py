@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from bss.data.kinds.kind import Kind
+from bss.errors import InputError
 from bss.files import replaced
 from bss.memory import keep_freed_memory
 
@@ -211,7 +212,7 @@ def _side_by_side(blocks: Sequence[Block], num_workers: int) -> Iterator[tuple[B
                 yield futures[future], future.result()
         except BrokenProcessPool as error:
             said = "a process that packs has died, for want of memory if nobody killed it"
-            raise ValueError(f"{said}; run again: what is packed is kept") from error
+            raise InputError(f"{said}; run again: what is packed is kept") from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -242,16 +243,16 @@ def read_row(kind: Kind, value: Any, forbidden: str | None) -> np.ndarray:
         forbidden: what a constant sample is called where it is a fault.
 
     Raises:
-        ValueError: it cannot be used; `reason` says why in short.
+        InputError: it cannot be used; `reason` says why in short.
         OSError: it is a path that cannot be opened.
     """
     array = np.ascontiguousarray(kind.read(value), kind.dtype)
     if array.shape != kind.shape:
-        raise ValueError(f"has shape {array.shape}, {kind.shape} is declared")
+        raise InputError(f"has shape {array.shape}, {kind.shape} is declared")
     if not kind.padded and not np.isfinite(array).all():
-        raise ValueError("gives values that are not finite")
+        raise InputError("gives values that are not finite")
     if forbidden is not None and kind.is_constant(array):
-        raise ValueError(f"{forbidden.replace('_', ' ')} (preprocess.allow: [{forbidden}] takes it)")
+        raise InputError(f"{forbidden.replace('_', ' ')} (preprocess.allow: [{forbidden}] takes it)")
     return array
 
 

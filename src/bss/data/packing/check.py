@@ -10,6 +10,7 @@ from stat import S_ISREG
 from typing import TYPE_CHECKING, Any
 
 from bss.data.datasets.dataset import Dataset
+from bss.errors import InputError
 from bss.registry import UnknownName
 from bss.types import Split
 
@@ -37,7 +38,7 @@ class Finding:
         return f"row {self.row} ({self.id}), {self.source}: {self.what}"
 
 
-class BadData(ValueError):  # noqa: N818 - it names the state of the data
+class BadData(InputError):
     """Rows that cannot be used; the message has a line for each of the first."""
 
     def __init__(self, name: str, findings: Sequence[Finding]) -> None:
@@ -62,11 +63,11 @@ def check(items: "pl.DataFrame", dataset: Dataset, root: Path) -> list[Finding]:
         root: folder that paths start from.
 
     Raises:
-        ValueError: what no skipped row would put right: a column is missing, a split or label unknown, one label is
+        InputError: what no skipped row would put right: a column is missing, a split or label unknown, one label is
             spelled in several ways.
     """
     if missing := {"id", "label", "split", *dataset.modalities} - set(items.columns):
-        raise ValueError(f"the items of {dataset.name} lack the columns {sorted(missing)}")
+        raise InputError(f"the items of {dataset.name} lack the columns {sorted(missing)}")
     _labels_have_one_spelling(items.drop_nulls("label"), dataset.name)
     for column, known in [("split", tuple(Split)), ("label", dataset.classes)]:
         for value in items[column].drop_nulls().unique().sort():
@@ -91,15 +92,15 @@ def check_splits(items: "pl.DataFrame", dataset: Dataset, skipped: Sequence[Find
         skipped: why the others are not.
 
     Raises:
-        ValueError: the message names it.
+        InputError: the message names it.
     """
     others = f"\n{told(dataset.name, skipped)}" if skipped else ""
     for split in Split:
         if split not in set(items["split"]):
-            raise ValueError(f"{dataset.name}: the split '{split}' is empty{others}")
+            raise InputError(f"{dataset.name}: the split '{split}' is empty{others}")
     trained = set(items["label"].filter(items["split"] == Split.TRAIN))
     if untrained := [name for name in dataset.classes if name not in trained]:
-        raise ValueError(f"{dataset.name}: no training pair of the classes {untrained}{others}")
+        raise InputError(f"{dataset.name}: no training pair of the classes {untrained}{others}")
 
 
 def _labels_have_one_spelling(items: "pl.DataFrame", name: str) -> None:
@@ -109,7 +110,7 @@ def _labels_have_one_spelling(items: "pl.DataFrame", name: str) -> None:
     for first, *others in (list(found.items()) for found in spellings.values()):
         if others:
             where = ", ".join(f"'{label}' in row {row}" for label, row in [first, *others])
-            raise ValueError(f"{name}: one label is spelled in several ways: {where}")
+            raise InputError(f"{name}: one label is spelled in several ways: {where}")
 
 
 def double_ids(rows: Iterable[tuple[Any, ...]]) -> Iterator[Finding]:

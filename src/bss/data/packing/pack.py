@@ -1,6 +1,5 @@
 """From raw files to packed arrays, all or nothing."""
 
-import fcntl
 import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +24,9 @@ from bss.data.packing.blocks import (
     raw_values,
 )
 from bss.data.packing.check import ROW, BadData, Finding, check, check_splits
+from bss.errors import InputError
 from bss.files import FULL, sync, told_when_full
+from bss.locks import held
 from bss.progress import progress
 from bss.types import Split
 
@@ -61,7 +62,7 @@ def pack(dataset: Dataset, out: Path, num_workers: int = 1) -> None:
     Raises:
         BadData: values cannot be used and `on_bad` is `error`; the message names them.
         FileNotFoundError: the raw files are not there at all.
-        ValueError: the items are inconsistent, or nothing is left of a class or split.
+        InputError: the items are inconsistent, or nothing is left of a class or split.
         DiskFull: there is no room for the arrays; `out` is as it was.
     """
     root = dataset.locate()
@@ -88,7 +89,7 @@ def examine(dataset: Dataset, out: Path, num_workers: int = 1) -> list[Finding]:
 
     Raises:
         FileNotFoundError: the raw files are not there at all.
-        ValueError: the items are inconsistent.
+        InputError: the items are inconsistent.
     """
     root = dataset.locate()
     items = dataset.items(root).with_row_index(ROW, offset=1)
@@ -105,15 +106,15 @@ def fitted(dataset: Dataset, items: "pl.DataFrame", root: Path) -> dict[str, Kin
     """The kind of each modality with what it learns from the training values.
 
     Raises:
-        ValueError: nothing can be learned from them; the message names the modality.
+        InputError: nothing can be learned from them; the message names the modality.
     """
     train = items.filter(items["split"] == Split.TRAIN)
     kinds = {}
     for name, kind in dataset.modalities.items():
         try:
             kinds[name] = kind.fitted(raw_values(train[name].drop_nulls(), root, paths=kind.paths))
-        except ValueError as error:
-            raise ValueError(f"{name} of {dataset.name}: {error}") from error
+        except InputError as error:
+            raise InputError(f"{name} of {dataset.name}: {error}") from error
     return kinds
 
 
@@ -263,11 +264,7 @@ def _draft(out: Path, *, keep: bool = False) -> Iterator[Path]:
     """The folder beside `out` that is packed into; it stays where the block fails, for the next run to go on."""
     draft = out.with_name(f".packing-{out.name}")
     draft.mkdir(parents=True, exist_ok=True)
-    with (draft / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"another process is packing {out}; wait for it") from None
+    with held(draft / "lock", f"process {{pid}} is packing {out}; wait for it or stop it"):
         try:
             yield draft
         except OSError as error:

@@ -13,6 +13,7 @@ from bss.data.kinds.kind import Kind
 from bss.data.packed import PRESENT, Meta
 from bss.data.packing.blocks import raw_values, read_row, reason
 from bss.data.packing.check import Finding, double_ids, told
+from bss.errors import InputError
 from bss.registry import UnknownName
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class Rows:
     """The raw values of all modalities, a row a sample.
 
     Raises:
-        ValueError: the table lacks the column of a modality, two rows have one id, a sample has no value, or a
+        InputError: the table lacks the column of a modality, two rows have one id, a sample has no value, or a
             path leads nowhere; the message names the rows.
     """
 
@@ -44,7 +45,7 @@ class Rows:
             for one in [column] if isinstance(column, str) else column:
                 if one not in self.table.columns:
                     said = UnknownName("column", one, self.table.columns)
-                    raise ValueError(f"{self.origin}: a column of the modality '{name}' is missing: {said}")
+                    raise InputError(f"{self.origin}: a column of the modality '{name}' is missing: {said}")
         self._refuse([*double_ids(enumerate(self.ids, 1)), *self._missing()])
 
     def __len__(self) -> int:
@@ -68,7 +69,7 @@ class Rows:
         """Some rows, decoded: modality -> (B, *shape), and what is present, as `PackedSplit.read` gives it.
 
         Raises:
-            ValueError: a value cannot be used; the message has its row, the file and why.
+            InputError: a value cannot be used; the message has its row, the file and why.
         """
         found, faults = dict[str, np.ndarray](), list[Finding]()
         for name, kind in self.kinds.items():
@@ -112,4 +113,4 @@ class Rows:
 
     def _refuse(self, findings: list[Finding]) -> None:
         if findings:
-            raise ValueError(told(str(self.origin), sorted(findings)))
+            raise InputError(told(str(self.origin), sorted(findings)))

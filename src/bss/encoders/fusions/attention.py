@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 from pydantic import Field, model_validator
 
 from bss.encoders.fusions.fusion import Fusion
+from bss.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -26,7 +27,7 @@ class Attention(Fusion):
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Self:
         if self.width % self.num_heads:
-            raise ValueError(f"width {self.width} is not a multiple of num_heads {self.num_heads}")
+            raise InputError(f"width {self.width} is not a multiple of num_heads {self.num_heads}")
         return self
 
     def build(self, widths: Mapping[str, int], num_classes: int) -> "nn.Module":

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from bss.encoders.fusions.fusion import Fusion
+from bss.errors import InputError
 from bss.registry import lookup
 
 if TYPE_CHECKING:
@@ -27,13 +28,13 @@ class Film(Fusion):
         """Modality -> (B, width), to (B, C).
 
         Raises:
-            ValueError: `base` is no modality, or there is none beside it.
+            InputError: `base` is no modality, or there is none beside it.
         """
         import torch
         from torch import nn
 
         if len(widths) < 2:
-            raise ValueError(f"film joins two modalities or more, got {list(widths)}")
+            raise InputError(f"film joins two modalities or more, got {list(widths)}")
         base = next(iter(widths)) if self.base is None else self.base
         lookup("modality", base, widths)
         others = [name for name in widths if name != base]

@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from bss.data.packed import PRESENT
+from bss.errors import InputError
 from bss.evaluation.diff.scores import keyed
 from bss.evaluation.diff.snapshot import Snapshot
 
@@ -50,7 +51,7 @@ def data_difference(before: Snapshot, after: Snapshot) -> DataDifference:
     Contents are compared as bytes. Arrays of another shape or type are not compared row by row.
 
     Raises:
-        ValueError: a file is damaged.
+        InputError: a file is damaged.
     """
     old, new = keyed(before.manifest), keyed(after.manifest)
     key = ["id", "copy"]
@@ -151,7 +152,7 @@ def _mapped(file: Path) -> NDArray[np.generic]:
     try:
         array: NDArray[np.generic] = np.load(file, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise ValueError(f"{file} is damaged: {error}") from error
+        raise InputError(f"{file} is damaged: {error}") from error
     return array
 
 

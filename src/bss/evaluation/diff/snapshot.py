@@ -11,6 +11,7 @@ import polars as pl
 
 from bss import paths
 from bss.data.packed import MANIFEST, META, PRESENT, Meta
+from bss.errors import InputError
 from bss.evaluation.report.grid import Cell, as_judged
 from bss.params import ALONE, BASELINE
 from bss.parsing import read_mapping
@@ -33,7 +34,7 @@ class Snapshot:
     Where params.yaml has a grid, only the artifacts of that grid count: DVC forgets no cell that was ever run.
 
     Raises:
-        ValueError: when read, of a file that is damaged.
+        InputError: when read, of a file that is damaged.
     """
 
     name: str
@@ -46,7 +47,7 @@ class Snapshot:
 
     def __post_init__(self) -> None:
         if not any((self.folder / place).exists() for place in PLACES):
-            raise ValueError(f"{self.name} has neither params.yaml nor artifacts (looked for {_listed(PLACES)})")
+            raise InputError(f"{self.name} has neither params.yaml nor artifacts (looked for {_listed(PLACES)})")
 
     def lacks(self, place: Path) -> bool:
         """Whether a file belongs to the snapshot and is not there."""
@@ -159,12 +160,12 @@ def read(path: Path, columns: list[str] | None = None) -> pl.DataFrame:
     """A table of a snapshot, or some of its columns.
 
     Raises:
-        ValueError: the file is damaged.
+        InputError: the file is damaged.
     """
     try:
         return pl.read_parquet(path, columns=columns)
     except pl.exceptions.PolarsError as error:
-        raise ValueError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
+        raise InputError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
 
 
 def _plan(key: str) -> Plan:
@@ -180,7 +181,7 @@ def _metrics(path: Path) -> pl.DataFrame:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+        raise InputError(f"{path} is damaged: {error}") from error
     counts = {name: found.pop(name) for name in ("num_steps", "num_samples") if name in found}
     rows = [{"output": name, **found[name], **counts} for name in found if name not in {"rule", "weights"}]
     return as_judged(pl.DataFrame(rows))

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from bss.data.packed import PackedSplit
+from bss.errors import InputError
 from bss.evaluation.judging.metrics import classification_metrics, confusion_matrix
 from bss.evaluation.judging.rule import JUDGED, OWN, best_weights, summed, weighted_mean
 from bss.measure.evidence import Evidence
@@ -62,7 +63,7 @@ def judge(
     told: dict[str, Any] = {"rule": rule} if FUSED in found else {}
     if told and rule == "weighted":
         if validation is None:
-            raise ValueError("evaluate.rule: weighted chooses its weights on the validation split, and got none")
+            raise InputError("evaluate.rule: weighted chooses its weights on the validation split, and got none")
         said = _said(model, validation, method, batch_size, runtime)
         told["weights"] = best_weights({name: said[name] for name in said if name != FUSED}, validation.labels)
     found = decided(found, method, rule, told.get("weights"))

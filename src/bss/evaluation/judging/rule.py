@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bss.errors import InputError
+
 JUDGED = "judged"
 """The output of a rule other than the fusion's, beside the outputs of the model."""
 OWN = "own"
@@ -40,11 +42,11 @@ def best_weights(probabilities: Mapping[str, ArrayLike], labels: ArrayLike) -> d
         labels: (N,), in [0, C).
 
     Raises:
-        ValueError: no sample.
+        InputError: no sample.
     """
     labels, names = np.asarray(labels), list(probabilities)
     if not len(labels):
-        raise ValueError("evaluate.rule: weighted needs validation samples, and there are none")
+        raise InputError("evaluate.rule: weighted needs validation samples, and there are none")
     said = np.stack([np.asarray(probabilities[name], dtype=float) for name in names])
     equal = np.full(len(names), 1 / len(names))
     best, chosen = (-1, 0.0), equal

@@ -19,6 +19,7 @@ from bss.data.packed import Meta
 from bss.data.packing.unpacked import Rows
 from bss.encoders.encoder import ENCODERS
 from bss.encoders.fusions.fusion import FUSIONS
+from bss.errors import InputError, MissingInput
 from bss.evaluation.comparing.statistics import paired_difference
 from bss.files import replaced, write_text
 from bss.params import Params, Runtime
@@ -82,10 +83,10 @@ class Best(Strict):
         """What is restored later is looked up now: a folder of another version is refused before any row is read."""
         for modality, about in self.meta.modalities.items():
             if modality not in self.kinds or modality not in self.encoders:
-                raise ValueError(f"modality '{modality}' has no kind or no encoder")
+                raise InputError(f"modality '{modality}' has no kind or no encoder")
             restored(ENCODERS, self.encoders[modality])
             if (shape := restored(KINDS, self.kinds[modality]).shape) != about.shape:
-                raise ValueError(f"kinds.{modality}: the shape {shape} is not that of training, {about.shape}")
+                raise InputError(f"kinds.{modality}: the shape {shape} is not that of training, {about.shape}")
         restored(FUSIONS, self.fusion)
         return self
 
@@ -95,31 +96,31 @@ class Best(Strict):
 
         Raises:
             OSError: the folder holds no model, or is none.
-            ValueError: the description is damaged, or of another version.
+            InputError: the description is damaged, or of another version.
         """
         if folder.is_file():
             raise NotADirectoryError(f"{folder} is a file; give the folder of the model, {folder.parent}")
         path = folder / CARD
         if missing := [name for name in (CARD, WEIGHTS) if not (folder / name).is_file()]:
-            raise FileNotFoundError(
+            raise MissingInput(
                 f"{folder} holds no registered model: {missing[0]} is missing (`register` writes {paths.BEST})"
             )
         try:
             return cls.model_validate_json(path.read_text(encoding="utf-8"))
         except (ValidationError, UnicodeDecodeError) as error:
             told = "; ".join(faults(error)) if isinstance(error, ValidationError) else str(error)
-            raise ValueError(f"{path} is damaged, or of another version; register again: {told:.200}") from None
+            raise InputError(f"{path} is damaged, or of another version; register again: {told:.200}") from None
 
     def rows(self, manifest: Path) -> Rows:
         """A table as the model reads it: CSV or Parquet, a row a sample and a column a modality.
 
         Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: a row or a column cannot be used; the message names it.
+            MissingInput: there is no such file.
+            InputError: a row or a column cannot be used; the message names it.
         """
         if not manifest.is_file():
             what = "a folder; give the table in it" if manifest.is_dir() else "no such file"
-            raise FileNotFoundError(f"{manifest}: {what}")
+            raise MissingInput(f"{manifest}: {what}")
         kinds = {name: restored(KINDS, described) for name, described in self.kinds.items()}
         return Rows(read_table(manifest), manifest, self.meta, kinds, self.columns, self.allow)
 
@@ -128,7 +129,7 @@ def register(params: Params, out: Path) -> Best:
     """Write the best model of the grid of `params`, and its description, into the folder `out`.
 
     Raises:
-        FileNotFoundError: a cell of the grid was not trained or not judged.
+        MissingInput: a cell of the grid was not trained or not judged.
     """
     grid = params.grid
     histories = {
@@ -242,9 +243,9 @@ def restored(registry: Registry[Any], described: Spec) -> Any:
     """The component that `spec` has described.
 
     Raises:
-        ValueError: there is no such component, or it has other fields.
+        InputError: there is no such component, or it has other fields.
     """
     if "name" not in described:
-        raise ValueError(f"a {registry.kind} has no name: {described}")
+        raise InputError(f"a {registry.kind} has no name: {described}")
     fields = {key: value for key, value in described.items() if key != "name"}
     return registry[described["name"]].model_validate(fields, strict=False)  # JSON has lists in the place of tuples

@@ -12,6 +12,7 @@ import torch
 from bss.data.packing.unpacked import Rows
 from bss.encoders.encoder import ENCODERS
 from bss.encoders.fusions.fusion import FUSIONS
+from bss.errors import InputError
 from bss.evaluation.judging.judgement import decided, probabilities
 from bss.evaluation.judging.rule import JUDGED
 from bss.evaluation.registered.card import CARD, WEIGHTS, Best, checksum, restored
@@ -85,7 +86,7 @@ def predict(folder: Path, best: Best, rows: Rows, batch_size: int, device: str =
         device: `auto`, `cpu` or `cuda`.
 
     Raises:
-        ValueError: a value or a label of a row cannot be used; the message names it.
+        InputError: a value or a label of a row cannot be used; the message names it.
     """
     labels = _labels(rows, best.meta.classes)
     model, method = load(best, folder)
@@ -100,22 +101,22 @@ def load(best: Best, folder: Path) -> tuple[MultimodalModel, Method]:
     """The trained model, and the method that trained it.
 
     Raises:
-        ValueError: the weights are damaged, or are not those of the description.
+        InputError: the weights are damaged, or are not those of the description.
     """
     if checksum(folder / WEIGHTS) != best.sha256:
-        raise ValueError(f"{folder / WEIGHTS} is another file than the one that was registered; register again")
+        raise InputError(f"{folder / WEIGHTS} is another file than the one that was registered; register again")
     encoders = {name: restored(ENCODERS, spec) for name, spec in best.encoders.items()}
     try:
         method: Method = restored(METHODS, best.training)
     except ValueError as error:  # not looked up by `Best`: register would have to run again for every new method
-        raise ValueError(f"{folder / CARD}: training: {' '.join(str(error).split())}") from None
+        raise InputError(f"{folder / CARD}: training: {' '.join(str(error).split())}") from None
     model = build_model(best.meta, encoders, best.seed, restored(FUSIONS, best.fusion))
     method.prepare(model)
     try:
         model.load_state_dict(read_tensors(folder / WEIGHTS))
     except RuntimeError as error:
         told = " ".join(str(error).split())
-        raise ValueError(f"{folder / WEIGHTS} does not fit the description beside it: {told:.200}") from None
+        raise InputError(f"{folder / WEIGHTS} does not fit the description beside it: {told:.200}") from None
     return model, method
 
 
@@ -127,7 +128,7 @@ def _labels(rows: Rows, classes: tuple[str, ...]) -> list[str | None] | None:
     for row, label in enumerate(labels, 1):
         if label is not None and label not in classes:
             known = ", ".join(classes)
-            raise ValueError(
+            raise InputError(
                 f"{rows.origin}, row {row}: the label '{label}' is none of the model's classes ({known})"
             )
     return labels.to_list()

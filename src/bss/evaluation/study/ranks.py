@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from bss.errors import InputError
 from bss.evaluation.comparing.statistics import critical_distance, mean_ranks
 from bss.evaluation.page.canvas import INK, SERIES, WIDTH, Chart, canvas, finish
 from bss.evaluation.page.template import rendered
@@ -27,12 +28,12 @@ def row_accuracies(runs: pl.DataFrame) -> dict[str, NDArray[np.float64]]:
         runs: columns row, seed, accuracy.
 
     Raises:
-        ValueError: a row lacks a seed that another has.
+        InputError: a row lacks a seed that another has.
     """
     found = {row: of_row.sort("seed") for (row,), of_row in runs.group_by("row", maintain_order=True)}
     seeds = [each["seed"].to_list() for each in found.values()]
     if any(each != seeds[0] for each in seeds):
-        raise ValueError("not all rows were run with the same seeds: ranks compare them seed by seed")
+        raise InputError("not all rows were run with the same seeds: ranks compare them seed by seed")
     return {str(row): each["accuracy"].to_numpy() for row, each in found.items()}
 
 
@@ -41,7 +42,7 @@ class Ranks:
     """Rows ranked in every block, a block being one seed on one data set.
 
     Raises:
-        ValueError: the data sets have other rows.
+        InputError: the data sets have other rows.
     """
 
     accuracies: Mapping[str, Mapping[str, NDArray[np.float64]]]
@@ -52,7 +53,7 @@ class Ranks:
         first, *others = self.accuracies
         for other in others:
             if different := {*self.rows} ^ {*self.accuracies[other]}:
-                raise ValueError(f"{first} and {other} do not have the same rows: {', '.join(sorted(different))}")
+                raise InputError(f"{first} and {other} do not have the same rows: {', '.join(sorted(different))}")
 
     @property
     def rows(self) -> list[str]:

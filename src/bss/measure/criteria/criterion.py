@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, Field
 
+from bss.errors import InputError
 from bss.registry import Registry
 
 if TYPE_CHECKING:
@@ -43,14 +44,14 @@ def different(names: tuple[str, ...]) -> tuple[str, ...]:
     """The names, if they are those of different criteria.
 
     Raises:
-        ValueError: there is none, an unknown one, or one twice.
+        InputError: there is none, an unknown one, or one twice.
     """
     if not names:
-        raise ValueError(f"a balance score needs at least one criterion (known: {', '.join(CRITERIA)})")
+        raise InputError(f"a balance score needs at least one criterion (known: {', '.join(CRITERIA)})")
     for name in names:
         CRITERIA[name]
     if len(set(names)) < len(names):
-        raise ValueError(f"[{', '.join(names)}] lists one thing twice")
+        raise InputError(f"[{', '.join(names)}] lists one thing twice")
     return names
 
 

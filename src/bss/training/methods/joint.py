@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
+from bss.errors import InputError
 from bss.training.methods.method import Method
 from bss.types import FUSED
 
@@ -25,7 +26,7 @@ class Joint(Method):
     @model_validator(mode="after")
     def _something_is_trained(self) -> Self:
         if self.fused_weight == self.unimodal_weight == 0:
-            raise ValueError("fused_weight and unimodal_weight are both 0, and nothing would be trained")
+            raise InputError("fused_weight and unimodal_weight are both 0, and nothing would be trained")
         return self
 
     def loss(self, logits: Mapping[str, "Tensor"], labels: "Tensor") -> "Tensor":

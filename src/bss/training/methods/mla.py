@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, Self, cast
 import numpy as np
 from pydantic import model_validator
 
+from bss.errors import InputError
 from bss.training.methods.method import Method
 from bss.types import FUSED
 
@@ -40,7 +41,7 @@ class MLA(Method):
     @model_validator(mode="after")
     def _there_is_something_to_project(self) -> Self:
         if self.variant == "published" and not self.shared_head:
-            raise ValueError("variant: published projects the gradient of the shared head; shared_head: false needs "
+            raise InputError("variant: published projects the gradient of the shared head; shared_head: false needs "
                              "variant: released")  # fmt: skip
         return self
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
+from bss.errors import InputError
 from bss.training.methods.joint import Joint
 from bss.training.methods.method import Order
 
@@ -56,7 +57,7 @@ class ModalityValuation(Joint):
             return
         num_modalities = len(trainer.model.branches)
         if num_modalities > MOST:
-            raise ValueError(f"{self.name} values all sets of {MOST} modalities at most; here are {num_modalities}")
+            raise InputError(f"{self.name} values all sets of {MOST} modalities at most; here are {num_modalities}")
         found = evidence()
         features = found.needed_features(self.name)
         present = {name: features[name].any(dim=1) for name in found.modalities}
@@ -91,7 +92,7 @@ def _values(
 
     fusion, runtime = trainer.model.fusion, trainer.runtime
     if fusion is None or runtime.is_sharded:
-        raise ValueError(f"train.strategy: {trainer.method.name} asks the fusion alone, which needs ddp, not fsdp")
+        raise InputError(f"train.strategy: {trainer.method.name} asks the fusion alone, which needs ddp, not fsdp")
     subsets = [frozenset(some) for size in range(1, len(present) + 1) for some in combinations(present, size)]
     found: dict[frozenset[str], list[Tensor]] = {some: [] for some in subsets}
     was_training = fusion.training

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from bss.errors import InputError
 from bss.training.methods.method import Method
 from bss.types import FUSED
 
@@ -51,9 +52,9 @@ class ReconBoost(Method):
     @model_validator(mode="after")
     def _stages_train_and_residuals_are_not_negative(self) -> Self:
         if self.boost_epochs == self.rectify_epochs == 0:
-            raise ValueError("boost_epochs and rectify_epochs are both 0, and a stage would have no epoch")
+            raise InputError("boost_epochs and rectify_epochs are both 0, and a stage would have no epoch")
         if self.residual_weight > self.label_weight:
-            raise ValueError(
+            raise InputError(
                 f"residual_weight is {self.residual_weight}, above label_weight ({self.label_weight}): samples that "
                 "the others have would be unlearned"
             )
