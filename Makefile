@@ -56,4 +56,4 @@ lock:  ## write requirements.lock anew, from the ranges in pyproject.toml
 	@touch $@
 
 clean:  ## every artifact and the environment; the cache of results stays
-	rm -rf .venv data/packed data/scores data/curricula models reports/predictions reports/report.html reports/summary.*
+	rm -rf .venv data/packed data/methods data/scores data/curricula models/*/ reports/predictions reports/report.html reports/summary.*
