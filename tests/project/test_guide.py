@@ -82,7 +82,6 @@ def run_tests(folder: Path, *files: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("name", list(METHODS))
 def test_a_method_has_a_page_that_names_its_fields(name: str) -> None:
-    assert f"| [{name}](methods/{name}.md) |" in (DOCS / "methods.md").read_text()
     page = (DOCS / f"methods/{name}.md").read_text()
     assert page.startswith(f"# {name}")
     table = "".join(line for line in page.splitlines() if line.startswith("| `"))

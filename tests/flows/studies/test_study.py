@@ -134,9 +134,9 @@ def test_a_study_is_found_by_its_name_or_its_path(tmp_path: Path) -> None:
         find("mien", tmp_path)
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/results.md"])
+@pytest.mark.parametrize("document", ["README.md", "docs/comparing.md", "docs/results.md"])
 def test_the_commands_of_the_documents_name_studies_that_are_there(document: str) -> None:
-    commands = re.findall(r"python -m flows\.compare (\w+)(?: --on ([\w-]+))?", (ROOT / document).read_text())
+    commands = re.findall(r"bss compare (\w+)(?: --on ([\w-]+))?", (ROOT / document).read_text())
     assert commands
     for study, place in commands:
         assert find(study, ROOT / FOLDER) in STUDIES
