@@ -13,7 +13,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.cremad_shaped import CremadShaped
 from benchmarks.figures import Figure, Unavailable
 from benchmarks.throughput import runtime, shares
-from bss import params
 from bss.data.packed import PackedSplit, open_split
 from bss.data.packing.pack import pack
 from bss.encoders.resnet18 import ResNet18
@@ -21,6 +20,7 @@ from bss.model import build_model
 from bss.training.loader import batches
 from bss.training.methods.joint import Joint
 from bss.training.runtime import Runtime
+from bss.training.settings import Optimisation
 from bss.training.trainer import Trainer
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -76,7 +76,7 @@ def measure(quick: bool = False) -> list[Figure]:
 def _variant(
     split: PackedSplit, what: str, settings: dict[str, Any], device: str, size: int, rounds: int, of_rate: float
 ) -> list[Figure]:
-    where = runtime(device, threads=2, **settings, **({"num_workers": 8} if device == "cuda" else {}))
+    where = runtime(device, threads=2, num_workers=8 if device == "cuda" else 0, **settings)
     trainer = _trainer(split, where, size)
     batch = next(batches(split, np.arange(size), size, where))
     trainer.train_epoch([batch] * 3, 0.01)
@@ -91,7 +91,7 @@ def _variant(
 
 
 def _trainer(split: PackedSplit, where: Runtime, size: int) -> Trainer:
-    settings = params.Optimisation(batch_size=size, optimizer="sgd", lr=0.01, weight_decay=0, momentum=0.9)
+    settings = Optimisation(batch_size=size, optimizer="sgd", lr=0.01, weight_decay=0, momentum=0.9)
     encoders = dict.fromkeys(split.meta.modalities, ResNet18())
     return Trainer(build_model(split.meta, encoders, 0), Joint(), settings, where)
 

@@ -26,6 +26,7 @@ from bss.model import build_model
 from bss.training.loader import batch_indices, batches
 from bss.training.loop import split_evidence
 from bss.training.methods.method import METHODS
+from bss.training.settings import Optimisation
 from bss.training.trainer import Trainer
 from bss.types import Split
 
@@ -121,7 +122,7 @@ class Training:
 
     def __init__(self, method: str, split: PackedSplit) -> None:
         self.split, self.runtime = split, runtime("cuda" if torch.cuda.is_available() else "cpu")
-        settings = params.Optimisation(batch_size=BATCH_SIZE, optimizer="adamw", lr=LR, weight_decay=0, momentum=0)
+        settings = Optimisation(batch_size=BATCH_SIZE, optimizer="adamw", lr=LR, weight_decay=0, momentum=0)
         self.trainer = Trainer(build_model(split.meta, {}, 0), METHODS.build(method), settings, self.runtime)
 
     def epoch(self) -> None:

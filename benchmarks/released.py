@@ -14,7 +14,7 @@ import torch
 from benchmarks.cremad_shaped import CremadShaped
 from benchmarks.figures import Figure, ratios
 from benchmarks.procedures import Decoded, Training, released_epoch
-from bss import CurriculumSampler, Learned, params
+from bss import CurriculumSampler, Learned
 from bss.data.packed import PackedSplit, open_split
 from bss.data.packing.pack import pack
 from bss.encoders.resnet18 import ResNet18
@@ -22,10 +22,11 @@ from bss.model import MultimodalModel, build_model
 from bss.training.loader import batches
 from bss.training.methods.joint import Joint
 from bss.training.runtime import Runtime
+from bss.training.settings import Optimisation, RuntimeSettings
 from bss.training.trainer import Trainer
 
 THREADS = 2
-SETTINGS = params.Optimisation(batch_size=16, optimizer="sgd", lr=0.01, weight_decay=1e-4, momentum=0.9)
+SETTINGS = Optimisation(batch_size=16, optimizer="sgd", lr=0.01, weight_decay=1e-4, momentum=0.9)
 
 
 def measure(quick: bool = False) -> list[Figure]:
@@ -57,11 +58,11 @@ def one_side(side: str, folder: Path, quick: bool) -> dict[str, float]:
 class _Ours:
     """Packed once, bfloat16 and channels_last, scores from the steps themselves."""
 
-    def __init__(self, split: PackedSplit, settings: params.Optimisation) -> None:
-        self.runtime = Runtime(
-            params.Runtime(
+    def __init__(self, split: PackedSplit, settings: Optimisation) -> None:
+        self.runtime = Runtime.start(
+            RuntimeSettings(
                 device="cpu", precision="bfloat16", compile=False, channels_last=True, deterministic=True,
-                threads=THREADS, num_workers=0,
+                threads=THREADS,
             )
         )  # fmt: skip
         self.split, self.settings = split, settings
@@ -85,7 +86,7 @@ class _Ours:
 class _Released:
     """Every sample decoded every epoch, twice; float32; a scoring pass with gradients on."""
 
-    def __init__(self, data: CremadShaped, split: PackedSplit, settings: params.Optimisation) -> None:
+    def __init__(self, data: CremadShaped, split: PackedSplit, settings: Optimisation) -> None:
         model = _model(split)
         optimizer = torch.optim.SGD(model.parameters(), lr=settings.lr, momentum=0.9, weight_decay=1e-4)
         self.training = Training(model, optimizer, settings.batch_size)

@@ -42,7 +42,7 @@ from bss.types import Split
 
 WARMUPS = (0, 1, 3, 10)
 SETTINGS = params.load(Path("params.yaml"))
-RUNTIME = Runtime(SETTINGS.runtime)
+RUNTIME = Runtime.start(SETTINGS.runtime)
 app = typer.Typer()
 
 

@@ -9,7 +9,6 @@ import numpy as np
 from benchmarks.cremad_shaped import CremadShaped
 from benchmarks.figures import Figure, ratios
 from benchmarks.overhead import dataset
-from bss import params
 from bss.data.datasets.dataset import Dataset
 from bss.data.packed import PackedSplit, open_split
 from bss.data.packing.pack import pack
@@ -19,25 +18,26 @@ from bss.model import build_model
 from bss.training.loader import batches
 from bss.training.methods.joint import Joint
 from bss.training.runtime import Runtime
+from bss.training.settings import Optimisation, RuntimeSettings
 from bss.training.trainer import Trainer
 
 
-def runtime(device: str = "cpu", threads: int = 1, **settings: object) -> Runtime:
+def runtime(device: str = "cpu", threads: int = 1, num_workers: int = 0, **settings: object) -> Runtime:
     """The default settings on a device."""
     values = {
         "precision": "float32",
         "compile": False,
         "channels_last": False,
         "deterministic": True,
-        "num_workers": 0,
     }
-    return Runtime(params.Runtime.model_validate({**values, "device": device, "threads": threads, **settings}))
+    given = RuntimeSettings.model_validate({**values, "device": device, "threads": threads, **settings})
+    return Runtime.start(given, num_workers=num_workers)
 
 
 def shares(split: PackedSplit, encoder: Encoder | None, size: int, rounds: int, where: Runtime) -> list[float]:
     """Seconds of an epoch of a resident batch over those of an epoch of the loader, a round each."""
     encoders = dict.fromkeys(split.meta.modalities, encoder) if encoder else {}
-    settings = params.Optimisation(batch_size=size, optimizer="sgd", lr=0.01, weight_decay=0, momentum=0.9)
+    settings = Optimisation(batch_size=size, optimizer="sgd", lr=0.01, weight_decay=0, momentum=0.9)
     trainer = Trainer(build_model(split.meta, encoders, 0), Joint(), settings, where)
     num_steps = len(split) // size
     resident = next(batches(split, np.arange(size), size, where))

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,7 +17,6 @@ from tasks._forkserver import delegate
 
 if TYPE_CHECKING:
     from bss.params import Params
-    from bss.training.checkpoint import Checkpoints
 
 # The library that lies beside the stages: in a second checkout, such as that of an experiment of DVC, the installed
 # one is that of the first.
@@ -36,8 +35,9 @@ SECONDS_TO_END = 15.0
 def params() -> "Params":
     """The parameters of this workspace."""
     from bss.params import load
+    from bss.paths import HERE
 
-    return load(Path("params.yaml"))
+    return load(HERE.params)
 
 
 def run(stage: Callable[..., None]) -> None:
@@ -81,6 +81,8 @@ def logged(path: Path) -> Iterator[None]:
             print(f"log: {path}", file=sys.stderr)
         raise
     except BaseException:
+        if sys.gettrace() is not None:  # a debugger wants to stand where it failed
+            raise
         traceback.print_exc()
         print(f"log: {path}", file=sys.stderr)
         sys.exit(1)
@@ -117,17 +119,6 @@ def _name(stage: str, arguments: Sequence[str]) -> str:
 def _is_first_rank() -> bool:
     """Whether this process was started for the stage, not by it or `torchrun` to share in the training."""
     return os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")) == "0"
-
-
-def checkpoints(params: "Params", cell: str, inputs: Iterable[Path]) -> "Checkpoints":
-    """The checkpoints of a training."""
-    from bss import paths
-    from bss.training.checkpoint import Checkpoints, key
-
-    free = {"train": {"checkpoint_minutes", "cache", "devices", "nodes", "strategy"}, "runtime": {"num_workers"}}
-    sections = {"train", "runtime", "warmup", "score", "encoders", "fusion", "augment", "curriculum", "methods"}
-    parts = params.model_dump(mode="json", include=sections, exclude=free)
-    return Checkpoints(paths.CHECKPOINTS / cell / key(parts, inputs), params.train.checkpoint_minutes)
 
 
 def progress(total: int, done: int, values: dict[str, float]) -> None:

@@ -1,8 +1,8 @@
 """Scores -> the order, the pacing curve and the index sequences of one scheduler."""
 
 import tasks
-from bss import paths
 from bss.files import existing
+from bss.paths import HERE
 
 
 def curriculum(scheduler: tasks.SchedulerName, seed: tasks.Seed) -> None:
@@ -16,11 +16,11 @@ def curriculum(scheduler: tasks.SchedulerName, seed: tasks.Seed) -> None:
     from bss.registry import lookup
 
     component = lookup("scheduler", scheduler, settings.schedulers)
-    scores = pl.read_parquet(existing(paths.scores(seed)), columns=["id", *component.criteria])
+    scores = pl.read_parquet(existing(HERE.scores(seed)), columns=["id", *component.criteria])
     values = combined({name: scores[name].to_torch() for name in component.criteria}).numpy()
     order = order_table(component, scores["id"], values)
     sequence = sequence_table(component, values, seed, settings.epochs)
-    write_plan(paths.curriculum(scheduler, seed), order, sequence)
+    write_plan(HERE.curriculum(scheduler, seed), order, sequence)
 
 
 if __name__ == "__main__":

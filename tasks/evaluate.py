@@ -1,8 +1,8 @@
 """A trained model and the test split, opened here alone -> metrics, predictions and confusion matrices."""
 
 import tasks
-from bss import paths
 from bss.files import existing, read_tensors, replaced, write_json
+from bss.paths import HERE, Cell
 from bss.types import FUSED, Split
 
 
@@ -18,22 +18,20 @@ def evaluate(method: tasks.MethodName, scheduler: tasks.SchedulerName, seed: tas
     from bss.registry import lookup
     from bss.training.runtime import Runtime
 
-    cell = (method, scheduler, seed)
-    test = open_split(paths.PACKED, Split.TEST)
+    cell = Cell(method, scheduler, seed)
+    test = open_split(HERE.packed, Split.TEST)
     model = build_model(test.meta, params.encoders, seed, params.fusion)
     component = lookup("training method", method, params.methods)
     component.prepare(model)
-    model.load_state_dict(read_tensors(paths.run(*cell) / "model.safetensors"))
-    settings, runtime = params.evaluate, Runtime(params.runtime)
+    model.load_state_dict(read_tensors(HERE.run(cell) / "model.safetensors"))
+    settings, runtime = params.evaluate, Runtime.start(params.runtime, num_workers=params.flow.num_workers)
     chooses = settings.rule == "weighted" and FUSED in component.judged([*test.meta.modalities, FUSED])
-    validation = open_split(paths.PACKED, Split.VALIDATION) if chooses else None
+    validation = open_split(HERE.packed, Split.VALIDATION) if chooses else None
     judgement = judge(model, test, component, settings.batch_size, runtime, settings.rule, validation)
-    totals = pl.read_parquet(
-        existing(paths.run(*cell) / "history.parquet"), columns=["num_steps", "num_samples"]
-    ).max()
-    write_json({**judgement.metrics, **judgement.rule, **totals.row(0, named=True)}, paths.metrics(*cell))
+    totals = pl.read_parquet(existing(HERE.run(cell) / "history.parquet"), columns=["num_steps", "num_samples"]).max()
+    write_json({"outputs": judgement.metrics, **judgement.rule, **totals.row(0, named=True)}, HERE.metrics(cell))
     for name, table in {"predictions": judgement.predictions, "confusion": judgement.confusion}.items():
-        with replaced(paths.predictions(*cell) / f"{name}.parquet") as temporary:
+        with replaced(HERE.predictions(cell) / f"{name}.parquet") as temporary:
             table.write_parquet(temporary)
 
 

@@ -1,25 +1,29 @@
-"""Training methods -> the code of a training with each, so that a change of one makes only its own cells stale."""
+"""Training methods -> what a training depends on, so that a change of one method makes only its own cells stale."""
 
 import tasks
-from bss import paths
 from bss.files import write_json
+from bss.paths import HERE
+from bss.types import WARMUP
 
 
 def methods() -> None:
-    """Write the checksums of the files that training uses with every method that params.yaml names."""
+    """Write the fields of every method, and the checksums of the files that training with it uses."""
     params = tasks.params()
 
-    from hashlib import sha256
     from pathlib import Path
 
     from bss import training
+    from bss.files import checksum
+    from bss.training.methods.joint import Joint
     from bss.training.methods.method import METHODS
 
     (folder,) = map(Path, training.__path__)
-    for name, method in params.methods.items():
+    for name, method in {**params.methods, WARMUP: Joint()}.items():
         files = [*sorted(folder.glob("*.py")), *METHODS.sources(method.name)]
-        sums = {file.relative_to(folder).as_posix(): sha256(file.read_bytes()).hexdigest() for file in files}
-        write_json(sums, paths.method(name))
+        sums = {file.relative_to(folder).as_posix(): checksum(file) for file in files}
+        write_json(
+            {"method": method.name, "fields": method.model_dump(mode="json"), "files": sums}, HERE.method(name)
+        )
 
 
 if __name__ == "__main__":

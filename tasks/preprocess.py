@@ -3,7 +3,7 @@
 import os
 
 import tasks
-from bss import paths
+from bss.paths import HERE
 
 
 def preprocess() -> None:
@@ -12,7 +12,7 @@ def preprocess() -> None:
 
     from bss.data.packing.pack import pack
 
-    pack(params.preprocess, paths.PACKED, len(os.sched_getaffinity(0)))
+    pack(params.preprocess, HERE.packed, len(os.sched_getaffinity(0)))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The grid's runs and metrics -> the model that is best on validation, ready for new data."""
 
 import tasks
-from bss import paths
+from bss.paths import HERE
 
 
 def register() -> None:
@@ -10,7 +10,7 @@ def register() -> None:
 
     from bss.evaluation.registered.card import register as write_best
 
-    best = write_best(params, paths.BEST)
+    best = write_best(params, HERE)
     print(f"best on validation: {best.method} {best.scheduler} {best.seed}, {100 * best.validation_accuracy:.1f} %")
 
 

@@ -1,10 +1,8 @@
 """Everything that the grid left -> one HTML page, its table for the terminal, for git and for programs, and plots."""
 
-from pathlib import Path
-
 import tasks
-from bss import paths
 from bss.files import write_json, write_text
+from bss.paths import HERE
 
 
 def report() -> None:
@@ -17,15 +15,15 @@ def report() -> None:
     from bss.evaluation.report.table import format_markdown, format_table, summary_table
     from bss.parsing import read_mapping
 
-    inputs = read_grid(params, read_mapping(Path("params.yaml")))
+    inputs = read_grid(params, read_mapping(HERE.params), HERE)
     table = summary_table(inputs.metrics, inputs.baseline, inputs.confidence)
-    write_report(inputs, paths.REPORT)
-    write_text(format_table(table) + "\n", paths.SUMMARY.with_suffix(".txt"))
-    write_text(format_markdown(table) + "\n", paths.SUMMARY.with_suffix(".md"))
-    write_text(table.write_json() + "\n", paths.SUMMARY.with_suffix(".json"))
-    write_json(validation_accuracies(inputs, params.train.keep), paths.VALIDATION)
+    write_report(inputs, HERE.report)
+    write_text(format_table(table) + "\n", HERE.summary("txt"))
+    write_text(format_markdown(table) + "\n", HERE.summary("md"))
+    write_text(table.write_json() + "\n", HERE.summary("json"))
+    write_json(validation_accuracies(inputs, params.train.keep), HERE.validation)
     for name, rows in plot_tables(inputs).items():
-        write_text(rows.write_csv(), paths.PLOTS / f"{name}.csv")
+        write_text(rows.write_csv(), HERE.plots / f"{name}.csv")
 
 
 if __name__ == "__main__":

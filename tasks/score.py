@@ -1,8 +1,8 @@
 """Evidence -> criteria and balance score of every training pair."""
 
 import tasks
-from bss import paths
 from bss.files import replaced
+from bss.paths import HERE
 from bss.types import FUSED, Split
 
 
@@ -16,13 +16,13 @@ def score(seed: tasks.Seed) -> None:
     from bss.measure.evidence import read_evidence
     from bss.measure.score import score_table
 
-    train = open_split(paths.PACKED, Split.TRAIN)
+    train = open_split(HERE.packed, Split.TRAIN)
     outputs = [*train.meta.modalities, FUSED]
-    evidence = read_evidence(paths.warmup(seed) / "evidence.safetensors", outputs)
+    evidence = read_evidence(HERE.warmup(seed) / "evidence.safetensors", outputs)
     table = score_table(evidence, params.score.criteria, params.score.others).insert_column(
         0, pl.Series("id", train.ids)
     )
-    with replaced(paths.scores(seed)) as temporary:
+    with replaced(HERE.scores(seed)) as temporary:
         table.with_row_index("index").write_parquet(temporary)
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bss.paths import REPORT
+from bss.paths import HERE
 from flows.commands import compare, diff, ranks, retrain, run, spread, ui, watch
 from flows.commands.exits import command
 from flows.workspace.lifeline import end_with_parent
@@ -27,7 +27,7 @@ def report(
 
 
 def _open() -> bool:
-    if not (opened := webbrowser.open(REPORT.resolve().as_uri())):
+    if not (opened := webbrowser.open(HERE.report.resolve().as_uri())):
         typer.echo("error: no browser could be started here", err=True)
     return opened
 

@@ -16,10 +16,9 @@ from bss.commands.completion import overlays, studies
 from bss.errors import InputError
 from bss.params import Params
 from bss.parsing import checked, read_mapping
+from bss.paths import HERE
 from flows.commands.exits import command, prepare_prefect, show, succeeds
 from flows.studies.study import FOLDER, Overlay, Raw, Study, find, overlaid, setting
-
-PARAMS = Path("params.yaml")
 
 
 def main(
@@ -47,7 +46,7 @@ def run(
 
     `typed` is what the page tells to type for the same again.
     """
-    checked(read_mapping(PARAMS), Params, PARAMS)
+    checked(read_mapping(HERE.params), Params, HERE.params)
     places = [find(study, FOLDER), *([find(on, FOLDER / "on")] if on else [])]
     given, about, raw = composed(places, seeds, settings)
     name = name or "-".join(place.stem for place in places)
@@ -82,7 +81,7 @@ def composed(places: list[Path], seeds: int | None, settings: list[str]) -> tupl
     if seeds is not None:
         study = checked({**study.model_dump(), "seeds": seeds}, Study, Path("--seeds"))
     overlays = [checked(read_mapping(place), Overlay, place) for place in places[1:]]
-    raw = read_mapping(PARAMS)
+    raw = read_mapping(HERE.params)
     for overlay in overlays:
         raw = overlaid(raw, overlay.params)
     raw = overlaid(study.parameters(raw), dict(map(setting, settings)))

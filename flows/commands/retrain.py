@@ -15,6 +15,7 @@ import typer
 from bss.evaluation.page.text import markdown, plain
 from bss.files import write_text
 from bss.params import load
+from bss.paths import HERE
 from flows.commands import run as pipeline
 from flows.commands.exits import command
 from flows.revisions import validation
@@ -42,7 +43,7 @@ def main(
 
 def retrain(base: str, verbose: bool) -> bool:
     """Bring the grid up to date and write reports/retrain.md; whether all went well and no row lost too much."""
-    max_drop = load(Path("params.yaml")).ci.max_drop
+    max_drop = load(HERE.params).ci.max_drop
     before = validation.at(base)
     if (stale := gate()) and not _ran(verbose):
         return False
@@ -63,7 +64,7 @@ def told() -> bool:
 
 def gate() -> list[str]:
     """The stages that dvc.lock has no results for, counted aloud; artifacts that are not here do not matter."""
-    load(Path("params.yaml"))
+    load(HERE.params)
     from flows.graph.plan import plan
 
     planned = plan(allow_missing=True)

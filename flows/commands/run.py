@@ -12,7 +12,7 @@ import typer
 from bss.commands.completion import stages as names
 from bss.errors import Busy, MissingInput
 from bss.params import load
-from bss.paths import REPORT, SUMMARY
+from bss.paths import HERE
 from bss.registry import UnknownName
 from flows.commands.exits import command, prepare_prefect, show, succeeds
 from flows.workspace.lifeline import end_with_parent
@@ -34,7 +34,7 @@ def main(
 
 def run(stages: list[str], verbose: bool) -> bool:
     """Run the flow, on a server of its own unless the user has one; whether all stages are up to date."""
-    params = load(Path("params.yaml"))
+    params = load(HERE.params)
     for path in (Path(params.raw), *params.preprocess.inputs):
         if not path.exists():
             raise MissingInput(f"{path}, which params.yaml names, is missing (`dvc pull`, if DVC has it)")
@@ -60,5 +60,5 @@ def run(stages: list[str], verbose: bool) -> bool:
     if state.is_failed() and isinstance(error := state.result(raise_on_failure=False), Busy):
         raise error
     if state.is_completed() and (not stages or "report" in stages):
-        show(SUMMARY.with_suffix(".txt"), REPORT)
+        show(HERE.summary("txt"), HERE.report)
     return succeeds(state)

@@ -4,14 +4,13 @@ The data are packed here, each seed runs on a machine of a Prefect work pool, wh
 the DVC remote, and the report is made here. docs/scale.md says how to set it up. Exit as for `bss run`.
 """
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bss.errors import InputError
 from bss.params import Params, load
-from bss.paths import REPORT, SUMMARY
+from bss.paths import HERE
 from flows.commands.exits import command, prepare_prefect, show, succeeds
 from flows.workspace.lock import occupied
 
@@ -34,7 +33,7 @@ def main(
 
 def run(pool: str, verbose: bool) -> bool:
     """Check everything, then run; whether all stages are up to date."""
-    params = load(Path("params.yaml"))
+    params = load(HERE.params)
     prepare_prefect(verbose)
     from prefect.settings import get_current_settings
 
@@ -63,7 +62,7 @@ def spread(params: Params, machines: "Pool") -> bool:
     if not succeeds(pipeline(SHARED, return_state=True)):
         return False
     push(SHARED)
-    work = {f"seed {seed}": targets for seed, targets in cells(params).items() if not here.issuperset(targets)}
+    work = {f"seed {seed}": targets for seed, targets in last_stages(params).items() if not here.issuperset(targets)}
     if work:
         typer.echo(f"waiting for {', '.join(work)}")
         if not succeeds(judge(machines.run(work))):
@@ -71,15 +70,14 @@ def spread(params: Params, machines: "Pool") -> bool:
         restore()
     state = pipeline(return_state=True)
     if state.is_completed():
-        show(SUMMARY.with_suffix(".txt"), REPORT)
+        show(HERE.summary("txt"), HERE.report)
     return succeeds(state)
 
 
-def cells(params: Params) -> dict[int, list[str]]:
+def last_stages(params: Params) -> dict[int, list[str]]:
     """Seed -> the last stages of its cells. Seeds share nothing but what the stages of SHARED make."""
-    grid = params.grid
-    return {
-        seed: [f"evaluate-alone@{seed}"]
-        + [f"evaluate@{method}-{scheduler}-{seed}" for method in grid.methods for scheduler in grid.schedulers]
-        for seed in grid.seeds
-    }
+    stages: dict[int, list[str]] = {seed: [] for seed in params.grid.seeds}
+    for stage, cells in (("evaluate-alone", params.alone), ("evaluate", params.cells)):
+        for cell in cells:
+            stages[cell.seed].append(f"{stage}@{cell}")
+    return stages

@@ -16,7 +16,7 @@ import typer
 from bss.errors import MissingInput, Unavailable
 from bss.locks import held
 from bss.params import load
-from bss.paths import REPORT
+from bss.paths import HERE
 from flows.commands.exits import command, prepare_prefect
 from flows.pages.configuration import definitions
 from flows.pages.server import HOST, REPORTS, check, start_if_needed
@@ -48,7 +48,7 @@ def main(
 
 def run(port: int) -> bool:
     """Stay until one of the parts ends, which none of them should."""
-    load(Path("params.yaml"))
+    load(HERE.params)
     given = definitions()
     with ExitStack() as stack:
         stack.enter_context(_alone())
@@ -88,7 +88,7 @@ def _own_server(port: int) -> "Server | None":
         # A deployment is a program: no page of another site that the user has open may make one.
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://{HOST}",
         "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
-        REPORTS: str(REPORT.parent.resolve()),
+        REPORTS: str(HERE.report.parent.resolve()),
     }
     return start_if_needed(settings, port)
 

@@ -15,13 +15,13 @@ import typer
 
 from bss.errors import Busy, InputError
 from bss.params import load
+from bss.paths import HERE
 from flows.commands.exits import command, prepare_prefect
 from flows.commands.ui import ADDRESS, PORT
 from flows.graph.plan import plan
 from flows.pages.server import check, use
 from flows.workspace.lock import occupied, repository
 
-PARAMS = Path("params.yaml")
 EVENT = "bss.workspace.changed"
 NUM_PATHS = 100
 """Of those that have changed, in an event."""
@@ -42,7 +42,7 @@ def main(
 
 def run(once: bool, seconds: float) -> bool:
     """Whether all is up to date, where it looks once; else it stays."""
-    load(PARAMS)
+    load(HERE.params)
     prepare_prefect(verbose=False)
     choose_server()
     if once:
@@ -67,7 +67,7 @@ def watch(seconds: float) -> None:
                 _expect_no_run()
                 roots = sources()
                 seen = look(roots)  # before DVC looks, so that a change meanwhile is seen next time
-                load(PARAMS)
+                load(HERE.params)
                 tell(sorted(changed), stale_stages())
             except Busy:  # the run may be bringing it up to date
                 continue

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from graphlib import TopologicalSorter
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +19,7 @@ from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from bss.params import load
+from bss.paths import HERE
 from flows.graph.machine import usable_gpus
 from flows.graph.outcome import keep_outcome
 from flows.graph.plan import Planned, plan
@@ -49,7 +49,7 @@ def pipeline(
         ValueError: an unknown target, a wrong params.yaml or a wrong dvc.yaml.
         Busy: another run is at work in the workspace.
     """
-    params = load(Path("params.yaml"))
+    params = load(HERE.params)
     if gpus is None:
         gpus = usable_gpus(params.runtime.device)
     if max_parallel is None:

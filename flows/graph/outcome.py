@@ -9,7 +9,7 @@ from typing import Any
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
 from bss.files import write_text
-from bss.paths import REPORT, SUMMARY
+from bss.paths import HERE
 from flows.workspace.lock import TEMPORARY
 
 REPORTS_URL = "BSS_REPORTS_URL"
@@ -21,24 +21,24 @@ Accuracies = dict[str, float]
 
 def keep_outcome() -> None:
     """Keep what the report says, as far as it was made."""
-    table, summary = SUMMARY.with_suffix(".md"), SUMMARY.with_suffix(".json")
+    table, summary = HERE.summary("md"), HERE.summary("json")
     text = table.read_text(encoding="utf-8") if table.exists() else ""
     if summary.exists():
         text = "\n".join([text, *change(accuracies(LAST), accuracies(summary)), ""])
         write_text(summary.read_text(encoding="utf-8"), LAST)
     if text:
         create_markdown_artifact(text, key="summary")
-    if REPORT.exists():
+    if HERE.report.exists():
         create_link_artifact(report_address(), key="report", link_text="The report")
 
 
-def report_address(page: Path = REPORT) -> str:
+def report_address(page: Path = HERE.report) -> str:
     """Where a browser finds a page of reports/: at the server of `make ui`, or on the disk of this machine.
 
     A browser follows no link from a server to its disk, but it opens the address where that is pasted.
     """
     if (folder := os.environ.get(REPORTS_URL)) is not None:
-        return f"{folder}/{page.relative_to(REPORT.parent)}"
+        return f"{folder}/{page.relative_to(HERE.report.parent)}"
     return page.resolve().as_uri()
 
 

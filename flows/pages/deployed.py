@@ -15,8 +15,12 @@ from pydantic import Field, WithJsonSchema
 
 from bss import params
 from bss.errors import InputError
-from bss.params import ALONE, Count, Evaluate, Flow, Name, Train, Warmup
+from bss.params import Evaluate, FlowSettings
 from bss.parsing import read_mapping
+from bss.paths import HERE
+from bss.registry import Count, Name
+from bss.training.settings import Train, Warmup
+from bss.types import ALONE
 from flows.commands.compare import composed
 from flows.graph import flow as graph
 from flows.graph.machine import usable_gpus
@@ -25,8 +29,7 @@ from flows.pages.turns import in_turn
 from flows.studies import flow as comparison
 from flows.studies.study import FOLDER, find
 
-PARAMS = Path("params.yaml")
-NOW = params.load(PARAMS)
+NOW = params.load(HERE.params)
 
 
 def _choice(*names: str) -> WithJsonSchema:
@@ -57,7 +60,7 @@ def pipeline(
     warmup: Warmup = NOW.warmup,
     train: Train = NOW.train,
     evaluate: Evaluate = NOW.evaluate,
-    flow: Flow = NOW.flow,
+    flow: FlowSettings = NOW.flow,
     retries: Annotated[int, Field(ge=0)] = graph.NUM_RETRIES,
 ) -> State[None]:
     """Bring the stages of the workspace up to date, side by side where the graph allows it.
@@ -68,19 +71,20 @@ def pipeline(
         warmup: Training in random order before the pairs are scored.
         train: Training after the warm-up.
         evaluate: The one look at the test split.
-        flow: How much of the grid runs side by side.
+        flow: How the stages run; nothing here changes a result.
         retries: How often a stage that was killed and goes on from a checkpoint is started again.
     """
     sections = {"grid": grid, "warmup": warmup, "train": train, "evaluate": evaluate, "flow": flow}
 
     def run() -> State[None]:
         try:
-            changes = lay_over(PARAMS, {name: section.model_dump() for name, section in sections.items()}, offered())
+            values = {name: section.model_dump() for name, section in sections.items()}
+            changes = lay_over(HERE.params, values, offered())
         except InputError as error:
             return Failed(message=str(error))
         for change in changes:
             get_run_logger().info("params.yaml: %s", change)
-        now = params.load(PARAMS)
+        now = params.load(HERE.params)
         return graph.reproduce(stages or [], now.flow.max_parallel, usable_gpus(now.runtime.device), retries)
 
     return in_turn(run)

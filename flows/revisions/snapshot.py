@@ -14,8 +14,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from bss.errors import InputError
-from bss.evaluation.diff.snapshot import PARAMS, PLACES, Snapshot, belongs
+from bss.evaluation.diff.snapshot import PLACES, Snapshot, belongs
 from bss.parsing import read_mapping
+from bss.paths import HERE
 from bss.registry import UnknownName
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def _outs(folder: Path) -> list[dict[str, Any]]:
     if not (folder / LOCK).is_file():
         return []
     stages = read_mapping(folder / LOCK)["stages"]
-    params = read_mapping(folder / PARAMS) if (folder / PARAMS).is_file() else None
+    params = read_mapping(folder / HERE.params) if (folder / HERE.params).is_file() else None
     outs = [out for stage in stages.values() for out in stage.get("outs", [])]
     return [out for out in outs if _is_read(out) and belongs(Path(out["path"]), params)]
 

@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Mapping
 
 from bss.errors import InputError
-from bss.paths import VALIDATION
+from bss.paths import HERE
 
 Accuracies = Mapping[str, float]
 """METHOD-SCHEDULER -> accuracy of the kept epoch in [0, 1], mean over seeds."""
@@ -15,7 +15,7 @@ TOLERANCE = 1e-9
 
 def now() -> Accuracies:
     """What the report of the current workspace says."""
-    return _rows(VALIDATION.read_text(encoding="utf-8"))
+    return _rows(HERE.validation.read_text(encoding="utf-8"))
 
 
 def at(revision: str) -> Accuracies:
@@ -27,7 +27,7 @@ def at(revision: str) -> Accuracies:
     commit = ["git", "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}"]
     if subprocess.run(commit, check=False, capture_output=True).returncode:
         raise InputError(f"--base {revision!r}: no such revision; for example HEAD~1 or origin/main, fetched before")
-    show = ["git", "show", f"{revision}:./{VALIDATION}"]
+    show = ["git", "show", f"{revision}:./{HERE.validation}"]
     found = subprocess.run(show, check=False, capture_output=True, encoding="utf-8")
     return _rows(found.stdout) if found.returncode == 0 else {}
 

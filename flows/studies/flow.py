@@ -23,7 +23,9 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from bss.data.datasets._fetch import SHARED, VARIABLE
 from bss.evaluation.page.words import percent
 from bss.files import write_text
-from bss.params import BASELINE, load
+from bss.params import load
+from bss.paths import Workspace
+from bss.types import BASELINE
 from flows.graph.flow import judge, stopped_on_exit
 from flows.graph.machine import usable_gpus
 from flows.graph.outcome import report_address
@@ -119,14 +121,15 @@ def _run_cells(
 
 def _validation(workspaces: Sequence[Path]) -> dict[str, float]:
     """Method -> the mean over the workspaces of its validation accuracy in the baseline's order."""
+    from bss.evaluation.artifacts import metrics_of, tables_of
     from bss.evaluation.comparing.table import fused_runs
-    from bss.evaluation.report.grid import read_runs
 
     runs = []
-    for workspace in workspaces:
-        with chdir(workspace):
-            params = load(Path("params.yaml"))
-            runs.append(fused_runs(*read_runs(params), params.train.keep))
+    for workspace in map(Workspace, workspaces):
+        params = load(workspace.params)
+        cells = [*params.cells, *params.alone]
+        history = tables_of(workspace.run, "history", cells)
+        runs.append(fused_runs(metrics_of(workspace, cells), history, params.train.keep))
     mean = pl.concat(runs).group_by("method", maintain_order=True).agg(pl.col("validation_accuracy").mean())
     return dict(mean.iter_rows())
 
@@ -198,10 +201,9 @@ def write_results(
     from bss.evaluation.study.page import Comparison, write_comparison
 
     grids = []
-    for workspace in workspaces:
-        with chdir(workspace):
-            params = load(Path("params.yaml"))
-            grids.append(read_grid(params, raw))
+    for workspace in map(Workspace, workspaces):
+        params = load(workspace.params)
+        grids.append(read_grid(params, raw, workspace))
     grid, variants = joined(grids, command), study.variants()
     runs = fused_runs(grid.metrics, grid.history, params.train.keep)
     given = Comparison(

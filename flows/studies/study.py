@@ -17,10 +17,10 @@ from pydantic import Field
 
 from bss.errors import InputError
 from bss.evaluation.comparing.variant import Variant
-from bss.params import BASELINE
 from bss.parsing import parsed
 from bss.registry import Strict, UnknownName, lookup
 from bss.training.methods.method import METHODS
+from bss.types import BASELINE
 
 FOLDER = Path("comparisons")
 Raw = dict[str, Any]

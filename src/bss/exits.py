@@ -1,5 +1,6 @@
 """How a command or a stage ends: its exit code, and a line for what its user can mend."""
 
+import errno
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +9,8 @@ from typing import NoReturn
 from bss.errors import Busy, InputError, Unavailable
 from bss.files import FULL
 
+REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+"""What the system says of a file that this user may not read or write."""
 FAILED, WRONG_INPUT, IN_USE, INTERRUPTED = 1, 2, 3, 130
 
 
@@ -15,7 +18,8 @@ FAILED, WRONG_INPUT, IN_USE, INTERRUPTED = 1, 2, 3, 130
 def exits(interrupted: str = "interrupted") -> Iterator[None]:
     """Turn what the user can mend into one line on stderr and an exit code; a fault of ours keeps its traceback.
 
-    2 wrong input, 3 in use by another process, 1 a full disk or a service that does not answer, 130 after Ctrl-C.
+    2 wrong input; 3 in use by another process; 1 a full disk, a file that the system keeps from us, or a service that
+    does not answer; 130 after Ctrl-C.
     Any other exception passes, and Python ends with its traceback and 1.
 
     Args:
@@ -30,9 +34,11 @@ def exits(interrupted: str = "interrupted") -> Iterator[None]:
     except Unavailable as error:
         leave(f"error: {error}", FAILED)
     except OSError as error:
-        if error.errno not in FULL:
-            raise
-        leave(f"error: {error}; make room and run again, what was finished is kept", FAILED)
+        if error.errno in FULL:
+            leave(f"error: {error}; make room and run again, what was finished is kept", FAILED)
+        if error.errno in REFUSED:
+            leave(f"error: {error.filename}: {error.strerror}", FAILED)
+        raise
     except KeyboardInterrupt:
         leave(interrupted, INTERRUPTED)
 

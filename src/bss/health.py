@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from bss.errors import InputError
 from bss.params import Params, load
-from bss.paths import PACKED
+from bss.paths import HERE
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -215,7 +215,7 @@ def _data(params: Params) -> Check:
         return Check(
             "problem", f"{dataset.name}: {absent} is missing", "put it there, or say another place in params.yaml"
         )
-    return Check("ok", f"{dataset.name}: raw files in {folder}" + (", packed" if PACKED.is_dir() else ""))
+    return Check("ok", f"{dataset.name}: raw files in {folder}" + (", packed" if HERE.packed.is_dir() else ""))
 
 
 def _cache(workspace: Path) -> Path | None:

@@ -3,6 +3,7 @@
 No section has a default: what params.yaml does not say is an error, so the file alone tells what was run.
 """
 
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -15,62 +16,15 @@ from bss.encoders.fusions.fusion import FUSIONS, Fusion
 from bss.errors import InputError
 from bss.measure.criteria.criterion import Criteria, different
 from bss.parsing import checked, read_mapping
-from bss.registry import Strict, UnknownName
+from bss.paths import Cell
+from bss.registry import Count, MethodName, Name, Positive, Strict, UnknownName
 from bss.training.methods.method import METHODS, Method
-
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
-MethodName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
-"""Without a hyphen, so that METHOD-SCHEDULER-SEED names one cell."""
-
-Count = Annotated[int, Field(ge=1)]
-BASELINE = "random"
-"""The scheduler that every other is compared with."""
-
-ALONE = "unimodal"
-"""The method that trains each modality by itself; stages of its own run it, in the baseline's order."""
-
-Positive = Annotated[float, Field(gt=0)]
-
-
-class Optimisation(Strict, use_attribute_docstrings=True):
-    """How weights are updated."""
-
-    batch_size: Annotated[int, Field(ge=2)]
-    """Samples of one step."""
-    optimizer: Literal["adamw", "sgd"]
-    """What updates the weights."""
-    lr: Positive
-    """Learning rate, at the start."""
-    weight_decay: Annotated[float, Field(ge=0)]
-    """Share of the weights that an update takes away, times the learning rate."""
-    momentum: Annotated[float, Field(ge=0, lt=1)]
-    """Of sgd; adamw has none."""
+from bss.training.settings import Augment, RuntimeSettings, Spread, Train, Warmup
+from bss.types import ALONE, BASELINE, JUDGED, OWN, WARMUP
 
 
 def _known_criteria(names: list[str]) -> list[str]:
     return list(different(tuple(names))) if names else names
-
-
-class Augment(Strict):
-    """Random changes of one modality's training samples; each is left out by default."""
-
-    crop: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """A window of at least this share of the picture, enlarged."""
-    flip: bool = False
-    """Half of the pictures are mirrored, left to right."""
-    num_frames: Count | None = None
-    """So many of the frames, drawn for each sample."""
-    time_mask: Count | None = None
-    """At most so many columns of a spectrogram take the mean."""
-    frequency_mask: Count | None = None
-    """At most so many rows."""
-
-
-class Warmup(Optimisation):
-    """Training in random order before the pairs are scored."""
-
-    epochs: Annotated[int, Field(ge=0)]
-    """Passes over the training samples; 0 scores an untrained network."""
 
 
 class Score(Strict):
@@ -87,44 +41,6 @@ class Curriculum(Strict):
 
     epochs: Count
     schedulers: dict[Name, Annotated[Scheduler, BeforeValidator(SCHEDULERS.build)]]
-
-
-class Spread(Strict, use_attribute_docstrings=True):
-    """The processes that share the training: `devices` on each of `nodes` machines."""
-
-    devices: Count
-    """Processes that share a batch, on each machine."""
-    nodes: Count
-    """Machines."""
-    strategy: Literal["ddp", "fsdp"]
-    """Of more than one process: each has the whole model, or its share of every weight."""
-
-
-class Train(Optimisation, Spread):
-    """Training after the warm-up. The warm-up is spread alike."""
-
-    epochs: Count
-    """Each as long as the scheduler lays it out."""
-    lr_schedule: Literal["constant", "cosine", "step"]
-    """The learning rate over the training: constant, half a cosine, or a tenth after each third."""
-    keep: Literal["best", "last"]
-    """The weights that are judged: of the best epoch on validation, or of the last."""
-    cache: Literal["device", "memory", "disk", "auto"]
-    """Where the packed samples lie: `auto` is the device if they take at most a quarter of what is free there."""
-    checkpoint_minutes: Positive
-    """Between two checkpoints in the middle of an epoch; each epoch ends with one."""
-
-
-class Runtime(Strict):
-    """Where and how the arithmetic runs."""
-
-    device: Literal["auto", "cpu", "cuda"]
-    precision: Literal["float32", "bfloat16"]
-    compile: bool
-    channels_last: bool
-    deterministic: bool
-    threads: Count
-    num_workers: Annotated[int, Field(ge=0)]
 
 
 class Evaluate(Strict, use_attribute_docstrings=True):
@@ -155,11 +71,17 @@ class Grid(Strict, use_attribute_docstrings=True):
     """By their names under `curriculum.schedulers`; `random` is among them."""
 
 
-class Flow(Strict, use_attribute_docstrings=True):
-    """How much of the grid runs side by side."""
+class FlowSettings(Strict, use_attribute_docstrings=True):
+    """How the stages run; nothing here changes a result."""
 
     max_parallel: Count
     """Stages at a time."""
+    cache: Literal["device", "memory", "disk", "auto"]
+    """Where the packed samples lie: `auto` is the device if they take at most a quarter of what is free there."""
+    checkpoint_minutes: Positive
+    """Between two checkpoints in the middle of an epoch; each epoch ends with one."""
+    num_workers: Annotated[int, Field(ge=0)]
+    """Processes that read samples ahead of a training."""
 
 
 class Ci(Strict):
@@ -183,12 +105,24 @@ class Params(Strict):
     curriculum: Curriculum
     methods: dict[MethodName, Annotated[Method, BeforeValidator(METHODS.build)]]
     train: Train
-    runtime: Runtime
+    spread: Spread
+    runtime: RuntimeSettings
     evaluate: Evaluate
     report: Report
     grid: Grid
-    flow: Flow
+    flow: FlowSettings
     ci: Ci
+
+    @property
+    def cells(self) -> list[Cell]:
+        """The cells of the grid, a seed after the other within a method and scheduler."""
+        grid = self.grid
+        return [Cell(*cell) for cell in product(grid.methods, grid.schedulers, grid.seeds)]
+
+    @property
+    def alone(self) -> list[Cell]:
+        """Each modality by itself, in the baseline's order."""
+        return [Cell(ALONE, BASELINE, seed) for seed in self.grid.seeds]
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
@@ -211,8 +145,8 @@ class Params(Strict):
 
     @model_validator(mode="after")
     def _metrics_have_names_of_their_own(self) -> Self:
-        if reserved := {"judged", "own", "rule", "weights"} & set(self.preprocess.modalities):
-            raise InputError(f"preprocess: a modality is called '{min(reserved)}', as something among the metrics is")
+        if reserved := {JUDGED, OWN} & set(self.preprocess.modalities):
+            raise InputError(f"preprocess: a modality is called '{min(reserved)}', as an output among the metrics is")
         return self
 
     @model_validator(mode="after")
@@ -224,6 +158,8 @@ class Params(Strict):
         ):
             if needed not in names:
                 raise InputError(f"{key}: '{needed}' is missing; the others are compared with it")
+        if WARMUP in self.methods:
+            raise InputError(f"methods: '{WARMUP}' is the training before all others; give the method another name")
         if ALONE in self.grid.methods:
             raise InputError(f"grid.methods: '{ALONE}' has stages of its own and runs in any case; leave it out")
         for key, name, known in (
@@ -249,23 +185,23 @@ class Params(Strict):
 
     @model_validator(mode="after")
     def _methods_can_be_shared(self) -> Self:
-        if self.train.devices * self.train.nodes > 1:
+        if self.spread.devices * self.spread.nodes > 1:
             for name in self.grid.methods:
-                if self.train.strategy not in (possible := self.methods[name].strategies):
+                if self.spread.strategy not in (possible := self.methods[name].strategies):
                     raise InputError(
-                        f"train.strategy: '{self.train.strategy}', but several processes can share the method "
+                        f"spread.strategy: '{self.spread.strategy}', but several processes can share the method "
                         f"'{name}' of grid.methods by {' or '.join(possible)} alone"
                     )
         return self
 
     @model_validator(mode="after")
     def _batches_can_be_shared(self) -> Self:
-        ranks = self.train.devices * self.train.nodes
+        ranks = self.spread.devices * self.spread.nodes
         for key, size in (("warmup", self.warmup.batch_size), ("train", self.train.batch_size)):
             if size % ranks or size < 2 * ranks > 2:
                 raise InputError(
-                    f"{key}.batch_size: {size} samples are shared by {ranks} processes (train.devices x "
-                    f"train.nodes); take a multiple of {ranks}, 2 for each at least"
+                    f"{key}.batch_size: {size} samples are shared by {ranks} processes (spread.devices "
+                    f"x spread.nodes); take a multiple of {ranks}, 2 for each at least"
                 )
         return self
 

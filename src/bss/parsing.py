@@ -24,6 +24,8 @@ def read_mapping(path: Path) -> dict[str, Any]:
         raw = parsed(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; run in the folder that holds params.yaml") from error
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(raw, dict):

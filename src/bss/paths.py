@@ -1,52 +1,141 @@
-"""Where each artifact lies, relative to the workspace. dvc.yaml names the same places."""
+"""Where each artifact of a workspace lies. dvc.yaml names the same places."""
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple, Self
 
-PACKED = Path("data/packed")
-CHECKPOINTS = Path("models/checkpoints")
-"""Not of DVC: they go with an interrupted training alone."""
-BEST = Path("models/best")
-REPORT = Path("reports/report.html")
-SUMMARY = Path("reports/summary")
-PLOTS = Path("reports/plots")
-VALIDATION = Path("reports/validation.json")
+PARAMS = "params.yaml"
 
 
-def warmup(seed: int) -> Path:
-    """Weights and evidence of the warm-up."""
-    return Path("models/warmup") / str(seed)
+class Cell(NamedTuple):
+    """One training of the grid. As text METHOD-SCHEDULER-SEED; a method's name has no hyphen."""
+
+    method: str
+    scheduler: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.method}-{self.scheduler}-{self.seed}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The cell that a text names.
+
+        Raises:
+            ValueError: it names none.
+        """
+        method, _, rest = text.partition("-")
+        scheduler, _, seed = rest.rpartition("-")
+        return cls(method, scheduler, int(seed))
 
 
-def scores(seed: int) -> Path:
-    """Criteria and balance score of every training sample."""
-    return Path("data/scores") / f"{seed}.parquet"
+@dataclass(frozen=True)
+class Workspace:
+    """A folder with params.yaml, and the places of what the stages read and write in it."""
+
+    folder: Path = Path()
+
+    @property
+    def params(self) -> Path:
+        """The parameters."""
+        return self.folder / PARAMS
+
+    @property
+    def lock(self) -> Path:
+        """What DVC knows of the last run of each stage."""
+        return self.folder / "dvc.lock"
+
+    @property
+    def packed(self) -> Path:
+        """The data set as the stages read it."""
+        return self.folder / "data/packed"
+
+    @property
+    def all_scores(self) -> Path:
+        """The folder of the scores of all seeds."""
+        return self.folder / "data/scores"
+
+    @property
+    def curricula(self) -> Path:
+        """The folder of the curricula of all schedulers and seeds."""
+        return self.folder / "data/curricula"
+
+    @property
+    def runs(self) -> Path:
+        """The folder of the trainings of all cells."""
+        return self.folder / "models/runs"
+
+    @property
+    def all_metrics(self) -> Path:
+        """The folder of the metrics of all cells."""
+        return self.folder / "reports/metrics"
+
+    @property
+    def all_predictions(self) -> Path:
+        """The folder of the predictions of all cells."""
+        return self.folder / "reports/predictions"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Of interrupted trainings. DVC does not know them, and a training that ends removes its own."""
+        return self.folder / "models/checkpoints"
+
+    @property
+    def best(self) -> Path:
+        """The registered model."""
+        return self.folder / "models/best"
+
+    @property
+    def report(self) -> Path:
+        """The page of the grid."""
+        return self.folder / "reports/report.html"
+
+    @property
+    def plots(self) -> Path:
+        """The folder of the tables for DVC's plots."""
+        return self.folder / "reports/plots"
+
+    @property
+    def validation(self) -> Path:
+        """The validation accuracies of the grid."""
+        return self.folder / "reports/validation.json"
+
+    def summary(self, suffix: str) -> Path:
+        """The table of the report: `txt` for a terminal, `md` for Markdown, `json` for a program."""
+        return self.folder / f"reports/summary.{suffix}"
+
+    def method(self, name: str) -> Path:
+        """The checksums of the code of training with a method."""
+        return self.folder / f"data/methods/{name}.json"
+
+    def warmup(self, seed: int) -> Path:
+        """The folder of the weights and the evidence of the warm-up."""
+        return self.folder / f"models/warmup/{seed}"
+
+    def scores(self, seed: int) -> Path:
+        """Criteria and balance score of every training sample."""
+        return self.all_scores / f"{seed}.parquet"
+
+    def curriculum(self, scheduler: str, seed: int) -> Path:
+        """The folder of the order, the pacing curve and the index sequences."""
+        return self.curricula / f"{scheduler}-{seed}"
+
+    def run(self, cell: Cell) -> Path:
+        """The folder of the weights, the history and the draws of one training."""
+        return self.runs / str(cell)
+
+    def seconds(self, cell: Cell) -> Path:
+        """How long one training took. DVC does not know it, for it is another number every time."""
+        return self.folder / f"models/times/{cell}.json"
+
+    def metrics(self, cell: Cell) -> Path:
+        """The metrics of one cell on the test split."""
+        return self.all_metrics / f"{cell}.json"
+
+    def predictions(self, cell: Cell) -> Path:
+        """The folder of the predictions and the confusion matrices on the test split."""
+        return self.all_predictions / str(cell)
 
 
-def curriculum(scheduler: str, seed: int) -> Path:
-    """Order, pacing curve and index sequences."""
-    return Path("data/curricula") / f"{scheduler}-{seed}"
-
-
-def method(name: str) -> Path:
-    """The code of training with a method."""
-    return Path("data/methods") / f"{name}.json"
-
-
-def run(method: str, scheduler: str, seed: int) -> Path:
-    """Weights, history and draws of one training."""
-    return Path("models/runs") / f"{method}-{scheduler}-{seed}"
-
-
-def seconds(method: str, scheduler: str, seed: int) -> Path:
-    """How long one training took. Not of DVC, for it is another number every time."""
-    return Path("models/times") / f"{method}-{scheduler}-{seed}.json"
-
-
-def metrics(method: str, scheduler: str, seed: int) -> Path:
-    """Metrics on the test split."""
-    return Path("reports/metrics") / f"{method}-{scheduler}-{seed}.json"
-
-
-def predictions(method: str, scheduler: str, seed: int) -> Path:
-    """Predictions and confusion matrices on the test split."""
-    return Path("reports/predictions") / f"{method}-{scheduler}-{seed}"
+HERE = Workspace()
+"""The current folder."""

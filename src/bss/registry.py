@@ -12,13 +12,18 @@ import pkgutil
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bss.errors import InputError
 
 T = TypeVar("T")
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+MethodName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+"""Without a hyphen, so that METHOD-SCHEDULER-SEED names one cell."""
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
 
 
 class UnknownName(InputError):

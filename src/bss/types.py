@@ -7,6 +7,16 @@ from enum import StrEnum
 
 FUSED = "fused"
 """The output of the fusion head, beside one output a modality."""
+JUDGED = "judged"
+"""The output of a rule other than the fusion's, see `evaluate.rule`, beside the outputs of the model."""
+OWN = "own"
+"""The output of a method's own rule, see `Method.decide`, beside the others."""
+BASELINE = "random"
+"""The scheduler that every other is compared with."""
+WARMUP = "warmup"
+"""The training before the pairs are scored, where it stands beside the methods."""
+ALONE = "unimodal"
+"""The method that trains each modality by itself; stages of its own run it, in the baseline's order."""
 
 
 class Split(StrEnum):

@@ -14,12 +14,12 @@ from bss.data.packed import open_split
 from bss.encoders.mlp import MLP
 from bss.files import write_tensors
 from bss.model import build_model
-from bss.params import Spread
 from bss.training import weights
 from bss.training.checkpoint import Checkpoints
 from bss.training.loop import fit
 from bss.training.methods.method import METHODS, Method
 from bss.training.runtime import Runtime
+from bss.training.settings import Spread
 from bss.training.trainer import Trainer
 from tests.helpers.toy import SETTINGS, TRAIN
 
@@ -48,7 +48,7 @@ def main(packed: str, out: str, devices: str, strategy: str, methods: str, end: 
 
     Where the `end` is "kill", a last training of the first method is killed, below `out`/broken.
     """
-    runtime = Runtime(SETTINGS, Spread(devices=int(devices), nodes=1, strategy=strategy))
+    runtime = Runtime.start(SETTINGS, Spread(devices=int(devices), nodes=1, strategy=strategy))
     names = methods.split(",")
     for name in names:
         try:

@@ -33,12 +33,12 @@ def small_trainer(
     meta = splits[Split.TRAIN].meta
     unlike = {name: MLP(width=8 + 4 * number) for number, name in enumerate(meta.modalities)}
     model = build_model(meta, unlike if encoders is None else encoders, 0, fusion)
-    return Trainer(model, method, TRAIN, Runtime(SETTINGS))
+    return Trainer(model, method, TRAIN, Runtime.start(SETTINGS))
 
 
 def first_batch(splits: Splits, size: int = 16) -> Batch:
     """Of the training split."""
-    return next(iter(batches(splits[Split.TRAIN], np.arange(size), size, Runtime(SETTINGS))))
+    return next(iter(batches(splits[Split.TRAIN], np.arange(size), size, Runtime.start(SETTINGS))))
 
 
 def gradients(trainer: Trainer, batch: Batch) -> dict[str, Tensor]:

@@ -11,8 +11,7 @@ from bss.data.kinds.image import Image
 from bss.data.kinds.kind import Kind
 from bss.data.packed import PackedSplit, open_split
 from bss.data.packing.pack import pack
-from bss.params import Runtime as RuntimeSettings
-from bss.params import Train
+from bss.training.settings import RuntimeSettings, Train
 from bss.types import Split
 
 SETTINGS = RuntimeSettings(
@@ -22,7 +21,6 @@ SETTINGS = RuntimeSettings(
     channels_last=False,
     deterministic=True,
     threads=1,
-    num_workers=0,
 )
 """Of a test that trains: one thread of the CPU."""
 TRAIN = Train(
@@ -34,11 +32,6 @@ TRAIN = Train(
     momentum=0.9,
     lr_schedule="cosine",
     keep="best",
-    cache="auto",
-    checkpoint_minutes=10,
-    devices=1,
-    nodes=1,
-    strategy="ddp",
 )
 NUM_SAMPLES = {Split.TRAIN: 96, Split.VALIDATION: 33, Split.TEST: 30}
 

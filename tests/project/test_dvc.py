@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 import yaml
 
-from bss import paths
+from bss.paths import HERE, Cell
 from tests.helpers import ROOT
 
 STAGES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-# Leaves without arithmetic; params.py and parsing.py only let values through, and all of them stand in params.yaml.
-NEUTRAL = {"params", "parsing", "paths", "files", "memory", "progress", "types", "registry"}
+# Leaves without arithmetic; params, settings and parsing only let values through, which all stand in params.yaml.
+NEUTRAL = {"errors", "exits", "locks", "params", "settings", "parsing", "paths", "files"}
+NEUTRAL |= {"memory", "progress", "types", "registry"}
 # What a registry resolves at run time, by the name that asks for it.
 REGISTRIES = {
     "DATASETS": "data",
@@ -28,8 +29,56 @@ SECTIONS = {
     "encoders": "encoders",
     "fusion": "encoders/fusions",
     "curriculum": "curriculum/schedulers",
-    "methods": "training/methods",
 }
+
+
+FREE = {"flow"}
+"""What changes no result."""
+VIA_METHODS = {"methods"}
+"""Comes to a cell by the file of its method."""
+
+
+def by_method(stage: dict[str, Any]) -> bool:
+    return any(dep.startswith("data/methods/") for dep in stage["deps"])
+
+
+def sections(start: Path) -> set[str]:
+    """The sections of params.yaml that a stage reads: in its own file, and where it hands all parameters on."""
+    found, todo, seen = set[str](), [ast.parse(start.read_text())], set[str]()
+    while todo:
+        tree = todo.pop()
+        imported = {
+            (alias.asname or alias.name): f"{node.module}.{alias.name}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and node.module
+            for alias in node.names
+        }
+        found |= named_sections(tree)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and "params" in map(ast.unparse, node.args):
+                name = imported.get(ast.unparse(node.func), "")
+                if name.startswith("bss.") and name not in seen and (path := module_file(name)) is not None:
+                    seen.add(name)
+                    todo += functions(path, name.rpartition(".")[2])
+    return found
+
+
+def named_sections(tree: ast.AST) -> set[str]:
+    attributes = (node for node in ast.walk(tree) if isinstance(node, ast.Attribute))
+    named = {node.attr for node in attributes if ast.unparse(node.value) in {"params", "tasks.params()"}}
+    return named - {"cells", "alone", "model_dump"}
+
+
+def functions(path: Path, name: str) -> list[ast.AST]:
+    """A function of a module, and those of that module that it calls."""
+    known = {node.name: node for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)}
+    found, todo = dict[str, ast.AST](), [name]
+    while todo:
+        if (called := todo.pop()) in known and called not in found:
+            found[called] = known[called]
+            calls = (node for node in ast.walk(known[called]) if isinstance(node, ast.Call))
+            todo += [ast.unparse(node.func) for node in calls]
+    return list(found.values())
 
 
 def task(stage: dict[str, Any]) -> Path:
@@ -69,9 +118,7 @@ def used(start: Path) -> set[Path]:
     library = ROOT / "src" / "bss"
     reached: set[Path] = set()
     todo = [start]
-    for node in ast.walk(ast.parse(start.read_text())):
-        if isinstance(node, ast.Attribute) and ast.unparse(node.value).startswith(("params", "tasks.params()")):
-            reached |= {library / SECTIONS[node.attr]} if node.attr in SECTIONS else set()
+    reached |= {library / SECTIONS[name] for name in named_sections(ast.parse(start.read_text())) & SECTIONS.keys()}
     while todo:
         for name in names(todo.pop()):
             path = module_file(name)
@@ -87,7 +134,7 @@ def used(start: Path) -> set[Path]:
 def test_a_stage_names_every_file_it_uses(name: str) -> None:
     stage = STAGES[name]
     named = [ROOT / dep for dep in stage["deps"] if "$" not in dep]
-    named += [BY_CONTENT] if any(dep.startswith("data/methods/") for dep in stage["deps"]) else []
+    named += [BY_CONTENT] if by_method(stage) else []
     assert task(stage) in named
     for path in used(task(stage)):
         assert any(path == dep or dep in path.parents for dep in named), f"{name} uses {path.relative_to(ROOT)}"
@@ -107,33 +154,37 @@ def test_a_stage_names_no_code_it_does_not_use(name: str) -> None:
 def test_a_stage_depends_on_every_section_it_reads(name: str) -> None:
     stage = STAGES[name]
     tracked = {param.split(".")[0] for param in stage["params"] if isinstance(param, str)}
-    read = {
-        node.attr
-        for node in ast.walk(ast.parse(task(stage).read_text()))
-        if isinstance(node, ast.Attribute) and ast.unparse(node.value) in {"params", "tasks.params()"}
-    }
+    read = sections(task(stage)) - FREE - (VIA_METHODS if by_method(stage) else set())
     assert read <= tracked or {"params.yaml": None} in stage["params"], read - tracked
+
+
+def test_what_changes_no_result_has_a_section_of_its_own() -> None:
+    for stage in STAGES.values():
+        tracked = [param for param in stage["params"] if isinstance(param, str)]
+        assert not FREE & {param.split(".")[0] for param in tracked}
+        assert not [param for param in tracked if param.startswith(("runtime.", "spread."))]
+    assert not [param for param in STAGES["train"]["params"] if param.startswith("train.")]
 
 
 def test_the_artifacts_lie_where_the_stages_say() -> None:
     outs = {str(out) for stage in STAGES.values() for out in stage["outs"]}
     key, seed = "${key}", "${item.seed}"
-    cell = ("joint", "heuristic", 0)
+    cell = Cell("joint", "heuristic", 0)
     for path, template in {
-        paths.PACKED / "train": "data/packed/train",
-        paths.REPORT: "reports/report.html",
-        paths.SUMMARY.with_suffix(".txt"): "reports/summary.txt",
-        paths.warmup(0): f"models/warmup/{seed}",
-        paths.scores(0): f"data/scores/{seed}.parquet",
-        paths.curriculum("heuristic", 0): f"data/curricula/{key}",
-        paths.run(*cell): f"models/runs/{key}",
-        paths.predictions(*cell): f"reports/predictions/{key}",
+        HERE.packed / "train": "data/packed/train",
+        HERE.report: "reports/report.html",
+        HERE.summary("txt"): "reports/summary.txt",
+        HERE.warmup(0): f"models/warmup/{seed}",
+        HERE.scores(0): f"data/scores/{seed}.parquet",
+        HERE.curriculum("heuristic", 0): f"data/curricula/{key}",
+        HERE.run(cell): f"models/runs/{key}",
+        HERE.predictions(cell): f"reports/predictions/{key}",
     }.items():
         assert template in outs
         values = {"warmup": "0", "scores": "0", "curricula": "heuristic-0"}
         filled = template.replace(key, values.get(path.parent.name, "joint-heuristic-0")).replace(seed, "0")
         assert Path(filled) == path
-    assert paths.metrics(*cell) == Path("reports/metrics/joint-heuristic-0.json")
+    assert HERE.metrics(cell) == Path("reports/metrics/joint-heuristic-0.json")
     assert STAGES["evaluate"]["metrics"] == [{f"reports/metrics/{key}.json": {"cache": False}}]
 
 

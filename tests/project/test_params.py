@@ -99,7 +99,7 @@ def test_a_fault_is_named_with_its_key_and_value(tmp_path: Path, key: str, value
 
 def test_a_method_that_cannot_be_spread_is_named(tmp_path: Path) -> None:
     raw = yaml.safe_load((ROOT / "params.yaml").read_text())
-    raw["train"] |= {"devices": 2, "strategy": "fsdp"}
+    raw["spread"] |= {"devices": 2, "strategy": "fsdp"}
     raw["grid"]["methods"] = ["joint", "ogm"]
     path = tmp_path / "params.yaml"
     path.write_text(yaml.safe_dump(raw))
@@ -107,7 +107,7 @@ def test_a_method_that_cannot_be_spread_is_named(tmp_path: Path) -> None:
         load(path)
     raw["grid"]["methods"] = ["joint"]
     path.write_text(yaml.safe_dump(raw))
-    assert load(path).train.strategy == "fsdp"
+    assert load(path).spread.strategy == "fsdp"
 
 
 def test_a_scheduler_follows_the_score_of_the_file_unless_it_names_its_own(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def test_workers_and_the_kind_of_cache_change_no_byte(
 ) -> None:
     first, second = finished[0], Workspace(tmp_path / "elsewhere", forkserver)
     second.shrink()
-    second.set(runtime__num_workers=2, flow__max_parallel=1)
+    second.set(flow__num_workers=2, flow__max_parallel=1)
     second.dvc("config", "cache.type", "symlink")
     second.reproduce()
     assert (second.folder / "data/packed/train/audio.npy").is_symlink()

@@ -20,13 +20,13 @@ from bss.curriculum.schedulers.self_paced import SelfPaced
 from bss.data.packed import PackedSplit
 from bss.evaluation.judging.judgement import judge
 from bss.model import MultimodalModel, build_model
-from bss.params import Warmup
 from bss.training import weights
 from bss.training.checkpoint import Checkpoints, key
 from bss.training.loop import fit, warm_up
 from bss.training.methods.joint import Joint
 from bss.training.methods.method import METHODS, Method
 from bss.training.runtime import Runtime
+from bss.training.settings import Warmup
 from bss.training.trainer import Trainer
 from bss.types import Split
 from tests.helpers.toy import SETTINGS, TRAIN, packed_toy
@@ -79,7 +79,7 @@ def outcome(
 ) -> dict[str, Any]:
     """All that a training leaves."""
     train = splits[Split.TRAIN]
-    trainer = Trainer(model_with_chance(splits), method, TRAIN.model_copy(update=settings), Runtime(SETTINGS))
+    trainer = Trainer(model_with_chance(splits), method, TRAIN.model_copy(update=settings), Runtime.start(SETTINGS))
     sampler = CurriculumSampler(len(train), scheduler, scores=np.linspace(-1, 1, len(train)))
     history = fit(trainer, sampler, train, splits[Split.VALIDATION], trainer.settings, EPOCHS, None, checkpoints)
     return {
@@ -130,7 +130,7 @@ def test_the_warm_up_resumes(splits: Splits, tmp_path: Path) -> None:
     settings = Warmup(epochs=EPOCHS, batch_size=16, optimizer="adamw", lr=0.01, weight_decay=0, momentum=0)
 
     def warmed(checkpoints: Checkpoints | None) -> dict[str, Any]:
-        trainer = Trainer(model_with_chance(splits), Joint(), settings, Runtime(SETTINGS))
+        trainer = Trainer(model_with_chance(splits), Joint(), settings, Runtime.start(SETTINGS))
         evidence = warm_up(trainer, splits[Split.TRAIN], settings, 0, None, checkpoints)
         return {"fused": evidence.logits["fused"].numpy().tobytes(), **weights.take(trainer.model)}
 
@@ -224,7 +224,7 @@ def test_another_number_of_ranks_is_refused(splits: Splits, tmp_path: Path) -> N
     state = checkpoints.load()
     assert state is not None
     checkpoints.save({**state, "num_ranks": 2})
-    with pytest.raises(ValueError, match="ran on 2 processes, this one has 1: set train.devices"):
+    with pytest.raises(ValueError, match="ran on 2 processes, this one has 1: set spread.devices"):
         outcome(splits, Random(), Joint(), checkpoints)
 
 
@@ -283,4 +283,4 @@ def test_out_of_memory_says_which_setting_to_lower(splits: Splits, monkeypatch: 
     ):
         outcome(splits, Random(), Joint())
     with pytest.raises(ValueError, match=r"lower evaluate\.batch_size"):
-        judge(model, splits[Split.TEST], Joint(), 64, Runtime(SETTINGS))
+        judge(model, splits[Split.TEST], Joint(), 64, Runtime.start(SETTINGS))

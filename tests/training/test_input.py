@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from bss import params
 from bss.data.packed import PRESENT, Meta, ModalityMeta, PackedSplit
 from bss.model import build_model
 from bss.training.augment import Augmentation, cropped, masked, some_frames
 from bss.training.loader import Resident, batches, cached
 from bss.training.methods.joint import Joint
 from bss.training.runtime import Runtime
+from bss.training.settings import Augment
 from bss.training.trainer import Trainer
 from bss.types import Split
 from tests.helpers.toy import SETTINGS, TRAIN, packed_toy
@@ -32,7 +32,7 @@ def splits(tmp_path_factory: pytest.TempPathFactory) -> dict[Split, PackedSplit]
 def test_every_cache_and_any_number_of_workers_give_the_same_batches(
     splits: dict[Split, PackedSplit], mode: str, num_workers: int
 ) -> None:
-    runtime = Runtime(SETTINGS.model_copy(update={"num_workers": num_workers}))
+    runtime = Runtime.start(SETTINGS, num_workers=num_workers)
     train = splits[Split.TRAIN]
     order = np.random.default_rng(0).permutation(len(train))
     found = list(batches(cached(train, mode, runtime), order, 16, runtime, skip=1))
@@ -47,7 +47,7 @@ def test_every_cache_and_any_number_of_workers_give_the_same_batches(
 
 
 def test_a_cache_keeps_what_a_split_is(splits: dict[Split, PackedSplit]) -> None:
-    runtime, train = Runtime(SETTINGS), splits[Split.TRAIN]
+    runtime, train = Runtime.start(SETTINGS), splits[Split.TRAIN]
     for mode in MODES:
         held = cached(train, mode, runtime)
         assert (len(held), held.ids, held.meta) == (len(train), train.ids, train.meta)
@@ -58,7 +58,7 @@ def test_a_cache_keeps_what_a_split_is(splits: dict[Split, PackedSplit]) -> None
 def test_training_ends_the_same_from_every_cache(splits: dict[Split, PackedSplit]) -> None:
     ends = []
     for mode in MODES:
-        runtime = Runtime(SETTINGS)
+        runtime = Runtime.start(SETTINGS)
         trainer = Trainer(build_model(splits[Split.TRAIN].meta, {}, 0), Joint(), TRAIN, runtime)
         trainer.train_epoch(batches(cached(splits[Split.TRAIN], mode, runtime), np.arange(96), 16, runtime), 0.01)
         ends.append(trainer.model.state_dict())
@@ -96,7 +96,7 @@ def seeded(change: Callable[[], Tensor], seed: int = 0) -> Tensor:
 
 
 def test_only_what_is_named_is_changed() -> None:
-    augment = Augmentation({"image": params.Augment(flip=True)}, meta(image=(3, 8, 8), other=(3, 8, 8)))
+    augment = Augmentation({"image": Augment(flip=True)}, meta(image=(3, 8, 8), other=(3, 8, 8)))
     inputs = {"image": torch.randint(0, 256, (16, 3, 8, 8), dtype=torch.uint8), "other": torch.rand(16, 3, 8, 8)}
     changed = augment(inputs)
     assert changed["other"] is inputs["other"]
@@ -167,14 +167,14 @@ def test_frames_are_drawn_for_each_sample_and_keep_their_order() -> None:
 def test_a_step_repeats_its_draws_and_the_next_has_others(splits: dict[Split, PackedSplit]) -> None:
     train = splits[Split.TRAIN]
     seen: list[Tensor] = []
-    change = Augmentation({"m0": params.Augment(crop=0.5, flip=True)}, train.meta)
+    change = Augmentation({"m0": Augment(crop=0.5, flip=True)}, train.meta)
 
     def watched(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         seen.append(change(inputs)["m0"])
         return change(inputs)
 
     for _ in range(2):
-        runtime = Runtime(SETTINGS)
+        runtime = Runtime.start(SETTINGS)
         trainer = Trainer(build_model(train.meta, {}, 0), Joint(), TRAIN, runtime, 3, watched)
         batch = next(batches(train, np.arange(16), 16, runtime))
         trainer.train_epoch([batch, batch], 0.01)
@@ -192,11 +192,11 @@ def test_a_step_repeats_its_draws_and_the_next_has_others(splits: dict[Split, Pa
 )
 def test_a_change_that_does_not_fit_is_refused(change: dict[str, int], shape: tuple[int, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Augmentation({"x": params.Augment(**change)}, meta(x=shape))
+        Augmentation({"x": Augment(**change)}, meta(x=shape))
 
 
 def test_the_folder_is_not_needed_once_the_data_are_held(tmp_path: Path) -> None:
     train = packed_toy(tmp_path / "toy")[Split.TRAIN]
-    held = cached(train, "device", Runtime(SETTINGS))
+    held = cached(train, "device", Runtime.start(SETTINGS))
     (tmp_path / "toy").rename(tmp_path / "gone")
-    assert len(list(batches(held, np.arange(96), 32, Runtime(SETTINGS)))) == 3
+    assert len(list(batches(held, np.arange(96), 32, Runtime.start(SETTINGS)))) == 3

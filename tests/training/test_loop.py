@@ -16,7 +16,6 @@ from bss.data.packed import PackedSplit
 from bss.encoders.mlp import MLP
 from bss.measure.evidence import Evidence
 from bss.model import MultimodalModel, build_model
-from bss.params import Train
 from bss.training import loop
 from bss.training.loader import batch_indices, batches
 from bss.training.loop import fit, split_evidence
@@ -26,6 +25,7 @@ from bss.training.methods.unimodal import Unimodal
 from bss.training.optimizer import build_optimizer, lr_factor
 from bss.training.runtime import Runtime
 from bss.training.selection import Selection, confidence, loss_and_accuracy
+from bss.training.settings import Train
 from bss.training.trainer import Trainer
 from bss.types import Split
 from tests.helpers.toy import SETTINGS, TRAIN, packed_toy
@@ -55,7 +55,7 @@ def trained(
     settings: Train = TRAIN,
     workers: int = 0,
 ) -> tuple[MultimodalModel, pl.DataFrame, CurriculumSampler]:
-    runtime = Runtime(SETTINGS.model_copy(update={"num_workers": workers}))
+    runtime = Runtime.start(SETTINGS, num_workers=workers)
     model = toy_model(splits)
     scores = np.linspace(-1, 1, len(splits[Split.TRAIN]))
     sampler = CurriculumSampler(len(scores), scheduler or Random(), scores=scores)
@@ -133,7 +133,7 @@ def test_a_method_learns(name: str, splits: Splits) -> None:
         losses = rows["train_loss"].drop_nans()  # an epoch may hide a modality of every sample
         assert losses[-1] < 0.5 * losses[0]
         assert rows["validation_accuracy"].max() > 0.8
-    evidence = split_evidence(model, splits[Split.VALIDATION], 16, Runtime(SETTINGS))
+    evidence = split_evidence(model, splits[Split.VALIDATION], 16, Runtime.start(SETTINGS))
     for output, part in method.selected(model).items():
         best = history.filter(pl.col("output") == output)["validation_accuracy"].max()
         assert loss_and_accuracy(evidence, output)[1] == pytest.approx(best), part
@@ -141,7 +141,7 @@ def test_a_method_learns(name: str, splits: Splits) -> None:
 
 @pytest.mark.parametrize("name", list(METHODS))
 def test_every_weight_is_in_the_optimizer(name: str, pair: Splits) -> None:
-    trainer = Trainer(toy_model(pair), METHODS.build(name), TRAIN, Runtime(SETTINGS))
+    trainer = Trainer(toy_model(pair), METHODS.build(name), TRAIN, Runtime.start(SETTINGS))
     held = {id(weight) for group in trainer.optimizer.param_groups for weight in group["params"]}
     assert held == {id(weight) for weight in trainer.model.parameters() if weight.requires_grad}
 
@@ -149,7 +149,7 @@ def test_every_weight_is_in_the_optimizer(name: str, pair: Splits) -> None:
 def test_a_modality_beside_others_trains_as_it_would_alone(pair: Splits) -> None:
     together, _, _ = trained(pair, Unimodal())
     alone = toy_model(pair)
-    runtime = Runtime(SETTINGS)
+    runtime = Runtime.start(SETTINGS)
     branch = alone.branches["m0"]
     optimizer = build_optimizer(branch.parameters(), TRAIN)
     sampler = CurriculumSampler(len(pair[Split.TRAIN]), Random())
@@ -212,7 +212,7 @@ def test_online_scores_come_from_the_steps_alone(pair: Splits, monkeypatch: pyte
 
 
 def test_every_step_hands_over_what_it_saw(pair: Splits) -> None:
-    train, runtime = pair[Split.TRAIN], Runtime(SETTINGS)
+    train, runtime = pair[Split.TRAIN], Runtime.start(SETTINGS)
     trainer = Trainer(toy_model(pair), Joint(), TRAIN, runtime)
     seen: list[tuple[Any, ...]] = []
     order = np.random.default_rng(0).permutation(96)

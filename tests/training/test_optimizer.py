@@ -6,8 +6,8 @@ from math import cos, pi
 import pytest
 import torch
 
-from bss.params import Optimisation
 from bss.training.optimizer import build_optimizer, lr_factor
+from bss.training.settings import Optimisation
 from tests.helpers.toy import TRAIN
 
 

@@ -73,7 +73,7 @@ def test_what_is_hidden_depends_on_the_order_alone(
     data: str, mode: str, num_workers: int, request: pytest.FixtureRequest
 ) -> None:
     train = request.getfixturevalue(data)[Split.TRAIN]
-    runtime, order = Runtime(SETTINGS.model_copy(update={"num_workers": num_workers})), some_order()
+    runtime, order = Runtime.start(SETTINGS, num_workers=num_workers), some_order()
     found = list(
         batches(
             cached(train, mode, runtime), order.indices, 16, runtime, skip=1, hidden=order.hidden, cuts=order.cuts
@@ -96,7 +96,7 @@ def test_what_is_hidden_depends_on_the_order_alone(
 
 
 def test_without_an_order_a_batch_is_as_it_was(splits: Splits) -> None:
-    first = next(batches(splits[Split.TRAIN], np.arange(96), 16, Runtime(SETTINGS)))
+    first = next(batches(splits[Split.TRAIN], np.arange(96), 16, Runtime.start(SETTINGS)))
     assert first.hidden is None
     assert set(first.inputs) == {"m0", "m1"}
 
@@ -134,7 +134,7 @@ class Fixed(Joint):
 
 
 def test_a_step_meets_zeros_where_a_modality_is_hidden(splits: Splits) -> None:
-    runtime, order = Runtime(SETTINGS), some_order()
+    runtime, order = Runtime.start(SETTINGS), some_order()
     batch = next(batches(splits[Split.TRAIN], order.indices, 16, runtime, hidden=order.hidden, cuts=order.cuts))
     said, whole = (
         toy_model(splits)(batch.inputs),
@@ -154,7 +154,7 @@ def test_the_history_counts_what_was_seen(splits: Splits) -> None:
     settings = TRAIN.model_copy(update={"lr": 0.0, "epochs": 1, "weight_decay": 0.0})
     model, history, sampler = trained(splits, Fixed(), Random(), settings)
     order, train = some_order(150), splits[Split.TRAIN]
-    batch = next(batches(train, order.indices, 150, Runtime(SETTINGS), hidden=order.hidden))
+    batch = next(batches(train, order.indices, 150, Runtime.start(SETTINGS), hidden=order.hidden))
     logits = {name: values.detach() for name, values in model(batch.inputs).logits.items()}
     for output in ("m0", "m1", "fused"):
         losses = [
@@ -170,7 +170,7 @@ def test_the_history_counts_what_was_seen(splits: Splits) -> None:
 
 
 def test_a_loss_that_nobody_had_is_not_a_number(splits: Splits) -> None:
-    train, runtime = splits[Split.TRAIN], Runtime(SETTINGS)
+    train, runtime = splits[Split.TRAIN], Runtime.start(SETTINGS)
     trainer = Trainer(toy_model(splits), Joint(), TRAIN, runtime)
     hidden = {"m0": np.ones(96, dtype=bool), "m1": np.zeros(96, dtype=bool)}
     losses = trainer.train_epoch(batches(train, np.arange(96), 16, runtime, hidden=hidden), 0.01)
@@ -179,7 +179,7 @@ def test_a_loss_that_nobody_had_is_not_a_number(splits: Splits) -> None:
 
 
 def test_scores_come_from_samples_that_were_wholly_seen(splits: Splits) -> None:
-    train, runtime, order = splits[Split.TRAIN], Runtime(SETTINGS), some_order()
+    train, runtime, order = splits[Split.TRAIN], Runtime.start(SETTINGS), some_order()
     trainer = Trainer(toy_model(splits), Joint(), TRAIN, runtime)
     told: list[tuple[Any, ...]] = []
     todo = list(batches(train, order.indices, 16, runtime, hidden=order.hidden, cuts=order.cuts))
@@ -197,7 +197,7 @@ def test_scores_come_from_samples_that_were_wholly_seen(splits: Splits) -> None:
 
 
 def test_an_epoch_in_which_nothing_is_wholly_seen_hands_over_nothing(splits: Splits) -> None:
-    runtime = Runtime(SETTINGS)
+    runtime = Runtime.start(SETTINGS)
     trainer = Trainer(toy_model(splits), Joint(), TRAIN, runtime)
     hidden = {"m0": np.arange(96) % 2 == 0, "m1": np.arange(96) % 2 == 1}
     told: list[Any] = []
@@ -228,7 +228,7 @@ def test_data_with_gaps_train_too(name: str, precision: str, masked: Splits) -> 
     train = masked[Split.TRAIN]
     trainer = Trainer(
         build_model(train.meta, {}, 0), early(name), TRAIN,
-        Runtime(SETTINGS.model_copy(update={"precision": precision})),
+        Runtime.start(SETTINGS.model_copy(update={"precision": precision})),
     )  # fmt: skip
     steps: list[Batch] = []
     step = trainer._step

@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from bss.files import read_tensors
-from bss.params import Runtime as RuntimeSettings
 from bss.training.methods.method import METHODS
 from bss.training.runtime import Runtime
+from bss.training.settings import RuntimeSettings
 from tests.helpers import ROOT
 from tests.helpers.processes import KILLED, main
 from tests.helpers.toy import SETTINGS, packed_toy
@@ -29,7 +29,7 @@ from bss.training.runtime import Runtime
 from tests.helpers.processes import main
 from tests.helpers.toy import SETTINGS
 try:
-    Runtime(SETTINGS)
+    Runtime.start(SETTINGS)
 except ValueError as error:
     print(error, flush=True)
 main(*sys.argv[1:])
@@ -106,7 +106,7 @@ def test_a_method_is_shared_by_the_strategies_that_it_names(method: str, pair: t
     else:
         for rank in range(2):
             refusal = (out / method / f"refused-{rank}").read_text()
-            assert re.fullmatch(rf"train\.strategy: {method} .* needs ddp, not fsdp", refusal)
+            assert re.fullmatch(rf"spread\.strategy: {method} .* needs ddp, not fsdp", refusal)
 
 
 def test_it_resumes_with_as_many_ranks_and_refuses_another_number(pair: tuple[str, Path], packed: Path) -> None:
@@ -128,14 +128,14 @@ def test_torchrun_starts_the_ranks_as_well(packed: Path, alone: Path, tmp_path: 
     done = train(packed, tmp_path, launcher=torchrun)
     assert done.returncode == 0, done.stderr
     assert_alike(alone / "joint", tmp_path / "joint")
-    assert done.stdout.count("torchrun started 2 processes on each of 1 nodes, but train.devices is 1") == 2
+    assert done.stdout.count("torchrun started 2 processes on each of 1 nodes, but spread.devices is 1") == 2
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 4, 5, 7, 8])
 def test_shares_cover_a_batch_and_leave_no_rank_with_less_than_two(length: int) -> None:
     shares = []
     for rank in range(3):
-        runtime = Runtime(RuntimeSettings(**SETTINGS.model_dump()))
+        runtime = Runtime.start(RuntimeSettings(**SETTINGS.model_dump()))
         runtime.rank, runtime.num_ranks = rank, 3
         shares.append(runtime.share(np.arange(length)))
     assert len({len(share) for share in shares}) == 1

@@ -20,7 +20,7 @@ from tests.helpers.toy import SETTINGS, TRAIN, packed_toy
 
 
 def test_bfloat16_trains_too(tmp_path: Path) -> None:
-    runtime = Runtime(SETTINGS.model_copy(update={"precision": "bfloat16"}))
+    runtime = Runtime.start(SETTINGS.model_copy(update={"precision": "bfloat16"}))
     train = packed_toy(tmp_path)[Split.TRAIN]
     model = build_model(train.meta, {name: MLP(width=16) for name in train.meta.modalities}, 0)
     trainer = Trainer(model, Joint(), TRAIN, runtime)
@@ -31,7 +31,7 @@ def test_bfloat16_trains_too(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the error is that of a machine without CUDA")
 def test_the_gradients_of_a_narrow_map_repeat_in_bfloat16() -> None:
-    runtime = Runtime(SETTINGS.model_copy(update={"precision": "bfloat16"}))
+    runtime = Runtime.start(SETTINGS.model_copy(update={"precision": "bfloat16"}))
     values = torch.randn(16, 16, 5, 1)
     exact = torch.nn.Conv2d(16, 32, 3, stride=2, padding=1)
     exact(values).square().sum().backward()
@@ -52,14 +52,14 @@ def test_the_gradients_of_a_narrow_map_repeat_in_bfloat16() -> None:
 
 def test_cuda_is_refused_where_there_is_none() -> None:
     with pytest.raises(ValueError, match=r"runtime\.device: 'cuda', but torch finds no CUDA device"):
-        Runtime(SETTINGS.model_copy(update={"device": "cuda"}))
-    assert Runtime(SETTINGS.model_copy(update={"device": "auto"})).device.type == "cpu"
+        Runtime.start(SETTINGS.model_copy(update={"device": "cuda"}))
+    assert Runtime.start(SETTINGS.model_copy(update={"device": "auto"})).device.type == "cpu"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 @pytest.mark.parametrize("encoder", list(ENCODERS))
 def test_training_on_cuda_repeats(encoder: str) -> None:
-    runtime = Runtime(SETTINGS.model_copy(update={"device": "cuda"}))
+    runtime = Runtime.start(SETTINGS.model_copy(update={"device": "cuda"}))
     component = examples(encoder)[0]
     modalities = accepted(component)
     train = PackedSplit(

@@ -3,13 +3,12 @@
 import json
 import os
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bss import paths
 from bss.exits import exits
+from bss.paths import HERE
 
 
 def check(as_json: Annotated[bool, typer.Option("--json", help="Findings for a program.")] = False) -> None:
@@ -22,11 +21,11 @@ def check(as_json: Annotated[bool, typer.Option("--json", help="Findings for a p
     with exits():
         from bss.params import load
 
-        dataset = load(Path("params.yaml")).preprocess
+        dataset = load(HERE.params).preprocess
         from bss.data.packing.check import told
         from bss.data.packing.pack import examine
 
-        findings = examine(dataset, paths.PACKED, len(os.sched_getaffinity(0)))
+        findings = examine(dataset, HERE.packed, len(os.sched_getaffinity(0)))
     rows = {"dataset": dataset.name, "findings": [asdict(finding) for finding in findings]}
     typer.echo(json.dumps(rows, indent=2) if as_json else told(dataset.name, findings))
     raise typer.Exit(1 if findings else 0)

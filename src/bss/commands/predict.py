@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bss import paths
 from bss.errors import InputError
 from bss.exits import exits
+from bss.paths import HERE
 
 if TYPE_CHECKING:
     from bss.evaluation.registered.prediction import Prediction
@@ -19,7 +19,7 @@ NUM_SHOWN = 20
 
 def predict(
     manifest: Annotated[Path, typer.Argument(help="CSV or Parquet: a row a sample, a column a modality.")],
-    model: Annotated[Path, typer.Option(help="Folder of a registered model.")] = paths.BEST,
+    model: Annotated[Path, typer.Option(help="Folder of a registered model.")] = HERE.best,
     out: Annotated[Path | None, typer.Option(help="Where all probabilities go: .csv or .parquet.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="All probabilities for a program, on stdout.")] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Rows at once; changes no result.")] = 256,

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from bss import params
 from bss.data.packed import Meta
 from bss.errors import InputError
+from bss.training.settings import Augment
 
 
 class Augmentation:
@@ -22,7 +22,7 @@ class Augmentation:
         InputError: a modality of another shape than the change needs.
     """
 
-    def __init__(self, settings: Mapping[str, params.Augment], meta: Meta) -> None:
+    def __init__(self, settings: Mapping[str, Augment], meta: Meta) -> None:
         self.settings = settings
         self._means = {name: modality.mean for name, modality in meta.modalities.items()}
         for name, change in settings.items():
@@ -38,7 +38,7 @@ class Augmentation:
             for name, values in inputs.items()
         }
 
-    def _changed(self, values: Tensor, change: params.Augment, mean: float) -> Tensor:
+    def _changed(self, values: Tensor, change: Augment, mean: float) -> Tensor:
         if change.num_frames:
             values = some_frames(values, change.num_frames)
         values = values.float()

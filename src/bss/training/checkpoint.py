@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -24,12 +24,18 @@ from torch import Tensor
 
 import bss
 from bss.files import replaced
+from bss.paths import Workspace
+
+if TYPE_CHECKING:
+    from bss.params import Params
 
 LOG = logging.getLogger(__name__)
 NUM_KEPT = 2
 SMALL = 64 * 2**20
 """Bytes; of a larger file the size and the time of its last change stand for its content."""
 STATE = "state"
+SETTINGS = {"train", "runtime", "warmup", "score", "encoders", "fusion", "augment", "curriculum", "methods"}
+"""The sections of params.yaml that a checkpoint belongs to."""
 
 
 class Checkpoints:
@@ -76,6 +82,19 @@ class Checkpoints:
 
     def _files(self) -> list[Path]:
         return sorted(self.folder.glob("[0-9]*-*.safetensors"))
+
+
+def checkpoints_of(params: "Params", workspace: Workspace, name: str, inputs: Iterable[Path]) -> Checkpoints:
+    """The checkpoints of a training.
+
+    Args:
+        params: of the whole grid.
+        workspace: where they lie.
+        name: of the training.
+        inputs: files and folders that it depends on.
+    """
+    parts = params.model_dump(mode="json", include=SETTINGS)
+    return Checkpoints(workspace.checkpoints / name / key(parts, inputs), params.flow.checkpoint_minutes)
 
 
 def key(parts: Mapping[str, Any], inputs: Iterable[Path]) -> str:

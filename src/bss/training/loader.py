@@ -62,7 +62,7 @@ def cached(split: PackedSplit, mode: str, runtime: Runtime) -> PackedSplit:
         return split
     if mode == "memory":
         return replace(split, arrays={name: np.array(array) for name, array in split.arrays.items()})
-    with memory_explained("train", "set train.cache to memory or disk"):
+    with memory_explained("train", "set flow.cache to memory or disk"):
         arrays = {**split.arrays, **{f"{name}{PRESENT}": there for name, there in split.present.items()}}
         tensors = {name: torch.tensor(array).to(runtime.device) for name, array in arrays.items()}
     return Resident(**{each.name: getattr(split, each.name) for each in fields(split)}, tensors=tensors)
@@ -138,7 +138,7 @@ def _read(split: PackedSplit, wanted: list[tuple[np.ndarray, np.ndarray]], runti
         _Rows(split),
         sampler=wanted,
         batch_size=None,
-        num_workers=runtime.settings.num_workers,
+        num_workers=runtime.num_workers,
         pin_memory=runtime.device.type == "cuda",
     )
     for inputs, labels, of_whole, _ in loader:

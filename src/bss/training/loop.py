@@ -12,7 +12,6 @@ from torch import nn
 from bss.data.packed import PackedSplit
 from bss.errors import InputError
 from bss.measure.evidence import Evidence, collect
-from bss.params import Train, Warmup
 from bss.seeds import generator
 from bss.training.checkpoint import Checkpoints
 from bss.training.divergence import explained
@@ -20,6 +19,7 @@ from bss.training.loader import batch_indices, batches
 from bss.training.optimizer import lr_factor
 from bss.training.runtime import Runtime, memory_explained
 from bss.training.selection import Selection, confidence, loss_and_accuracy
+from bss.training.settings import Train, Warmup
 from bss.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, dict[str, float]], None]
 """Called after each epoch with the number of epochs done and what was measured."""
+Report = Callable[[int, int, dict[str, float]], None]
+"""As `Progress`, with the number of all epochs before the others."""
 
 
 class Run:
@@ -52,7 +54,7 @@ class Run:
             if saved["num_ranks"] != runtime.num_ranks:
                 raise InputError(
                     f"the interrupted training ran on {saved['num_ranks']} processes, this one has "
-                    f"{runtime.num_ranks}: set train.devices and train.nodes as they were, or remove "
+                    f"{runtime.num_ranks}: set spread.devices and spread.nodes as they were, or remove "
                     "models/checkpoints"
                 )
             self.epoch, self.history = saved["epoch"], saved["history"]

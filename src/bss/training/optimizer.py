@@ -6,7 +6,7 @@ from math import cos, pi
 import torch
 from torch import nn
 
-from bss.params import Optimisation
+from bss.training.settings import Optimisation
 
 
 def build_optimizer(parameters: Iterable[nn.Parameter], settings: Optimisation) -> torch.optim.Optimizer:

@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import numpy as np
 import torch
@@ -15,14 +15,13 @@ from lightning_fabric.strategies.strategy import Strategy
 from lightning_fabric.wrappers import _FabricModule
 from torch import Tensor, distributed, nn
 
-from bss import params
 from bss.errors import InputError
 from bss.memory import keep_freed_memory
+from bss.training.settings import RuntimeSettings, Spread
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
 
-logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces what params.yaml says
 T = TypeVar("T")
 PRECISION = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 LEAST_OF_A_RANK = 2
@@ -30,44 +29,57 @@ LEAST_OF_A_RANK = 2
 
 
 class Runtime:
-    """The settings of params.yaml, applied to this process, which is one of `num_ranks`.
+    """Where this process computes: it is one of `num_ranks` that share every batch.
 
-    A batch is shared among the ranks and its logits are put together again, so that every rank computes the loss of
-    the whole batch: the samples of a step, and what is minimised, do not depend on the number of ranks.
+    The logits of a batch are put together again, so that every rank computes the loss of the whole batch: the samples
+    of a step, and what is minimised, do not depend on the number of ranks.
 
     Args:
+        fabric: launched.
         settings: of one process.
-        spread: devices, nodes and strategy; one process where left out. The others are started here, unless
-            `torchrun` has started them.
-
-    Raises:
-        InputError: `device: cuda` on a machine where torch finds none; `torchrun` started another number of ranks.
+        num_workers: processes that read samples ahead; 0 reads them in this one.
     """
 
-    def __init__(self, settings: params.Runtime, spread: params.Spread | None = None) -> None:
-        self.settings = settings
-        name = _device(settings.device)
+    def __init__(self, fabric: Fabric, settings: RuntimeSettings, num_workers: int = 0) -> None:
+        self.fabric, self.settings, self.num_workers = fabric, settings, num_workers
+        self.device: torch.device = fabric.device
+        self.rank: int = fabric.global_rank
+        self.num_ranks: int = fabric.world_size
+
+    @classmethod
+    def start(cls, settings: RuntimeSettings, spread: Spread | None = None, num_workers: int = 0) -> Self:
+        """Apply the settings to this whole process, and start the others that share its training.
+
+        Args:
+            settings: of one process: device, precision, threads, determinism.
+            spread: devices, nodes and strategy; one process where left out. The others are started here, unless
+                `torchrun` has started them.
+            num_workers: as of the class.
+
+        Raises:
+            InputError: `device: cuda` where torch finds none; `torchrun` started another number of processes.
+        """
+        device = _device(settings.device)
         devices, nodes = (spread.devices, spread.nodes) if spread else (1, 1)
         _check_torchrun(devices, nodes)
-        self.fabric = Fabric(
-            accelerator=name,
+        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces what params.yaml says
+        fabric = Fabric(
+            accelerator=device,
             devices=devices,
             num_nodes=nodes,
             strategy=_strategy(spread) if spread and devices * nodes > 1 else "auto",
             precision=PRECISION[settings.precision],  # type: ignore[arg-type]
         )
-        self.fabric.launch()
-        self.device: torch.device = self.fabric.device
-        self.rank: int = self.fabric.global_rank
-        self.num_ranks: int = self.fabric.world_size
+        fabric.launch()
         torch.set_num_threads(settings.threads)
         # On the CPU a fixed number of threads repeats to the bit; asking for it there only imports the compiler.
-        if self.device.type == "cuda":
+        if device == "cuda":
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or older torch refuses matrix products
             torch.use_deterministic_algorithms(settings.deterministic)
             torch.backends.cudnn.benchmark = not settings.deterministic
         else:
             keep_freed_memory()
+        return cls(fabric, settings, num_workers)
 
     @property
     def is_first(self) -> bool:
@@ -195,12 +207,13 @@ def _check_torchrun(devices: int, nodes: int) -> None:
     started, local = int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_WORLD_SIZE"])
     if (devices, devices * nodes) != (local, started):
         raise InputError(
-            f"torchrun started {local} processes on each of {started // local} nodes, but train.devices is {devices} "
-            f"and train.nodes is {nodes}; make them the same (a stage that does not train runs without torchrun)"
+            f"torchrun started {local} processes on each of {started // local} nodes, but spread.devices is "
+            f"{devices} and spread.nodes is {nodes}; make them the same (a stage that does not train runs without "
+            "torchrun)"
         )
 
 
-def _strategy(spread: params.Spread) -> Strategy:
+def _strategy(spread: Spread) -> Strategy:
     if spread.strategy == "ddp":
         # A method need not train every output: the weights of the others have no gradient.
         return DDPStrategy(find_unused_parameters=True)

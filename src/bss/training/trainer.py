@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from bss import seeds
 from bss.errors import InputError
 from bss.model import MultimodalModel, Outputs, seeded
-from bss.params import Optimisation
 from bss.training import weights
 from bss.training.epoch import Epoch, Observe
 from bss.training.loader import Batch
 from bss.training.methods.method import Method
 from bss.training.optimizer import build_optimizer
 from bss.training.runtime import Runtime
+from bss.training.settings import Optimisation
 
 
 class Step(NamedTuple):
@@ -55,6 +55,8 @@ class Trainer:
         runtime: where it runs.
         seed: of what the model and the augmentation draw by chance; each step and rank has a generator of its own.
         augment: changes the inputs of a training step.
+        num_steps: of the warm-up that the weights come from.
+        num_samples: that it has seen.
     """
 
     def __init__(
@@ -65,6 +67,8 @@ class Trainer:
         runtime: Runtime,
         seed: int = 0,
         augment: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None,
+        num_steps: int = 0,
+        num_samples: int = 0,
     ) -> None:
         with seeded(seed, f"weights of {method.name}"):
             method.prepare(model)
@@ -79,8 +83,7 @@ class Trainer:
         self.seed = seed
         self.memory: dict[str, Tensor] = {}
         self.epoch = 0
-        self.num_steps = 0
-        self.num_samples = 0
+        self.num_steps, self.num_samples = num_steps, num_samples
         self._epoch = Epoch()
         self._length = 1
         self._unchecked: Step | None = None
@@ -121,7 +124,7 @@ class Trainer:
             InputError: the model has no fusion, or its weights are spread over the ranks.
         """
         if self.runtime.is_sharded:
-            raise InputError(f"train.strategy: {self.method.name} asks the fusion apart, which needs ddp, not fsdp")
+            raise InputError(f"spread.strategy: {self.method.name} asks the fusion apart, which needs ddp, not fsdp")
         if self.model.fusion is None:
             raise InputError(f"the method '{self.method.name}' has no fusion of features")
         with self.runtime.autocast():
@@ -142,7 +145,7 @@ class Trainer:
             InputError: the weights are spread over the ranks.
         """
         if self.runtime.is_sharded:
-            raise InputError(f"train.strategy: {self.method.name} takes gradients apart, which needs ddp, not fsdp")
+            raise InputError(f"spread.strategy: {self.method.name} takes gradients apart, which needs ddp, not fsdp")
         before = [weight.grad for weight in parameters]
         for weight in parameters:
             weight.grad = None

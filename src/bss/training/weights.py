@@ -6,6 +6,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+WEIGHTS = "model.safetensors"
+"""The file of a model's weights, in the folder of the stage that made them."""
+
 
 def take(model: nn.Module) -> dict[str, Tensor]:
     """A copy of the weights and buffers on the CPU, by name; every rank has to ask for it."""

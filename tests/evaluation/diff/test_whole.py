@@ -24,7 +24,8 @@ def test_only_the_grid_counts() -> None:
 def judged(folder: Path, accuracies: dict[str, float]) -> Path:
     (folder / "reports/metrics").mkdir(parents=True)
     for key, accuracy in accuracies.items():
-        told = {"fused": {"accuracy": accuracy, "auc": None}, "rule": "fused", "num_steps": 3, "num_samples": 90}
+        outputs = {"fused": {"accuracy": accuracy, "auc": None}}
+        told = {"outputs": outputs, "rule": "fused", "num_steps": 3, "num_samples": 90}
         (folder / f"reports/metrics/{key}.json").write_text(json.dumps(told))
     return folder
 
@@ -57,7 +58,7 @@ def test_a_damaged_file_and_a_folder_without_artifacts_are_refused(tmp_path: Pat
     with pytest.raises(ValueError, match="neither params.yaml nor artifacts"):
         Snapshot("nothing", tmp_path)
     folder = judged(tmp_path / "a", {})
-    (folder / "reports/metrics/joint-random-0.json").write_text('{"fused"')
+    (folder / "reports/metrics/joint-random-0.json").write_text('{"outputs"')
     (folder / "data/scores").mkdir(parents=True)
     (folder / "data/scores/0.parquet").write_bytes(b"PAR1")
     snapshot = Snapshot("damaged", folder)

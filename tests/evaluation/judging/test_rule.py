@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 
 from bss.encoders.mlp import MLP
+from bss.evaluation.artifacts import as_judged
 from bss.evaluation.judging.judgement import Judgement, judge
 from bss.evaluation.judging.rule import best_weights, summed, weighted_mean
-from bss.evaluation.report.grid import as_judged
 from bss.model import build_model
 from bss.training.methods.joint import Joint
 from bss.training.methods.unimodal import Unimodal
@@ -88,7 +88,7 @@ def test_a_judgement_has_the_fusion_and_the_rule(tmp_path: Path) -> None:
     splits = packed_toy(tmp_path, 3)
     meta = splits[Split.TEST].meta
     model = build_model(meta, {name: MLP(width=8) for name in meta.modalities}, 0)
-    given = (model, splits[Split.TEST], Joint(), 16, Runtime(SETTINGS))
+    given = (model, splits[Split.TEST], Joint(), 16, Runtime.start(SETTINGS))
     fused, added, all_added = judge(*given), judge(*given, "sum"), judge(*given, "sum_all")
     weighted = judge(*given, "weighted", splits[Split.VALIDATION])
     assert fused.rule == {"rule": "fused"}
@@ -105,10 +105,10 @@ def test_a_judgement_has_the_fusion_and_the_rule(tmp_path: Path) -> None:
         assert np.allclose(probabilities_of(judgement, "judged"), together)
         right = (together.argmax(axis=1) == splits[Split.TEST].labels).mean()
         assert judgement.metrics["judged"]["accuracy"] == pytest.approx(right)
-    validation = judge(model, splits[Split.VALIDATION], Joint(), 16, Runtime(SETTINGS))
+    validation = judge(model, splits[Split.VALIDATION], Joint(), 16, Runtime.start(SETTINGS))
     probabilities = {name: probabilities_of(validation, name) for name in meta.modalities}
     assert weighted.rule["weights"] == best_weights(probabilities, splits[Split.VALIDATION].labels)
-    alone = judge(model, splits[Split.TEST], Unimodal(), 16, Runtime(SETTINGS), "weighted")
+    alone = judge(model, splits[Split.TEST], Unimodal(), 16, Runtime.start(SETTINGS), "weighted")
     assert alone.rule == {}
     assert set(alone.metrics) == set(meta.modalities)
 

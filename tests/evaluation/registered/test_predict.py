@@ -15,6 +15,7 @@ from bss.__main__ import app
 from bss.evaluation.comparing.statistics import paired_difference
 from bss.evaluation.registered.card import Best, best_cell, figures, restored, spec
 from bss.params import load
+from bss.paths import Cell
 from bss.training.methods.method import METHODS
 from tests.helpers import ROOT
 from tests.helpers.pairs import KINDS, make_pairs, rows, write
@@ -133,7 +134,7 @@ def test_labels_give_the_accuracy_and_json_has_everything(folder: Path) -> None:
     metrics = json.loads(Path("reports/metrics/joint-random-0.json").read_text())
     assert told["model"] == {"method": "joint", "scheduler": "random", "seed": 0}
     for output in ("sound", "picture", "note", "fused"):
-        assert told["accuracy"][output] == pytest.approx(metrics[output]["accuracy"])
+        assert told["accuracy"][output] == pytest.approx(metrics["outputs"][output]["accuracy"])
     first = reported().filter(pl.col("output") == "note").row(0, named=True)
     assert told["rows"][0]["id"] == first["id"]
     assert list(told["rows"][0]["probabilities"]["note"].values()) == pytest.approx(list(first["probabilities"]))
@@ -257,21 +258,21 @@ def history(*epochs: tuple[float, float]) -> pl.DataFrame:
 
 def test_the_best_is_chosen_by_the_fusion_on_validation_and_the_first_of_equal_ones() -> None:
     histories = {
-        ("joint", "random", 0): history((0.7, 0.2), (0.5, 0.1)),
-        ("joint", "learned", 0): history((0.6, 0.5), (0.8, 0.9), (0.8, 0.4)),
-        ("joint", "learned", 1): history((0.8, 0.1)),
+        Cell("joint", "random", 0): history((0.7, 0.2), (0.5, 0.1)),
+        Cell("joint", "learned", 0): history((0.6, 0.5), (0.8, 0.9), (0.8, 0.4)),
+        Cell("joint", "learned", 1): history((0.8, 0.1)),
     }
     cell, kept = best_cell(histories, "best")
-    assert (cell, kept["epoch"]) == (("joint", "learned", 0), 2)
+    assert (cell, kept["epoch"]) == (Cell("joint", "learned", 0), 2)
     cell, kept = best_cell(dict(reversed(histories.items())), "best")
-    assert (cell, kept["epoch"]) == (("joint", "learned", 1), 0)
-    cell, kept = best_cell({**histories, ("joint", "learned", 0): history((0.9, 0.1), (0.1, 0.9))}, "last")
-    assert cell == ("joint", "learned", 1)
+    assert (cell, kept["epoch"]) == (Cell("joint", "learned", 1), 0)
+    cell, kept = best_cell({**histories, Cell("joint", "learned", 0): history((0.9, 0.1), (0.1, 0.9))}, "last")
+    assert cell == Cell("joint", "learned", 1)
 
 
 def test_figures_are_of_the_seed_and_of_all() -> None:
     judged = {
-        seed: {"fused": {"accuracy": value, "auc": None}, "rule": "fused"}
+        seed: {"outputs": {"fused": {"accuracy": value, "auc": None}}, "rule": "fused"}
         for seed, value in enumerate((0.5, 0.6, 0.9))
     }
     found = figures(judged, 1, 0.95)["fused"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bss.evaluation.page import template
 from bss.evaluation.page.canvas import SERIES, VARIABLES
 from bss.evaluation.report import page as report
 from bss.evaluation.report.confusion import MAX_OPACITY, SHADE
@@ -115,7 +116,7 @@ def test_who_wants_no_motion_gets_none(browser: "Browser", address: str) -> None
 
 def palettes() -> dict[str, dict[str, Colour]]:
     """The variables of the style sheet that are colours, in [0, 1], light and dark."""
-    css = Path(report.__file__).with_name("page.css").read_text()
+    css = Path(template.__file__).with_name("page.css").read_text()
     light, dark = (dict(re.findall(r"--([\w-]+): #(\w{6})", part)) for part in css.split("@media (prefers-color")[:2])
     return {
         name: {key: tuple(value / 255 for value in bytes.fromhex(digits)) for key, digits in found.items()}

@@ -11,12 +11,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from bss import paths
+from bss.evaluation.artifacts import seconds_of
 from bss.evaluation.report import provenance
 from bss.evaluation.report.changes import change_counts, changed_pairs, changed_predictions
 from bss.evaluation.report.cost import costs
 from bss.evaluation.report.draws import drawn_pairs
-from bss.evaluation.report.grid import seconds_of
 from bss.evaluation.report.imbalance import (
     accuracy_gaps,
     balance_verdict,
@@ -27,6 +26,7 @@ from bss.evaluation.report.imbalance import (
 from bss.evaluation.report.looks import Look, looks
 from bss.evaluation.report.table import summary_table
 from bss.files import checksum, write_json
+from bss.paths import Cell, Workspace
 from tests.evaluation.report.test_page import PICTURE, SOUND, grid
 
 JOINT = Look("joint", "learned", "learned", "#0b0b01", ())
@@ -141,17 +141,16 @@ def test_costs_are_to_the_baseline_and_need_no_times() -> None:
     assert found["heuristic"] == ("25.0", "-", "-")
 
 
-def test_a_time_of_another_model_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    cell = ("joint", "random", 0)
-    assert seconds_of(cell) is None
-    model = paths.run(*cell) / "model.safetensors"
+def test_a_time_of_another_model_is_not_told(tmp_path: Path) -> None:
+    workspace, cell = Workspace(tmp_path), Cell("joint", "random", 0)
+    assert seconds_of(workspace, cell) is None
+    model = workspace.run(cell) / "model.safetensors"
     model.parent.mkdir(parents=True)
     model.write_bytes(b"weights")
-    write_json({"seconds": 1.5, "model": checksum(model)}, paths.seconds(*cell))
-    assert seconds_of(cell) == 1.5
+    write_json({"seconds": 1.5, "model": checksum(model)}, workspace.seconds(cell))
+    assert seconds_of(workspace, cell) == 1.5
     model.write_bytes(b"others")
-    assert seconds_of(cell) is None
+    assert seconds_of(workspace, cell) is None
 
 
 def test_the_pairs_drawn_most_and_least_are_named(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def toy_model(splits: Splits) -> MultimodalModel:
 def trained(splits: Splits, method: AUG | Joint, model: MultimodalModel, epochs: int = 4) -> MultimodalModel:
     sampler = CurriculumSampler(len(splits[Split.TRAIN]), Random())
     settings = TRAIN.model_copy(update={"keep": "last"})
-    trainer = Trainer(model, method, settings, Runtime(SETTINGS))
+    trainer = Trainer(model, method, settings, Runtime.start(SETTINGS))
     fit(trainer, sampler, splits[Split.TRAIN], splits[Split.VALIDATION], settings, epochs)
     return model
 
@@ -95,13 +95,13 @@ def test_a_step_is_one_of_each_modality_in_turn(splits: Splits) -> None:
     lr = 0.1
     settings = TRAIN.model_copy(update={"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0, "lr": lr})
     method = AUG(hidden=8)
-    trainer = Trainer(own, method, settings, Runtime(SETTINGS))
+    trainer = Trainer(own, method, settings, Runtime.start(SETTINGS))
     with seeded(0, "weights of aug"):
         method.prepare(slow)
     for model in (own, slow):
         model.branch("m1").head.count += 1
     method.begin_epoch(trainer, 0, lambda: pytest.fail("no pass is needed"))
-    (batch,) = batches(train, np.arange(20), 20, Runtime(SETTINGS))
+    (batch,) = batches(train, np.arange(20), 20, Runtime.start(SETTINGS))
     outputs, loss = method.step(trainer, batch)
     total = 0.0
     for name in slow.branches:
@@ -138,7 +138,7 @@ def test_the_weak_modality_gets_a_classifier(
 ) -> None:
     splits = packed_toy(tmp_path)
     method = AUG.model_validate({"variant": variant, "interval": 2, "max_classifiers": 2, "tau": 0.01})
-    trainer = Trainer(toy_model(splits), method, TRAIN, Runtime(SETTINGS))
+    trainer = Trainer(toy_model(splits), method, TRAIN, Runtime.start(SETTINGS))
     for epoch in range(4):
         trainer.memory["sums"], trainer.memory["num_samples"] = torch.tensor(sums).double(), torch.tensor(10)
         method.begin_epoch(trainer, epoch, lambda: pytest.fail("no pass is needed"))
@@ -151,7 +151,7 @@ def test_the_weak_modality_gets_a_classifier(
 
 def test_of_several_each_is_compared_with_the_strongest(tmp_path: Path) -> None:
     splits = packed_toy(tmp_path, 3)
-    trainer = Trainer(toy_model(splits), AUG(interval=1), TRAIN, Runtime(SETTINGS))
+    trainer = Trainer(toy_model(splits), AUG(interval=1), TRAIN, Runtime.start(SETTINGS))
     trainer.memory["sums"], trainer.memory["num_samples"] = torch.tensor([9.0, 5.0, 8.95]).double(), torch.tensor(10)
     trainer.method.begin_epoch(trainer, 1, lambda: pytest.fail("no pass is needed"))
     assert counts(trainer.model) == [1, 2, 1]
@@ -171,7 +171,7 @@ def test_before_the_first_added_classifier_it_is_joint_with_its_heads(splits: Sp
 def test_added_classifiers_train_as_published_and_stay_as_released(splits: Splits, variant: str) -> None:
     method = AUG.model_validate({"variant": variant, "interval": 1, "tau": 0.0, "max_classifiers": 3})
     model = toy_model(splits)
-    trainer = Trainer(model, method, TRAIN, Runtime(SETTINGS))
+    trainer = Trainer(model, method, TRAIN, Runtime.start(SETTINGS))
     held = {id(weight) for group in trainer.optimizer.param_groups for weight in group["params"]}
     added = [layer.weight for name in model.branches for layer in model.branch(name).head.first[1:]]
     assert {id(weight) in held for weight in added} == {variant == "published"}

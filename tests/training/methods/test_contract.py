@@ -73,7 +73,7 @@ def trained(
     scheduler: Scheduler | None = None,
 ) -> tuple[dict[str, Tensor], pl.DataFrame, Noting]:
     """The weights, all finite, the history and the sampler."""
-    trainer = Trainer(model, method, LAST, Runtime(runtime))
+    trainer = Trainer(model, method, LAST, Runtime.start(runtime))
     train, validation = splits[Split.TRAIN], splits[Split.VALIDATION]
     sampler = Noting(len(train), scheduler or Random())
     history = fit(trainer, sampler, train, validation, LAST, num_epochs)
@@ -176,7 +176,7 @@ def test_what_was_trained_is_what_is_judged(given: Any, pair: Splits) -> None:
     other = METHODS.build(given)
     other.prepare(again)
     again.load_state_dict(weights)
-    test, runtime = pair[Split.TEST], Runtime(SETTINGS)
+    test, runtime = pair[Split.TEST], Runtime.start(SETTINGS)
     assert_same(split_evidence(again, test, 16, runtime).logits, split_evidence(model, test, 16, runtime).logits)
     one, two = (judge(each, test, by, 16, runtime) for each, by in ((model, method), (again, other)))
     assert one.predictions.equals(two.predictions)
@@ -209,5 +209,5 @@ def test_its_own_prediction_is_a_distribution(given: Any, number: int) -> None:
 
 def test_the_registry_is_whole() -> None:
     folder = ROOT / "src/bss/training/methods"
-    files = {file.stem for file in folder.glob("*.py")} - {"__init__", "method", "contribution"}
+    files = {file.stem for file in folder.glob("*.py")} - {"__init__", "method", "_contribution"}
     assert set(METHODS) == files

@@ -49,7 +49,7 @@ def trained(
     scheduler: Scheduler | None = None,
 ) -> tuple[Trainer, CurriculumSampler, list[Any]]:
     settings = ONCE.model_copy(update={"epochs": epochs})
-    trainer = Trainer(model, method, settings, Runtime(SETTINGS))
+    trainer = Trainer(model, method, settings, Runtime.start(SETTINGS))
     sampler = CurriculumSampler(96, scheduler or Random(), scores=np.zeros(96))
     steps: list[Any] = []
     step = trainer._step
@@ -148,8 +148,8 @@ def test_a_group_keeps_the_schedulers_order() -> None:
 
 
 def given(splits: dict[Split, Any]) -> tuple[Trainer, Any]:
-    trainer = Trainer(untrained(splits), DataRemixing(starts=0), ONCE, Runtime(SETTINGS))
-    return trainer, split_evidence(trainer.module, splits[Split.TRAIN], 16, Runtime(SETTINGS))
+    trainer = Trainer(untrained(splits), DataRemixing(starts=0), ONCE, Runtime.start(SETTINGS))
+    return trainer, split_evidence(trainer.module, splits[Split.TRAIN], 16, Runtime.start(SETTINGS))
 
 
 def test_what_a_sample_lacks_is_not_what_it_shows(splits: dict[Split, Any]) -> None:
@@ -179,7 +179,8 @@ def test_a_sample_that_is_alone_in_its_group_joins_the_next(splits: dict[Split, 
     one = torch.arange(96) == 5
     trainer.memory = {names[-1]: one, **{name: ~one & (name == names[0]) for name in names[-2::-1]}}
     order = trainer.method.order(np.arange(96), trainer.memory)
-    todo = batches(splits[Split.TRAIN], order.indices, 16, Runtime(SETTINGS), hidden=order.hidden, cuts=order.cuts)
+    runtime = Runtime.start(SETTINGS)
+    todo = batches(splits[Split.TRAIN], order.indices, 16, runtime, hidden=order.hidden, cuts=order.cuts)
     batch = next(todo)
     assert len(batch.labels) == 17
     with torch.no_grad():

@@ -10,12 +10,12 @@ from torch.nn.functional import cross_entropy
 from bss.data.packed import PackedSplit
 from bss.encoders.mlp import MLP
 from bss.model import MultimodalModel, build_model
-from bss.params import Optimisation
 from bss.training.loader import batches
 from bss.training.methods.method import Method
 from bss.training.methods.mla import MLA
 from bss.training.methods.unimodal import Unimodal
 from bss.training.runtime import Runtime
+from bss.training.settings import Optimisation
 from bss.training.trainer import Trainer
 from bss.types import Split
 from tests.helpers.toy import SETTINGS, TRAIN, packed_toy
@@ -35,7 +35,7 @@ def model_of(train: PackedSplit, *widths: int) -> MultimodalModel:
 
 
 def trained(train: PackedSplit, method: Method, settings: Optimisation = TRAIN, epochs: int = 1) -> Trainer:
-    runtime = Runtime(SETTINGS)
+    runtime = Runtime.start(SETTINGS)
     trainer = Trainer(model_of(train), method, settings, runtime)
     for _ in range(epochs):
         trainer.train_epoch(batches(train, np.arange(96), 16, runtime), 0.05, length=6)
@@ -48,7 +48,7 @@ def matvec(matrix: list[list[float]], vector: list[float]) -> list[float]:
 
 def slow_epoch(train: PackedSplit, method: MLA, widths: tuple[int, ...] = ()) -> MultimodalModel:
     """Plain gradient descent written from the equations, with the projection in plain floats."""
-    prepared = Trainer(model_of(train, *widths), method, SGD, Runtime(SETTINGS)).model
+    prepared = Trainer(model_of(train, *widths), method, SGD, Runtime.start(SETTINGS)).model
     wide = prepared.branch("m0").head.in_features
     p = [[float(i == j) for j in range(wide)] for i in range(wide)]
     for number in range(6):
@@ -84,7 +84,7 @@ def test_an_epoch_equals_its_slow_reference(variant: str, train: PackedSplit) ->
 
 def test_encoders_of_other_widths_are_brought_to_the_widest(train: PackedSplit) -> None:
     widths = (6, 9, 7)[: len(train.meta.modalities)]
-    runtime = Runtime(SETTINGS)
+    runtime = Runtime.start(SETTINGS)
     trainer = Trainer(model_of(train, *widths), MLA(), SGD, runtime)
     trainer.train_epoch(batches(train, np.arange(96), 16, runtime), 0.05, length=6)
     slow = slow_epoch(train, MLA(), widths).state_dict()
@@ -117,7 +117,7 @@ def test_the_projection_changes_the_head_and_is_remembered(train: PackedSplit) -
 
 
 def test_a_step_says_what_each_modality_said_in_its_turn(train: PackedSplit) -> None:
-    runtime = Runtime(SETTINGS)
+    runtime = Runtime.start(SETTINGS)
     trainer = Trainer(model_of(train), MLA(), SGD, runtime)
     batch = next(iter(batches(train, np.arange(96), 16, runtime)))
     trainer._num_rows = 16

@@ -176,7 +176,7 @@ def test_heads_follow_the_fused_loss_too_where_it_sums_their_logits(splits: Spli
 def test_it_trains_in_bfloat16(splits: Splits) -> None:
     meta = splits[Split.TRAIN].meta
     model = build_model(meta, {name: MLP(width=16) for name in meta.modalities}, 0)
-    trainer = Trainer(model, MMPareto(), TRAIN, Runtime(SETTINGS.model_copy(update={"precision": "bfloat16"})))
+    trainer = Trainer(model, MMPareto(), TRAIN, Runtime.start(SETTINGS.model_copy(update={"precision": "bfloat16"})))
     losses = [trainer.train_epoch([first_batch(splits)], lr=0.01)["fused"] for _ in range(20)]
     assert losses[-1] < 0.5 * losses[0]
 

@@ -48,7 +48,7 @@ def trained(
     splits: dict[Split, Any], method: Any, model: MultimodalModel, epochs: int = 1, lr: float = 0.01
 ) -> tuple[Trainer, Any]:
     settings = ONCE.model_copy(update={"epochs": epochs, "lr": lr})
-    trainer = Trainer(model, method, settings, Runtime(SETTINGS))
+    trainer = Trainer(model, method, settings, Runtime.start(SETTINGS))
     sampler = CurriculumSampler(96, Random(), scores=np.zeros(96))
     return trainer, fit(trainer, sampler, splits[Split.TRAIN], splits[Split.VALIDATION], settings, epochs)
 
@@ -146,7 +146,7 @@ def test_any_fusion_is_asked_as_it_predicts(fusion: str, splits: dict[Split, Any
     """In eval mode, and it is in training mode again afterwards; what it says of all modalities is the evidence."""
     from bss.training.methods.modality_valuation import _values
 
-    train, runtime = splits[Split.TRAIN], Runtime(SETTINGS)
+    train, runtime = splits[Split.TRAIN], Runtime.start(SETTINGS)
     model = model_of(splits, fusion)
     assert model.fusion is not None
     model.fusion.register_module("chance", nn.Dropout(0.5))
@@ -165,7 +165,7 @@ def test_any_fusion_is_asked_as_it_predicts(fusion: str, splits: dict[Split, Any
 
 def test_a_modality_that_a_sample_lacks_has_no_copies(splits: dict[Split, Any]) -> None:
     """It is worth nothing, and the others are valued as if there were no further one."""
-    train, runtime = splits[Split.TRAIN], Runtime(SETTINGS)
+    train, runtime = splits[Split.TRAIN], Runtime.start(SETTINGS)
     trainer = Trainer(model_of(splits), ModalityValuation(), ONCE, runtime)
     evidence = split_evidence(trainer.module, train, 16, runtime)
     features = {name: values.clone() for name, values in evidence.features.items()}

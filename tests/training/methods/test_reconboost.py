@@ -9,13 +9,13 @@ import torch
 from bss.data.packed import PackedSplit
 from bss.encoders.mlp import MLP
 from bss.model import MultimodalModel, build_model
-from bss.params import Optimisation
 from bss.training import weights
 from bss.training.loader import batches
 from bss.training.methods.joint import Joint
 from bss.training.methods.method import Method
 from bss.training.methods.reconboost import ReconBoost
 from bss.training.runtime import Runtime
+from bss.training.settings import Optimisation
 from bss.training.trainer import Trainer
 from bss.types import Split
 from tests.helpers.toy import SETTINGS, TRAIN, packed_toy
@@ -46,7 +46,7 @@ def run(trainer: Trainer, train: PackedSplit, epochs: int) -> Trainer:
 
 
 def trained(train: PackedSplit, method: Method, settings: Optimisation = TRAIN, epochs: int = 1) -> Trainer:
-    return run(Trainer(model_of(train), method, settings, Runtime(SETTINGS)), train, epochs)
+    return run(Trainer(model_of(train), method, settings, Runtime.start(SETTINGS)), train, epochs)
 
 
 def slow_loss(method: ReconBoost, logits: list[torch.Tensor], epoch: int, labels: list[int]) -> torch.Tensor:
@@ -77,8 +77,8 @@ def slow_loss(method: ReconBoost, logits: list[torch.Tensor], epoch: int, labels
 @pytest.mark.parametrize("variant", ["published", "released"])
 def test_epochs_equal_their_slow_reference(variant: str, train: PackedSplit) -> None:
     method = ReconBoost(variant=variant, hidden=4)
-    trainer = Trainer(model_of(train), method, SGD, Runtime(SETTINGS))
-    slow = Trainer(model_of(train), method, SGD, Runtime(SETTINGS)).model
+    trainer = Trainer(model_of(train), method, SGD, Runtime.start(SETTINGS))
+    slow = Trainer(model_of(train), method, SGD, Runtime.start(SETTINGS)).model
     learned = list(slow.parameters())
     for epoch in range(2 * len(train.meta.modalities) + 1):
         for number in range(6):
@@ -97,7 +97,7 @@ def test_epochs_equal_their_slow_reference(variant: str, train: PackedSplit) -> 
 
 
 def test_without_boosting_it_is_joint_on_the_summed_logits(train: PackedSplit) -> None:
-    runtime = Runtime(SETTINGS)
+    runtime = Runtime.start(SETTINGS)
     start = Trainer(model_of(train), ReconBoost(boost_epochs=0), TRAIN, runtime)
     joint = Trainer(model_of(train), SumOfHeads(fused_weight=1, unimodal_weight=0), TRAIN, runtime)
     # The seed of the heads names the method, so the same start is given by hand.
@@ -108,7 +108,7 @@ def test_without_boosting_it_is_joint_on_the_summed_logits(train: PackedSplit) -
 
 
 def test_only_the_modality_of_the_stage_trains_while_boosting(train: PackedSplit) -> None:
-    trainer = Trainer(model_of(train), ReconBoost(boost_epochs=2, rectify_epochs=1), TRAIN, Runtime(SETTINGS))
+    trainer = Trainer(model_of(train), ReconBoost(boost_epochs=2, rectify_epochs=1), TRAIN, Runtime.start(SETTINGS))
     names, seen = list(trainer.model.branches), []
     for _ in range(3 * len(names) + 1):
         before = {name: values.clone() for name, values in trainer.model.state_dict().items()}
@@ -159,7 +159,7 @@ def test_layers_are_shared_as_the_variant_says(train: PackedSplit) -> None:
 
 
 def test_the_outputs_are_all_modalities_and_their_sum(train: PackedSplit) -> None:
-    runtime = Runtime(SETTINGS)
+    runtime = Runtime.start(SETTINGS)
     trainer = Trainer(model_of(train), ReconBoost(), SGD, runtime)
     trainer._num_rows = 16
     batch = next(iter(batches(train, np.arange(96), 16, runtime)))

@@ -190,6 +190,8 @@ def read_table(path: Path) -> "pl.DataFrame":
         else:
             _check_encoding(path)
             table = pl.read_csv(path, infer_schema=False, separator=separator)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error
     except pl.exceptions.PolarsError as error:
         told = f" cannot be read: {str(error).splitlines()[0]}"
         where = "" if path.suffix.lower() in (".parquet", ".pq") else _line(path, separator)

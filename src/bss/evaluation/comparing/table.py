@@ -7,8 +7,7 @@ import polars as pl
 
 from bss.evaluation.comparing.statistics import Difference, bootstrap_difference, holm, sign_flip_p, summary
 from bss.evaluation.comparing.variant import Variant
-from bss.evaluation.judging.rule import OWN
-from bss.types import FUSED
+from bss.types import FUSED, OWN
 
 COUNTS = ("num_steps", "num_samples")
 BESIDE = ("accuracy_of_", "accuracy_by_")

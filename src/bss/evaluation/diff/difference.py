@@ -7,15 +7,14 @@ from typing import Any, TypeAlias, TypeVar
 
 import polars as pl
 
-from bss import paths
 from bss.data.packed import MANIFEST
 from bss.evaluation.diff.data import DataDifference, data_difference, same_bytes
 from bss.evaluation.diff.models import ModelDifference, SeedDifference, model_difference, seed_differences
 from bss.evaluation.diff.params import ParamDifference, param_differences
 from bss.evaluation.diff.scores import ScoreDifference, score_difference
 from bss.evaluation.diff.sequences import DrawDifference, SequenceDifference, draw_difference, sequence_difference
-from bss.evaluation.diff.snapshot import PARAMS, Snapshot
-from bss.evaluation.report.grid import Cell
+from bss.evaluation.diff.snapshot import Snapshot
+from bss.paths import HERE, Cell
 from bss.types import Split
 
 K = TypeVar("K")
@@ -128,15 +127,15 @@ def _models(before: Snapshot, after: Snapshot, confidence: float) -> tuple[Model
 def _only(one: Snapshot, other: Snapshot) -> Iterator[str]:
     """The artifacts of one snapshot that the other has none of."""
     if one.params is not None and other.params is None:
-        yield str(PARAMS)
-    if len(one.manifest) and not len(other.manifest) and not other.lacks(paths.PACKED / Split.TRAIN / MANIFEST):
-        yield str(paths.PACKED)
+        yield str(HERE.params)
+    if len(one.manifest) and not len(other.manifest) and not other.lacks(HERE.packed / Split.TRAIN / MANIFEST):
+        yield str(HERE.packed)
     kinds: Sequence[tuple[str, Callable[[Snapshot], Mapping[Any, Any]], Callable[..., Path]]] = (
-        ("scores", lambda found: {(seed,): None for seed in found.scores}, paths.scores),
-        ("sequences", lambda found: found.plans, paths.curriculum),
-        ("draws", lambda found: found.draws, lambda *cell: paths.run(*cell) / "draws.parquet"),
-        ("metrics", lambda found: found.metrics, paths.metrics),
-        ("predictions", lambda found: found.predictions, paths.predictions),
+        ("scores", lambda found: {(seed,): None for seed in found.scores}, HERE.scores),
+        ("sequences", lambda found: found.plans, HERE.curriculum),
+        ("draws", lambda found: found.draws, lambda *cell: HERE.run(Cell(*cell)) / "draws.parquet"),
+        ("metrics", lambda found: found.metrics, lambda *cell: HERE.metrics(Cell(*cell))),
+        ("predictions", lambda found: found.predictions, lambda *cell: HERE.predictions(Cell(*cell))),
     )
     for kind, having, place in kinds:
         for key in having(one):

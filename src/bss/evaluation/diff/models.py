@@ -8,9 +8,8 @@ import polars as pl
 
 from bss.evaluation.comparing.statistics import NUM_RESAMPLES, Difference, paired_difference
 from bss.evaluation.diff.scores import TOLERANCE, keyed
-from bss.evaluation.judging.rule import OWN
-from bss.evaluation.report.grid import Cell
-from bss.types import FUSED
+from bss.paths import Cell
+from bss.types import FUSED, OWN
 
 FIXED, BROKEN, OTHER = "fixed", "broken", "other"
 """Wrong to right, right to wrong, and wrong to wrong in another way."""
@@ -49,7 +48,7 @@ class ModelDifference:
     @property
     def name(self) -> str:
         """METHOD-SCHEDULER-SEED."""
-        return "-".join(map(str, self.cell))
+        return str(self.cell)
 
     @property
     def judged(self) -> list[Flips]:

@@ -9,8 +9,8 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from bss.curriculum.plan import recorded_indices
+from bss.evaluation.artifacts import read_table
 from bss.evaluation.diff.scores import TOLERANCE, keyed
-from bss.evaluation.diff.snapshot import read
 
 EPOCHS = {"epoch": pl.Int64, "num_before": pl.Int64, "num_after": pl.Int64,
           "jaccard": pl.Float64, "overlap": pl.Float64, "displacement": pl.Float64}  # fmt: skip
@@ -108,8 +108,8 @@ def sequence_difference(scheduler: str, seed: int, before: Path, after: Path) ->
         ValueError: a file is damaged.
     """
     folders = (before, after)
-    orders = [read(folder / "order.parquet") for folder in folders]
-    num_before, num_after = (len(read(folder / "sequence.parquet", ["epoch"])) for folder in folders)
+    orders = [read_table(folder / "order.parquet") for folder in folders]
+    num_before, num_after = (len(read_table(folder / "sequence.parquet", ["epoch"])) for folder in folders)
     recorded = all(order["probability"].is_null().all() for order in orders)
     rows, draws = [], [_probabilities(order) for order in orders]
     if recorded:

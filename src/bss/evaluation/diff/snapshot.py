@@ -1,7 +1,6 @@
 """One state of a workspace in a folder: params.yaml and the artifacts in their places, whichever are there."""
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,18 +8,16 @@ from typing import Any
 
 import polars as pl
 
-from bss import paths
 from bss.data.packed import MANIFEST, META, PRESENT, Meta
 from bss.errors import InputError
-from bss.evaluation.report.grid import Cell, as_judged
-from bss.params import ALONE, BASELINE
+from bss.evaluation.artifacts import as_judged, read_metrics, read_table
 from bss.parsing import read_mapping
-from bss.types import Split
+from bss.paths import HERE, Cell, Workspace
+from bss.types import ALONE, BASELINE, Split
 
-PARAMS = Path("params.yaml")
 PLACES = (
-    *(PARAMS, paths.PACKED, paths.scores(0).parent, paths.curriculum("", 0).parent, paths.run("", "", 0).parent),
-    *(paths.metrics("", "", 0).parent, paths.predictions("", "", 0).parent),
+    *(HERE.params, HERE.packed, HERE.all_scores, HERE.curricula, HERE.runs),
+    *(HERE.all_metrics, HERE.all_predictions),
 )
 """What a snapshot is made of."""
 Plan = tuple[str, int]
@@ -49,6 +46,11 @@ class Snapshot:
         if not any((self.folder / place).exists() for place in PLACES):
             raise InputError(f"{self.name} has neither params.yaml nor artifacts (looked for {_listed(PLACES)})")
 
+    @property
+    def workspace(self) -> Workspace:
+        """Where its files lie."""
+        return Workspace(self.folder)
+
     def lacks(self, place: Path) -> bool:
         """Whether a file belongs to the snapshot and is not there."""
         return any(
@@ -58,12 +60,14 @@ class Snapshot:
     @cached_property
     def params(self) -> dict[str, Any] | None:
         """The content of params.yaml."""
-        return read_mapping(self.folder / PARAMS) if (self.folder / PARAMS).is_file() else None
+        path = self.workspace.params
+        return read_mapping(path) if path.is_file() else None
 
     @cached_property
     def meta(self) -> Meta | None:
         """What the packed data set holds."""
-        return Meta.read(self.folder / paths.PACKED) if (self.folder / paths.PACKED / META).is_file() else None
+        packed = self.workspace.packed
+        return Meta.read(packed) if (packed / META).is_file() else None
 
     @cached_property
     def manifest(self) -> pl.DataFrame:
@@ -73,50 +77,51 @@ class Snapshot:
         for split in Split:
             place = self.array(split, MANIFEST)
             if place.is_file():
-                table = read(place).select(pl.col(columns))
+                table = read_table(place).select(pl.col(columns))
                 tables.append(table.with_columns(split=pl.lit(split.value)).with_row_index("row"))
         empty = pl.DataFrame(schema={"row": pl.UInt32, "id": pl.String, "class": pl.String, "split": pl.String})
         return pl.concat(tables, how="diagonal") if tables else empty
 
     def array(self, split: str, name: str) -> Path:
         """Where a file of a split of the packed data lies."""
-        return self.folder / paths.PACKED / split / name
+        return self.workspace.packed / split / name
 
     @cached_property
     def scores(self) -> dict[int, pl.DataFrame]:
         """Seed -> the scores of the training pairs: id, class, balance_score and the criteria."""
-        found = sorted((self.folder / paths.scores(0).parent).glob("*.parquet"))
-        return {_seed(path.stem): self._with_classes(read(path), "label") for path in found if self._has(path)}
+        found = sorted(self.workspace.all_scores.glob("*.parquet"))
+        return {_seed(path.stem): self._with_classes(read_table(path), "label") for path in found if self._has(path)}
 
     @cached_property
     def plans(self) -> dict[Plan, Path]:
         """Scheduler and seed -> the folder of the order and the sequences."""
-        folder = self.folder / paths.curriculum("", 0).parent
-        found = {_plan(path.name): path for path in sorted(folder.glob("*-*")) if self._has(path)}
+        places = sorted(self.workspace.curricula.glob("*-*"))
+        found = {_plan(path.name): path for path in places if self._has(path)}
         return {plan: path for plan, path in found.items() if (path / "order.parquet").is_file()}
 
     @cached_property
     def draws(self) -> dict[Cell, pl.DataFrame]:
         """Cell -> how often training has drawn each pair: id, num_draws."""
-        return {cell(path.name): read(path / "draws.parquet") for path in self._folders(paths.run, "draws.parquet")}
+        places = self._folders(self.workspace.runs, "draws.parquet")
+        return {_cell(path.name): read_table(path / "draws.parquet") for path in places}
 
     @cached_property
     def metrics(self) -> dict[Cell, pl.DataFrame]:
         """Cell -> a row an output that was judged: its metrics, and the numbers of steps and samples."""
-        found = sorted((self.folder / paths.metrics("", "", 0).parent).glob("*-*-*.json"))
-        return {cell(path.stem): _metrics(path) for path in found if self._has(path)}
+        places = sorted(self.workspace.all_metrics.glob("*-*-*.json"))
+        return {_cell(path.stem): read_metrics(path) for path in places if self._has(path)}
 
     @cached_property
     def predictions(self) -> dict[Cell, pl.DataFrame]:
         """Cell -> a row a test pair and output: id, class and prediction by their names."""
         found = {}
-        for path in self._folders(paths.predictions, "predictions.parquet"):
-            table = as_judged(read(path / "predictions.parquet"))
-            found[cell(path.name)] = self._with_classes(table, "label", "prediction")
+        for path in self._folders(self.workspace.all_predictions, "predictions.parquet"):
+            table = as_judged(read_table(path / "predictions.parquet"))
+            found[_cell(path.name)] = self._with_classes(table, "label", "prediction")
         return found
 
-    def _folders(self, place: Callable[[str, str, int], Path], name: str) -> list[Path]:
-        found = sorted((self.folder / place("", "", 0).parent).glob(f"*-*-*/{name}"))
+    def _folders(self, place: Path, name: str) -> list[Path]:
+        found = sorted(place.glob(f"*-*-*/{name}"))
         return [path.parent for path in found if self._has(path.parent)]
 
     def _has(self, path: Path) -> bool:
@@ -138,34 +143,21 @@ def belongs(place: Path, params: Mapping[str, Any] | None) -> bool:
         params: the content of params.yaml.
     """
     grid = (params or {}).get("grid")
-    if not isinstance(grid, Mapping) or place.parent == paths.PACKED:
+    if not isinstance(grid, Mapping) or place.parent == HERE.packed:
         return True
-    if place.parent == paths.scores(0).parent:
+    if place.parent == HERE.all_scores:
         return _seed(place.stem) in grid["seeds"]
-    if place.parent == paths.curriculum("", 0).parent:
+    if place.parent == HERE.curricula:
         scheduler, seed = _plan(place.stem)
         return scheduler in grid["schedulers"] and seed in grid["seeds"]
-    method, scheduler, seed = cell(place.stem)
+    method, scheduler, seed = _cell(place.stem)
     methods = [*grid["methods"], *([ALONE] if scheduler == BASELINE else [])]
     return method in methods and scheduler in grid["schedulers"] and seed in grid["seeds"]
 
 
-def cell(key: str) -> Cell:
-    """Method, scheduler and seed of METHOD-SCHEDULER-SEED; a method's name has no hyphen."""
+def _cell(key: str) -> Cell:
     method, _, plan = key.partition("-")
-    return method, *_plan(plan)
-
-
-def read(path: Path, columns: list[str] | None = None) -> pl.DataFrame:
-    """A table of a snapshot, or some of its columns.
-
-    Raises:
-        InputError: the file is damaged.
-    """
-    try:
-        return pl.read_parquet(path, columns=columns)
-    except pl.exceptions.PolarsError as error:
-        raise InputError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
+    return Cell(method, *_plan(plan))
 
 
 def _plan(key: str) -> Plan:
@@ -175,16 +167,6 @@ def _plan(key: str) -> Plan:
 
 def _seed(text: str) -> int:
     return int(text) if text.isdecimal() else -1
-
-
-def _metrics(path: Path) -> pl.DataFrame:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} is damaged: {error}") from error
-    counts = {name: found.pop(name) for name in ("num_steps", "num_samples") if name in found}
-    rows = [{"output": name, **found[name], **counts} for name in found if name not in {"rule", "weights"}]
-    return as_judged(pl.DataFrame(rows))
 
 
 def _listed(places: tuple[Path, ...]) -> str:

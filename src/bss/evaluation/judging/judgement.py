@@ -11,13 +11,13 @@ import polars as pl
 from bss.data.packed import PackedSplit
 from bss.errors import InputError
 from bss.evaluation.judging.metrics import classification_metrics, confusion_matrix
-from bss.evaluation.judging.rule import JUDGED, OWN, best_weights, summed, weighted_mean
+from bss.evaluation.judging.rule import best_weights, summed, weighted_mean
 from bss.measure.evidence import Evidence
 from bss.model import MultimodalModel
 from bss.training.loop import split_evidence
 from bss.training.methods.method import Method
 from bss.training.runtime import Runtime, memory_explained
-from bss.types import FUSED
+from bss.types import FUSED, JUDGED, OWN
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from bss.errors import InputError
 
-JUDGED = "judged"
-"""The output of a rule other than the fusion's, beside the outputs of the model."""
-OWN = "own"
-"""The output of a method's own rule, see `Method.decide`, beside the others."""
 TINY = np.finfo(float).tiny
 STEPS = 10
 """Weights are multiples of a tenth."""

@@ -1,10 +1,7 @@
 """The best model of a grid, chosen on validation, and all that is needed to use it on new data."""
 
-import hashlib
-import json
 import shutil
 from collections.abc import Mapping
-from itertools import product
 from math import isnan
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -12,23 +9,24 @@ from typing import Any, Literal, Self
 import polars as pl
 from pydantic import ValidationError, model_validator
 
-from bss import paths
-from bss.data.datasets.manifest import Manifest, read_table
+from bss.data.datasets.manifest import Manifest
+from bss.data.datasets.manifest import read_table as read_user_table
 from bss.data.kinds.kind import KINDS
 from bss.data.packed import Meta
 from bss.data.packing.unpacked import Rows
 from bss.encoders.encoder import ENCODERS
 from bss.encoders.fusions.fusion import FUSIONS
 from bss.errors import InputError, MissingInput
+from bss.evaluation.artifacts import read_json, read_table
 from bss.evaluation.comparing.statistics import paired_difference
-from bss.files import replaced, write_text
-from bss.params import Params, Runtime
+from bss.files import checksum, replaced, write_text
+from bss.params import Params
 from bss.parsing import faults
+from bss.paths import HERE, Cell, Workspace
 from bss.registry import Component, Registry, Strict
+from bss.training.settings import RuntimeSettings
 from bss.types import FUSED
 
-Cell = tuple[str, str, int]
-"""Method, scheduler, seed."""
 Spec = dict[str, Any]
 """A component as params.yaml would have it, with every field: its name, and its values."""
 CARD, WEIGHTS = "model.json", "model.safetensors"
@@ -67,7 +65,7 @@ class Best(Strict):
     curriculum: Spec
     encoders: dict[str, Spec]
     fusion: Spec
-    runtime: Runtime
+    runtime: RuntimeSettings
     kinds: dict[str, Spec]
     """Modality -> how a raw value of it is read."""
     columns: dict[str, str | list[str]]
@@ -95,15 +93,15 @@ class Best(Strict):
         """The description of the model in a folder.
 
         Raises:
-            OSError: the folder holds no model, or is none.
-            InputError: the description is damaged, or of another version.
+            MissingInput: the folder holds no model.
+            InputError: it is no folder, or its description is damaged or of another version.
         """
         if folder.is_file():
-            raise NotADirectoryError(f"{folder} is a file; give the folder of the model, {folder.parent}")
+            raise InputError(f"{folder} is a file; give the folder of the model, {folder.parent}")
         path = folder / CARD
         if missing := [name for name in (CARD, WEIGHTS) if not (folder / name).is_file()]:
             raise MissingInput(
-                f"{folder} holds no registered model: {missing[0]} is missing (`register` writes {paths.BEST})"
+                f"{folder} holds no registered model: {missing[0]} is missing (`register` writes {HERE.best})"
             )
         try:
             return cls.model_validate_json(path.read_text(encoding="utf-8"))
@@ -122,24 +120,20 @@ class Best(Strict):
             what = "a folder; give the table in it" if manifest.is_dir() else "no such file"
             raise MissingInput(f"{manifest}: {what}")
         kinds = {name: restored(KINDS, described) for name, described in self.kinds.items()}
-        return Rows(read_table(manifest), manifest, self.meta, kinds, self.columns, self.allow)
+        return Rows(read_user_table(manifest), manifest, self.meta, kinds, self.columns, self.allow)
 
 
-def register(params: Params, out: Path) -> Best:
-    """Write the best model of the grid of `params`, and its description, into the folder `out`.
+def register(params: Params, workspace: Workspace) -> Best:
+    """Register the best model of the grid of `params`: its weights, and its description.
 
     Raises:
         MissingInput: a cell of the grid was not trained or not judged.
     """
-    grid = params.grid
-    histories = {
-        cell: pl.read_parquet(paths.run(*cell) / "history.parquet")
-        for cell in product(grid.methods, grid.schedulers, grid.seeds)
-    }
+    histories = {cell: read_table(workspace.run(cell) / "history.parquet") for cell in params.cells}
     cell, kept = best_cell(histories, params.train.keep)
-    best = _described(params, cell, kept, Meta.read(paths.PACKED))
+    best, out = _described(params, cell, kept, workspace), workspace.best
     with replaced(out / WEIGHTS) as temporary:
-        shutil.copyfile(paths.run(*cell) / WEIGHTS, temporary)
+        shutil.copyfile(workspace.run(cell) / WEIGHTS, temporary)
     write_text(best.model_dump_json(indent=2) + "\n", out / CARD)
     return best
 
@@ -174,14 +168,12 @@ def figures(judged: Mapping[int, Mapping[str, Any]], seed: int, confidence: floa
         seed: the one.
         confidence: of the interval, in (0, 1).
     """
-    outputs = {output: metrics for output, metrics in judged[seed].items() if isinstance(metrics, dict)}
-    outputs.pop("weights", None)
     return {
         output: {
-            name: _figure(value, [found[output][name] for found in judged.values()], confidence)
+            name: _figure(value, [found["outputs"][output][name] for found in judged.values()], confidence)
             for name, value in metrics.items()
         }
-        for output, metrics in outputs.items()
+        for output, metrics in judged[seed]["outputs"].items()
     }
 
 
@@ -194,13 +186,10 @@ def _figure(value: float | None, values: list[float | None], confidence: float) 
     return Figure(value=value, mean=found.mean, low=low, high=high)
 
 
-def _described(params: Params, cell: Cell, kept: Mapping[str, Any], meta: Meta) -> Best:
+def _described(params: Params, cell: Cell, kept: Mapping[str, Any], workspace: Workspace) -> Best:
     method, scheduler, seed = cell
-    data = params.preprocess
-    judged = {
-        one: json.loads(paths.metrics(method, scheduler, one).read_text(encoding="utf-8"))
-        for one in params.grid.seeds
-    }
+    data, meta = params.preprocess, Meta.read(workspace.packed)
+    judged = {other: read_json(workspace.metrics(cell._replace(seed=other))) for other in params.grid.seeds}
     kinds = {name: kind.recalled(meta.modalities[name].tokens) for name, kind in data.modalities.items()}
     encoders = {name: params.encoders.get(name) or ENCODERS.build(kind.encoder) for name, kind in kinds.items()}
     return Best(
@@ -217,19 +206,13 @@ def _described(params: Params, cell: Cell, kept: Mapping[str, Any], meta: Meta) 
         curriculum=spec(params.curriculum.schedulers[scheduler]),
         encoders={name: spec(encoder) for name, encoder in encoders.items()},
         fusion=spec(params.fusion),
-        runtime=params.runtime.model_copy(update={"num_workers": 0}),  # which changes no result
+        runtime=params.runtime,
         kinds={name: spec(kind) for name, kind in kinds.items()},
         columns=data.columns if isinstance(data, Manifest) else {},
         allow=list(data.allow),
         meta=meta,
-        sha256=checksum(paths.run(*cell) / WEIGHTS),
+        sha256=checksum(workspace.run(cell) / WEIGHTS),
     )
-
-
-def checksum(weights: Path) -> str:
-    """SHA-256 of a file."""
-    with weights.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def spec(component: Component) -> Spec:

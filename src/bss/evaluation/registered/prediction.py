@@ -14,15 +14,14 @@ from bss.encoders.encoder import ENCODERS
 from bss.encoders.fusions.fusion import FUSIONS
 from bss.errors import InputError
 from bss.evaluation.judging.judgement import decided, probabilities
-from bss.evaluation.judging.rule import JUDGED
-from bss.evaluation.registered.card import CARD, WEIGHTS, Best, checksum, restored
-from bss.files import read_tensors
+from bss.evaluation.registered.card import CARD, WEIGHTS, Best, restored
+from bss.files import checksum, read_tensors
 from bss.measure.evidence import collect
 from bss.model import MultimodalModel, build_model
 from bss.progress import progress
 from bss.training.methods.method import METHODS, Method
 from bss.training.runtime import Runtime, memory_explained
-from bss.types import FUSED
+from bss.types import FUSED, JUDGED
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ def predict(folder: Path, best: Best, rows: Rows, batch_size: int, device: str =
     """
     labels = _labels(rows, best.meta.classes)
     model, method = load(best, folder)
-    runtime = Runtime(best.runtime.model_copy(update={"device": device}))
+    runtime = Runtime.start(best.runtime.model_copy(update={"device": device}))
     runtime.prepare(model)
     with memory_explained("evaluate", "lower --batch-size"), runtime.autocast():
         said = probabilities(collect(model, _batches(rows, batch_size, runtime)), method)

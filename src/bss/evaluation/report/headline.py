@@ -7,10 +7,9 @@ from typing import Any
 
 import polars as pl
 
-from bss.evaluation.judging.rule import OWN
 from bss.evaluation.page.words import counted, level, listed, mean_sd, percent, points
 from bss.evaluation.report.inputs import ReportInputs
-from bss.types import FUSED
+from bss.types import FUSED, OWN
 
 Row = Mapping[str, Any]
 RULES = {

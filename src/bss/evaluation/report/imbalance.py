@@ -12,8 +12,7 @@ from bss.evaluation.report.curves import bands, draw_bands, label_axes
 from bss.evaluation.report.headline import Row, Verdict
 from bss.evaluation.report.looks import Look
 from bss.evaluation.report.table import accuracy_inside
-from bss.params import ALONE
-from bss.types import FUSED
+from bss.types import ALONE, FUSED
 
 LEAD = 1.1
 """The discrepancy ratio from which on a modality is said to lead."""

@@ -7,7 +7,6 @@ from typing import Any
 import polars as pl
 import yaml
 
-from bss.evaluation.judging.rule import OWN
 from bss.evaluation.page.template import rendered
 from bss.evaluation.page.words import interval, level, mean_sd, percent
 from bss.evaluation.report.changes import change_charts, change_counts, changed_pairs, changed_predictions
@@ -29,7 +28,7 @@ from bss.evaluation.report.inputs import ReportInputs
 from bss.evaluation.report.looks import Look, looks
 from bss.evaluation.report.table import QUALITIES, accuracy_inside, summary_table
 from bss.files import write_text
-from bss.types import FUSED
+from bss.types import FUSED, OWN
 
 SECTIONS = (
     ("summary", "Summary"),

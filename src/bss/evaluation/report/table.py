@@ -5,10 +5,9 @@ from collections.abc import Iterator
 import polars as pl
 
 from bss.evaluation.comparing.statistics import paired_difference, summary
-from bss.evaluation.judging.rule import OWN
 from bss.evaluation.page.text import markdown, plain
 from bss.evaluation.page.words import interval, mean_sd, percent
-from bss.types import FUSED
+from bss.types import FUSED, OWN
 
 QUALITIES = ("accuracy", "macro_f1", "mean_average_precision", "auc")
 BUDGET = ("num_steps", "num_samples")

@@ -59,7 +59,7 @@ def write_comparison(given: Comparison, folder: Path) -> None:
     write_text(given.table.write_json() + "\n", folder / "table.json")
     write_text(_runs(given).write_csv(), folder / "runs.csv")
     page = rendered(
-        Path(__file__).with_name("comparison.html"),
+        Path(__file__).with_name("page.html"),
         given=given,
         facts=_facts(given),
         forests=[*_forests(given), *_ranks(given)],

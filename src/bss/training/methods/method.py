@@ -42,7 +42,7 @@ class Method(Component):
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {}
     """Field -> the values that a fair comparison chooses from on validation; every combination is tried."""
     strategies: ClassVar[tuple[str, ...]] = ("ddp", "fsdp")
-    """Those of `train.strategy` under which several processes share its training."""
+    """Those of `spread.strategy` under which several processes share its training."""
 
     def prepare(self, model: "MultimodalModel") -> None:
         """Give the model the heads or the fusion that the method needs, before training and before evaluation.

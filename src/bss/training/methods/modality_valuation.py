@@ -92,7 +92,7 @@ def _values(
 
     fusion, runtime = trainer.model.fusion, trainer.runtime
     if fusion is None or runtime.is_sharded:
-        raise InputError(f"train.strategy: {trainer.method.name} asks the fusion alone, which needs ddp, not fsdp")
+        raise InputError(f"spread.strategy: {trainer.method.name} asks the fusion alone, which needs ddp, not fsdp")
     subsets = [frozenset(some) for size in range(1, len(present) + 1) for some in combinations(present, size)]
     found: dict[frozenset[str], list[Tensor]] = {some: [] for some in subsets}
     was_training = fusion.training

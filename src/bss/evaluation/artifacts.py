@@ -1,0 +1,99 @@
+"""What the stages left of a grid, read: metrics, histories and other tables of its cells, in any workspace."""
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from bss.errors import InputError
+from bss.files import checksum, existing
+from bss.paths import Cell, Workspace
+from bss.types import FUSED, JUDGED
+
+
+def read_table(path: Path, columns: list[str] | None = None) -> pl.DataFrame:
+    """A Parquet table that a stage wrote, or some of its columns.
+
+    Raises:
+        MissingInput: it is not there.
+        InputError: it is damaged.
+    """
+    try:
+        return pl.read_parquet(existing(path), columns=columns)
+    except pl.exceptions.PolarsError as error:
+        raise InputError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A mapping in JSON that a stage wrote.
+
+    Raises:
+        MissingInput: it is not there.
+        InputError: it is damaged.
+    """
+    try:
+        found = json.loads(existing(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is damaged: {error}") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{path} is damaged: no mapping")
+    return found
+
+
+def read_metrics(path: Path) -> pl.DataFrame:
+    """The metrics of one cell, a row an output; a metric that is not defined is null.
+
+    Raises:
+        MissingInput: the file is not there.
+        InputError: it is damaged, or of another version.
+    """
+    found = read_json(path)
+    outputs = found.get("outputs")
+    if not isinstance(outputs, dict):
+        raise InputError(f"{path} has no outputs: it is of another version, evaluate again")
+    counts = {name: found[name] for name in ("num_steps", "num_samples") if name in found}
+    return as_judged(pl.DataFrame([{"output": output, **values, **counts} for output, values in outputs.items()]))
+
+
+def as_judged(table: pl.DataFrame) -> pl.DataFrame:
+    """A table of outputs with what a rule has made in the place of the fusion's own output, where one was used."""
+    output = pl.col("output")
+    runs = [name for name in ("method", "scheduler", "seed") if name in table.columns]
+    replaces = (output == JUDGED).any()
+    kept = table.filter(~((output == FUSED) & (replaces.over(runs) if runs else replaces)))
+    return kept.with_columns(output.replace(JUDGED, FUSED))
+
+
+def metrics_of(workspace: Workspace, cells: Iterable[Cell]) -> pl.DataFrame:
+    """The metrics of several cells, a row a cell and output."""
+    return pl.concat([of_cell(read_metrics(workspace.metrics(cell)), cell) for cell in cells])
+
+
+def tables_of(place: Callable[[Cell], Path], name: str, cells: Iterable[Cell]) -> pl.DataFrame:
+    """The tables of one name of several cells, one below the other.
+
+    Args:
+        place: the folder of a cell.
+        name: of the table, without its suffix.
+        cells: in order.
+    """
+    return pl.concat([of_cell(read_table(place(cell) / f"{name}.parquet"), cell) for cell in cells])
+
+
+def seconds_of(workspace: Workspace, cell: Cell) -> float | None:
+    """How long a training took; None where it was not timed, or the time is of another model than is there now."""
+    path = workspace.seconds(cell)
+    if not path.is_file():
+        return None
+    timed = json.loads(path.read_text(encoding="utf-8"))
+    is_of_this = timed["model"] == checksum(workspace.run(cell) / "model.safetensors")
+    return float(timed["seconds"]) if is_of_this else None
+
+
+def of_cell(table: pl.DataFrame, cell: Cell) -> pl.DataFrame:
+    """A table with the columns `method`, `scheduler` and `seed` beside its own."""
+    return table.with_columns(**{name: pl.lit(value) for name, value in cell._asdict().items()})

@@ -1,0 +1,52 @@
+"""The warm-up of one seed: from the packed data of a workspace to weights and evidence."""
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from bss.data.packed import META, open_split
+from bss.files import write_tensors
+from bss.measure.evidence import write_evidence
+from bss.model import build_model
+from bss.paths import Workspace
+from bss.training import weights
+from bss.training.augment import Augmentation
+from bss.training.checkpoint import checkpoints_of
+from bss.training.loader import cached
+from bss.training.loop import Report, warm_up
+from bss.training.methods.joint import Joint
+from bss.training.runtime import Runtime
+from bss.training.trainer import Trainer
+from bss.training.weights import WEIGHTS
+from bss.types import Split
+
+if TYPE_CHECKING:
+    from bss.params import Params
+
+
+def warm_up_cell(params: "Params", seed: int, workspace: Workspace, report: Report) -> None:
+    """Train in random order for `warmup.epochs`, then write weights and the evidence of every training pair.
+
+    Args:
+        params: of the whole grid.
+        seed: of the weights and of every draw.
+        workspace: where the artifacts lie.
+        report: called after each epoch.
+
+    Raises:
+        InputError: an artifact is missing or damaged, or the training met what its user can mend.
+    """
+    settings = params.warmup
+    runtime = Runtime.start(params.runtime, params.spread, params.flow.num_workers)
+    train = cached(open_split(workspace.packed, Split.TRAIN), params.flow.cache, runtime)
+    model = build_model(train.meta, params.encoders, seed, params.fusion)
+    trainer = Trainer(model, Joint(), settings, runtime, seed, Augmentation(params.augment, train.meta))
+    inputs = [workspace.packed / META, train.folder / Split.TRAIN]
+    saved = checkpoints_of(params, workspace, f"warmup-{seed}", inputs) if runtime.is_first else None
+    progress = partial(report, settings.epochs) if runtime.is_first else None
+    evidence = warm_up(trainer, train, settings, seed, progress, saved)
+    trained = weights.take(model)
+    if saved is None:
+        return
+    write_tensors(trained, workspace.warmup(seed) / WEIGHTS)
+    write_evidence(evidence, workspace.warmup(seed) / "evidence.safetensors")
+    saved.remove()
