@@ -7,7 +7,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,6 +28,8 @@ Seed = Annotated[int, typer.Option("--seed", help="Of the weights and of every d
 """Options, because DVC quotes those for the shell, and nothing else that it fills in."""
 LOGS = Path("logs")
 TEMPORARY = Path(".dvc/tmp")
+SECONDS_TO_COPY = 0.2
+"""The last lines of a stage are in its log and on the terminal before that."""
 SECONDS_TO_END = 15.0
 """A stage whose run was killed ends before that."""
 
@@ -91,7 +93,10 @@ def logged(path: Path) -> Iterator[None]:
         sys.stderr.flush()
         for number, copy in copies.items():
             os.dup2(streams[number], number)
-            copy.communicate()
+            copy.stdin.close()  # type: ignore[union-attr]
+            # A helper of multiprocessing holds the line as long as this process lives; then the copy ends with it.
+            with suppress(subprocess.TimeoutExpired):
+                copy.wait(SECONDS_TO_COPY)
 
 
 @contextmanager
