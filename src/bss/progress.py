@@ -1,4 +1,4 @@
-"""How far something long has come: a bar with the remaining time on a terminal, else a plain line now and then."""
+"""The progress of long work: a bar with the remaining time on a terminal, else a plain line every ten seconds."""
 
 import sys
 import time
@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 SECONDS_BETWEEN = 10.0
-"""Lines; what takes less has none."""
+"""Seconds between two lines; work that takes less has none."""
 
 
 @contextmanager
 def progress(total: int | None, what: str, unit: str) -> Iterator[Callable[[int], object]]:
-    """A function that is told how many more are done; it writes to stderr.
+    """A function to call with the number of those just done; it writes to stderr.
 
     Args:
-        total: how many there are; None is not known.
-        what: is done, two words.
+        total: number of all; None where it is not known.
+        what: the work, two words.
         unit: of the numbers, in the plural.
     """
     if not sys.stderr.isatty():
@@ -33,12 +33,12 @@ class _Lines:
     def __init__(self, total: int | None, what: str, unit: str) -> None:
         self.total, self.what, self.unit = total, what, unit
         self.done = 0
-        self.start = self.told = time.monotonic()
+        self.start = self.last = time.monotonic()
 
     def advance(self, number: int) -> None:
         self.done += number
-        if (now := time.monotonic()) - self.told >= SECONDS_BETWEEN:
-            self.told = now
+        if (now := time.monotonic()) - self.last >= SECONDS_BETWEEN:
+            self.last = now
             print(f"{self.what}: {self._state(now - self.start)}", file=sys.stderr, flush=True)  # noqa: T201
 
     def _state(self, seconds: float) -> str:

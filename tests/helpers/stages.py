@@ -32,7 +32,7 @@ def packed(dataset: Dataset, folder: Path) -> dict[Split, PackedSplit]:
 
 
 def run_stages(folder: Path, preprocess: dict[str, Any], encoders: Mapping[str, Any]) -> dict[str, Any]:
-    """The metrics of one cell after all stages from preprocess to report."""
+    """Output -> its metrics, of one cell, after all stages from preprocess to report."""
     from tasks.curriculum import curriculum
     from tasks.evaluate import evaluate
     from tasks.preprocess import preprocess as run_preprocess
@@ -56,5 +56,5 @@ def run_stages(folder: Path, preprocess: dict[str, Any], encoders: Mapping[str, 
         train(method, "random", 0)
         evaluate(method, "random", 0)
     report()
-    metrics: dict[str, Any] = json.loads((folder / "reports/metrics/joint-random-0.json").read_text())
-    return metrics
+    outputs: dict[str, Any] = json.loads((folder / "reports/metrics/joint-random-0.json").read_text())["outputs"]
+    return outputs
