@@ -1,4 +1,4 @@
-"""What a schedule costs: an epoch of `learned` against one of random order, on real data."""
+"""The cost of a schedule: an epoch of `learned` against one of random order, on real data."""
 
 import tempfile
 import time

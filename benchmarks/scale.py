@@ -41,7 +41,7 @@ def measure(quick: bool = False) -> list[Figure]:
 
 
 def peak_bytes() -> int:
-    """Of this process so far; getrusage would count the process that started it."""
+    """Peak memory of this process so far; getrusage would count the process that started it."""
     found = re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(), flags=re.MULTILINE)
     assert found is not None
     return int(found[1]) * 1024

@@ -1,4 +1,4 @@
-"""What a balance score is worth, on real data: `python -m benchmarks.scores meaning|classes|updates`.
+"""The worth of a balance score, on real data: `python -m benchmarks.scores meaning|classes|updates`.
 
 `meaning`: how well the score finds the damaged pairs of avdigits, and how it relates to whether people agree on voice
 and face of the clips of cremad_votes, after 0, 1, 3 and 10 epochs of warm-up.
