@@ -72,7 +72,7 @@ class _Ours:
     def epoch(self) -> float:
         order = self.sampler.sequence()
         todo = batches(self.split, order, self.settings.batch_size, self.runtime)
-        losses = self.trainer.train_epoch(todo, self.settings.lr, self.sampler.observe)
+        losses = self.trainer.train_epoch(todo, self.settings.lr, lambda seen: self.sampler.observe(*seen))
         self.sampler.end_epoch()
         return sum(losses.values())
 

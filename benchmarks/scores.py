@@ -179,19 +179,19 @@ def agreements(
         way: CurriculumSampler(len(train), scheduler, seed, scores=balance_score(warmed))
         for way, scheduler in ways.items()
     }
-    first, watching = samplers[next(iter(ways))], [one for one in samplers.values() if one.wants_batches]
-    found: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
+    first, watching = samplers[next(iter(ways))], [sampler for sampler in samplers.values() if sampler.wants_batches]
+    agreement: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
     for _ in range(epochs):
         order = batches(train, first.sequence(), SETTINGS.train.batch_size, RUNTIME)
-        model.train_epoch(order, SETTINGS.train.lr, lambda *seen: [sampler.observe(*seen) for sampler in watching])
+        model.train_epoch(order, SETTINGS.train.lr, lambda seen: [sampler.observe(*seen) for sampler in watching])
         evidence = split_evidence(model.model, train, 256, RUNTIME)
         for way, sampler in samplers.items():
             if sampler.wants_pass:
                 sampler.observe(np.arange(len(train)), evidence.logits, evidence.labels)
             sampler.end_epoch()
             ours, clean = sampler.scores, first.scores
-            found[way].append((rank_correlation(ours, clean), top_overlap(ours, clean)))
-    return {way: tuple(np.mean(pairs, axis=0).tolist()) for way, pairs in found.items()}
+            agreement[way].append((rank_correlation(ours, clean), top_overlap(ours, clean)))
+    return {way: tuple(np.mean(pairs, axis=0).tolist()) for way, pairs in agreement.items()}
 
 
 def cost(train: PackedSplit, ways: dict[str, Learned], seed: int, epochs: int = 3) -> dict[str, float]:
@@ -201,7 +201,7 @@ def cost(train: PackedSplit, ways: dict[str, Learned], seed: int, epochs: int = 
         model, sampler = trainer(train, seed), CurriculumSampler(len(train), scheduler, seed)
         start = time.process_time()
         for _ in range(epochs):
-            observe = sampler.observe if sampler.wants_batches else None
+            observe = (lambda seen, to=sampler: to.observe(*seen)) if sampler.wants_batches else None
             order = batches(train, sampler.sequence(), SETTINGS.train.batch_size, RUNTIME)
             model.train_epoch(order, SETTINGS.train.lr, observe)
             if sampler.wants_pass:
