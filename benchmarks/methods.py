@@ -74,8 +74,8 @@ def measure(quick: bool = False) -> list[Figure]:
         todo = [(case, name, size) for _ in range(rounds) for name in names]
         # A process each: what one method has held would hide what the next one holds.
         with ProcessPoolExecutor(2, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as processes:
-            found = list(processes.map(megabytes_of_training, *zip(*todo, strict=True)))
-        memory = {name: found[number :: len(names)] for number, name in enumerate(names)}
+            megabytes = list(processes.map(megabytes_of_training, *zip(*todo, strict=True)))
+        memory = {name: megabytes[number :: len(names)] for number, name in enumerate(names)}
         figures += _against_base(f"{case}: memory of", memory, " MB")
     return figures
 
@@ -140,7 +140,7 @@ class Training:
 
 def _against_base(what: str, values: dict[str, list[float]], unit: str) -> list[Figure]:
     base = values[BASE]
-    others = [Figure(f"{what} {name} / {BASE}", ratios(found, base)) for name, found in values.items()]
+    others = [Figure(f"{what} {name} / {BASE}", ratios(measured, base)) for name, measured in values.items()]
     return [Figure(f"{what} {BASE}", base, unit), *others[1:]]
 
 

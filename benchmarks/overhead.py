@@ -30,11 +30,11 @@ from bss.model import build_model
 def dataset() -> Dataset:
     """avdigits where its folder is, else the embedded digits."""
     try:
-        found = AVDigits()
-        found.locate()
+        digits = AVDigits()
+        digits.locate()
     except FileNotFoundError:
         return Digits()
-    return found
+    return digits
 
 
 def measure(quick: bool = False) -> list[Figure]:

@@ -72,8 +72,8 @@ def opened(dataset: Dataset, folder: Path) -> tuple[PackedSplit, pl.DataFrame]:
 
 def with_interval(values: list[float]) -> str:
     """Mean over seeds with its 95 % interval (Student's t)."""
-    found = paired_difference(values, np.zeros(len(values)))
-    return f"{found.mean:.3f} [{found.low:.3f}, {found.high:.3f}]"
+    interval = paired_difference(values, np.zeros(len(values)))
+    return f"{interval.mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
 
 
 @app.command()
@@ -107,8 +107,10 @@ def meaning(seeds: Annotated[int, typer.Option(min=2)] = 10) -> None:
         parts = {"all": np.ones(len(train), dtype=bool)} | {name: classes == name for name in train.meta.classes}
         rows = []
         for epochs in WARMUPS:
-            found = [rank_correlation_interval(sums[epochs][part], human[part]) for part in parts.values()]
-            rows.append([str(epochs), *(f"{one.mean:+.2f} [{one.low:+.2f}, {one.high:+.2f}]" for one in found)])
+            intervals = [rank_correlation_interval(sums[epochs][part], human[part]) for part in parts.values()]
+            rows.append(
+                [str(epochs), *(f"{part.mean:+.2f} [{part.low:+.2f}, {part.high:+.2f}]" for part in intervals)]
+            )
         print(column, markdown(["warm-up epochs", *parts], rows), sep="\n\n", end="\n\n")
 
 
@@ -154,8 +156,8 @@ def updates(seeds: Annotated[int, typer.Option(min=2)] = 5, epochs: Annotated[in
             costs = [cost(train, ways, seed) for seed in range(seeds)]
         rows = []
         for way in ways:
-            correlations, overlaps = zip(*(found[way] for found in agreement), strict=True)
-            mean, sd = summary([found[way] for found in costs])
+            correlations, overlaps = zip(*(of_seed[way] for of_seed in agreement), strict=True)
+            mean, sd = summary([of_seed[way] for of_seed in costs])
             rows.append(
                 [way, with_interval(list(correlations)), with_interval(list(overlaps)), f"{mean:.3f} ± {sd:.3f}"]
             )

@@ -6,7 +6,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from bss.measure.criteria.criterion import CRITERIA, PUBLISHED, different
+from bss.measure.criteria.criterion import CRITERIA, PUBLISHED, distinct
 from bss.measure.evidence import Evidence
 
 
@@ -20,7 +20,7 @@ def balance_score(evidence: Evidence, criteria: Sequence[str] = PUBLISHED) -> Te
     Raises:
         InputError: no criterion, an unknown one, or one twice.
     """
-    return combined({name: CRITERIA[name](evidence) for name in different(tuple(criteria))})
+    return combined({name: CRITERIA[name](evidence) for name in distinct(tuple(criteria))})
 
 
 def combined(values: Mapping[str, Tensor]) -> Tensor:
