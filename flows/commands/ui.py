@@ -21,7 +21,6 @@ from flows.commands.exits import command, prepare_prefect
 from flows.pages.configuration import definitions
 from flows.pages.server import HOST, REPORTS, check, start_if_needed
 from flows.workspace.lifeline import end_with_parent
-from flows.workspace.lock import TEMPORARY
 
 if TYPE_CHECKING:
     from flows.pages.server import Server
@@ -88,7 +87,7 @@ def _own_server(port: int) -> "Server | None":
         # A deployment is a program: no page of another site that the user has open may make one.
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://{HOST}",
         "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
-        REPORTS: str(HERE.report.parent.resolve()),
+        REPORTS: str(HERE.reports.resolve()),
     }
     return start_if_needed(settings, port)
 
@@ -113,7 +112,7 @@ def _welcome(server: "Server | None", deployments: Mapping[str, str]) -> None:
 @contextmanager
 def _alone() -> Iterator[None]:
     """Two servers would share the data base, and two workers the runs."""
-    if not TEMPORARY.parent.is_dir():
+    if not HERE.temporary.parent.is_dir():
         raise MissingInput(f"{Path.cwd()} has no .dvc folder; run in the folder that holds dvc.yaml")
     with held(LOCK, f"process {{pid}} shows the pages in {Path.cwd()}; wait for it or stop it"):
         yield

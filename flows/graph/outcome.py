@@ -2,21 +2,23 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
+from bss.evaluation.page.text import markdown
 from bss.files import write_text
 from bss.paths import HERE
-from flows.workspace.lock import TEMPORARY
+from flows.revisions.change import Accuracies, change_table
 
 REPORTS_URL = "BSS_REPORTS_URL"
 """Set where a server shows the folder of the reports: its address, without a slash at the end."""
-LAST = TEMPORARY / "summary.json"
+HEADING = "### Change against the last successful run"
+HEADER = ("row", "before %", "accuracy %", "change in points")
+LAST = HERE.temporary / "summary.json"
 """The figures of the last successful run of this workspace."""
-Accuracies = dict[str, float]
 
 
 def keep_outcome() -> None:
@@ -24,7 +26,7 @@ def keep_outcome() -> None:
     table, summary = HERE.summary("md"), HERE.summary("json")
     text = table.read_text(encoding="utf-8") if table.exists() else ""
     if summary.exists():
-        text = "\n".join([text, *change(accuracies(LAST), accuracies(summary)), ""])
+        text = f"{text}\n{HEADING}\n\n{change(accuracies(LAST), accuracies(summary))}\n"
         write_text(summary.read_text(encoding="utf-8"), LAST)
     if text:
         create_markdown_artifact(text, key="summary")
@@ -38,7 +40,7 @@ def report_address(page: Path = HERE.report) -> str:
     A browser follows no link from a server to its disk, but it opens the address where that is pasted.
     """
     if (folder := os.environ.get(REPORTS_URL)) is not None:
-        return f"{folder}/{page.relative_to(HERE.report.parent)}"
+        return f"{folder}/{page.relative_to(HERE.reports)}"
     return page.resolve().as_uri()
 
 
@@ -50,25 +52,6 @@ def accuracies(summary: Path) -> Accuracies:
     return {row["run"]: row["accuracy"] for row in rows}
 
 
-def change(before: Accuracies, now: Accuracies) -> Iterable[str]:
-    """The lines of a table in Markdown: the accuracy of each row, now and after the last successful run."""
-    yield "### Change against the last successful run"
-    yield ""
-    if not before:
-        yield "There was none."
-        return
-    yield "| row | accuracy % | before | change in points |"
-    yield "| --- | --: | --: | --: |"
-    for row in [*now, *(row for row in before if row not in now)]:
-        yield f"| {row} | {_percent(now.get(row))} | {_percent(before.get(row))} | {_points(before, now, row)} |"
-
-
-def _percent(accuracy: float | None) -> str:
-    return "-" if accuracy is None else f"{100 * accuracy:.1f}"
-
-
-def _points(before: Accuracies, now: Accuracies, row: str) -> str:
-    if row not in before or row not in now:
-        return "-"
-    difference = 100 * (now[row] - before[row])
-    return f"{difference:+.1f}" if difference else "0"
+def change(before: Accuracies, now: Accuracies) -> str:
+    """A table in Markdown of the accuracy of each row, after the last successful run and now."""
+    return markdown(HEADER, change_table(before, now)) if before else "There was none."

@@ -8,12 +8,13 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
+from bss.paths import HERE
 from flows.graph.flow import pipeline
 from flows.machines.remote import push, restore
 from flows.workspace.lock import occupied
 from flows.workspace.repair import repair
 
-PARTS = ("src", "tasks", "flows", "data/sample", "dvc.yaml", "params.yaml", "requirements.lock")
+PARTS = ("src", "tasks", "flows", str(HERE.sample), "dvc.yaml", str(HERE.params), "requirements.lock")
 """What has to be the same on all machines. DVC mixes up no results anyway; this spares work that nobody asked for."""
 
 

@@ -110,8 +110,7 @@ def test_what_is_misspelt_or_missing_is_refused_before_anything_starts(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match="data/sample, which params.yaml names, is missing"):
         pipeline.run([], verbose=False)
-    monkeypatch.setattr(ranks, "RESULTS", Path("nowhere"))
-    with pytest.raises(ValueError, match="nowhere holds no comparison yet"):
+    with pytest.raises(ValueError, match="reports/compare holds no comparison yet"):
         ranks.run(["methods-avdigits"], Path("nowhere"), 0.95)
 
 
@@ -231,7 +230,8 @@ def test_wrong_input_is_refused_before_anything_heavy_is_loaded(tmp_path: Path) 
     root = ROOT
     parameters = (root / "params.yaml").read_text()
     (tmp_path / "params.yaml").write_text(parameters.replace("max_parallel: 2", "max_parallel: none"))
-    found = subprocess.run(
+    (tmp_path / "flows").symlink_to(root / "flows")
+    done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "bss", "run"],
         check=False,
         cwd=tmp_path,
@@ -239,8 +239,8 @@ def test_wrong_input_is_refused_before_anything_heavy_is_loaded(tmp_path: Path) 
         capture_output=True,
         text=True,
     )
-    assert found.returncode == 2
-    lines = found.stderr.splitlines()
+    assert done.returncode == 2
+    lines = done.stderr.splitlines()
     assert "flow.max_parallel: 'none'" in lines[-1]
     assert not {"prefect", "dvc", "torch"} & {line.rpartition("|")[2].strip() for line in lines}
 

@@ -90,7 +90,7 @@ def test_a_run_writes_what_its_form_changed_and_shows_the_change_of_the_results(
     assert path.read_text() == before.replace("\ntrain:\n  epochs: 7\n", "\ntrain:\n  epochs: 11\n")
     logs = served.ask("logs/filter", logs={"flow_run_id": {"any_": [run]}})
     assert "params.yaml: train.epochs: 7 -> 11" in [log["message"] for log in logs]
-    assert "| joint | 75.0 | 50.0 | +25.0 |" in artifacts(served, run)["summary"]["data"]
+    assert "| joint | 50.0 | 75.0 | +25.0 |" in artifacts(served, run)["summary"]["data"]
     with pytest.raises(AssertionError, match="409"):  # what a section does not allow, the server refuses
         served.start(grid={"seeds": [0], "methods": ["joint"], "schedulers": ["rnadom"]})
 

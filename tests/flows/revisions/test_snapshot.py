@@ -75,7 +75,7 @@ def test_two_revisions_are_told_apart_and_nothing_is_touched(workspace: Workspac
     now = pl.read_parquet("reports/predictions/joint-random-0/predictions.parquet").filter(output="fused")
     then = json.loads(workspace.run("git", "show", "first:reports/metrics/joint-random-0.json").stdout)
     right, flips = (now["label"] == now["prediction"]).sum(), model["flips"]["fused"]
-    assert flips["num_fixed"] - flips["num_broken"] == right - round(then["fused"]["accuracy"] * len(now))
+    assert flips["num_fixed"] - flips["num_broken"] == right - round(then["outputs"]["fused"]["accuracy"] * len(now))
     assert {one["scheduler"] for one in found["sequences"]} == {"learned"}, "random is the same"
 
 
