@@ -59,7 +59,7 @@ def run(stage: Callable[..., None]) -> None:
         with exits():
             typer.run(stage)
         return
-    with logged(LOGS / f"{name}.log"), exits(), alone(name):
+    with exits(), logged(LOGS / f"{name}.log"), exits(), alone(name):  # the outer one: no room for the log
         typer.run(stage)
 
 
