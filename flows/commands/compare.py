@@ -1,4 +1,4 @@
-"""A comparison from the command line: `bss compare STUDY --on DATA`.
+"""A study from the command line: `bss compare STUDY --on DATA`.
 
 The rows of the study run through the DVC matrix, each seed in a workspace of its own with the cache of this one:
 what was computed anywhere is not computed again, and params.yaml stays as it is. Exit as for `bss run`.

@@ -1,6 +1,6 @@
-"""Ranks over several comparisons from the command line: `bss ranks NAME ...`.
+"""Ranks of the rows of a study over several data sets: `bss ranks NAME ...`.
 
-Of one study on several data sets: which rows come first on all of them. Exit as for `bss run`.
+Each NAME is a folder of results that `bss compare` left. Exit as for `bss run`.
 """
 
 import shlex
@@ -45,7 +45,7 @@ def run(names: list[str], out: Path, confidence: float) -> bool:
 
 
 def _runs(place: Path) -> "pl.DataFrame":
-    """The runs that a comparison left.
+    """The rows of a file that `bss compare` left.
 
     Raises:
         InputError: they are damaged.

@@ -1,4 +1,4 @@
-"""What a successful run keeps at the server: its table, the change against the last one, and a link to the report."""
+"""Artifacts of a successful run at the server: its table, the change against the last run, a link to the report."""
 
 import json
 import os
@@ -14,15 +14,15 @@ from bss.paths import HERE
 from flows.revisions.change import Accuracies, change_table
 
 REPORTS_URL = "BSS_REPORTS_URL"
-"""Set where a server shows the folder of the reports: its address, without a slash at the end."""
+"""The variable with the address at which a server shows the folder of the reports, without a slash at the end."""
 HEADING = "### Change against the last successful run"
 HEADER = ("row", "before %", "accuracy %", "change in points")
 LAST = HERE.temporary / "summary.json"
-"""The figures of the last successful run of this workspace."""
+"""The table of the last successful run of this workspace."""
 
 
 def keep_outcome() -> None:
-    """Keep what the report says, as far as it was made."""
+    """Make the artifacts, as far as there is a report."""
     table, summary = HERE.summary("md"), HERE.summary("json")
     text = table.read_text(encoding="utf-8") if table.exists() else ""
     if summary.exists():
@@ -35,7 +35,7 @@ def keep_outcome() -> None:
 
 
 def report_address(page: Path = HERE.report) -> str:
-    """Where a browser finds a page of reports/: at the server of `make ui`, or on the disk of this machine.
+    """The address of a page of reports/: at the server of `make ui`, or on the disk of this machine.
 
     A browser follows no link from a server to its disk, but it opens the address where that is pasted.
     """

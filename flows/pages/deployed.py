@@ -41,7 +41,7 @@ Study = Annotated[str, _choice(*(path.stem for path in FOLDER.glob("*.yaml")))]
 Data = Annotated[str, _choice(*(path.stem for path in FOLDER.glob("on/*.yaml")))]
 
 
-class Grid(params.Grid, use_attribute_docstrings=True):
+class OfferedGrid(params.Grid, use_attribute_docstrings=True, title="Grid"):
     """The cells that are run: every method with every scheduler and every seed."""
 
     methods: Annotated[list[Annotated[Name, _choice(*NOW.methods.keys() - {ALONE})]], Field(min_length=1)]
@@ -50,13 +50,13 @@ class Grid(params.Grid, use_attribute_docstrings=True):
     """By their names under `curriculum.schedulers` of params.yaml; `random` is among them."""
 
 
-GRID = Grid(**NOW.grid.model_dump())
+GRID = OfferedGrid(**NOW.grid.model_dump())
 
 
 @as_flow(name="pipeline", persist_result=False, retries=0)
 def pipeline(
     stages: list[Stage] | None = None,
-    grid: Grid = GRID,
+    grid: OfferedGrid = GRID,
     warmup: Warmup = NOW.warmup,
     train: Train = NOW.train,
     evaluate: Evaluate = NOW.evaluate,

@@ -16,7 +16,7 @@ from bss.evaluation.diff.snapshot import PLACES, Snapshot, belongs
 from bss.parsing import read_mapping
 from bss.paths import HERE, Workspace
 from bss.registry import UnknownName
-from flows.revisions import git
+from flows.revisions import git_commands as git
 
 if TYPE_CHECKING:
     from dvc_data.hashfile.db import HashFileDB
@@ -119,7 +119,7 @@ def _files(cache: "HashFileDB", path: str, identity: str) -> list[tuple[str, str
         return [(path, identity)]
     if not cache.exists(identity):
         return None
-    files = [("/".join((path, *key)), found.value) for key, _, found in Tree.load(cache, HashInfo("md5", identity))]
+    files = [("/".join((path, *key)), entry.value) for key, _, entry in Tree.load(cache, HashInfo("md5", identity))]
     return [(file, str(value)) for file, value in files if any(Path(file).match(pattern) for pattern in READ)]
 
 

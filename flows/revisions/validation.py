@@ -5,7 +5,7 @@ import json
 from bss.errors import InputError, Unavailable
 from bss.evaluation.page.words import percent
 from bss.paths import HERE
-from flows.revisions import git
+from flows.revisions import git_commands as git
 from flows.revisions.change import Accuracies, gain
 
 TOLERANCE = 1e-9

@@ -18,11 +18,11 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from bss.data.datasets._fetch import SHARED, VARIABLE
 from flows.graph.flow import judge, stopped_on_exit
-from flows.graph.machine import usable_gpus
+from flows.graph.machine import Machine, usable_gpus
 from flows.graph.outcome import report_address
 from flows.graph.output import Progress
-from flows.graph.stages import Machine, ProgressBar
-from flows.graph.terminal import NUM_COLUMNS, tell
+from flows.graph.stages import ProgressBar
+from flows.graph.terminal import num_columns, tell
 from flows.studies.study_run import StudyRun
 from flows.studies.workspaces import prepare, workspaces
 from flows.workspace.children import Stopped
@@ -91,14 +91,14 @@ def run_workspace(name: str, workspace: Path, stages: Sequence[str], machine: Ma
     try:
         with machine.environment("train") as environment:
             environment["PYTHONPATH"] = str(workspace / "src")  # the code that was copied
-            environment["COLUMNS"] = str(NUM_COLUMNS - len(f"{name}: "))
+            environment["COLUMNS"] = str(num_columns() - len(f"{name}: "))
             with machine.children.run(command, environment, workspace) as output:
                 for line in map(str.rstrip, output):
                     log.info(line)
                     if (ended := re.match(r" *(\d+)/(\d+) +(.*)", line)) is not None:
                         bar.show(Progress(int(ended[1]), int(ended[2]), ended[3]))
                     if ended or line.startswith(" " * 4):
-                        tell(f"{name}: {line}")
+                        tell(f"{name}: {line.replace('    log: ', f'    log: {workspace}/')}")
                     last = line
     except (Stopped, CalledProcessError):
         return Cancelled() if machine.children.stopped else Failed(message=f"{name}: {last}")

@@ -25,7 +25,7 @@ Raw = dict[str, Any]
 
 
 class Overlay(Strict):
-    """What differs from params.yaml: dotted key -> value."""
+    """Values that differ from params.yaml, by their dotted keys."""
 
     about: str
     params: dict[str, Any] = Field(default_factory=dict)
@@ -36,7 +36,7 @@ class Study(Overlay):
 
     seeds: Annotated[int, Field(ge=1)]
     methods: list[str] = Field(default=["joint"], min_length=1)
-    """Of params.yaml; where there are several, every row is also compared with the first in the baseline's order."""
+    """Names in params.yaml. Every row is also compared with the first of several in the baseline's order."""
     tune: bool = False
     """Whether each method's fields are chosen first, from its own small grid, by the validation accuracy in the
     baseline's order, the mean over all seeds."""

@@ -1,4 +1,4 @@
-"""One run at a time in a workspace."""
+"""Holds a workspace, so that one run at a time is at work in it."""
 
 import time
 from collections.abc import Iterator

@@ -1,18 +1,18 @@
-"""What a killed run left behind, put right before the next one starts."""
+"""Mends what a killed run has left, before the next one starts."""
 
 from pathlib import Path
 
 from bss.errors import Unavailable
 from bss.files import remove_unfinished, write_text
 from bss.paths import HERE
-from flows.revisions import git
+from flows.revisions import git_commands as git
 
 RWLOCK = HERE.temporary / "rwlock"
 FOLDERS = (Path("data"), Path("models"), HERE.reports)
 
 
 def repair() -> None:
-    """Make the current workspace one that DVC accepts; nobody else may be at work in it.
+    """Make the current workspace one that DVC accepts. No other process may be at work in it.
 
     A plain `dvc repro` that was killed leaves half a dvc.lock: the one of the last commit is taken back, or none is
     left. DVC then finds in its cache what had been computed.

@@ -51,6 +51,11 @@ class Workspace:
         return self.folder / ".dvc/tmp"
 
     @property
+    def logs(self) -> Path:
+        """The folder of what each stage has printed."""
+        return self.folder / "logs"
+
+    @property
     def sample(self) -> Path:
         """The raw data that come with the project."""
         return self.folder / "data/sample"
