@@ -48,8 +48,8 @@ def run(
     if name is not None and not re.fullmatch(r"[\w.-]*\w[\w.-]*", name):
         raise InputError(f"--name {name!r}: expected letters, digits, '-', '_' and '.'")
     load(HERE.params)
-    composition = composed(study, on, command=typed, name=name, seeds=seeds, settings=settings)
-    params = composition.params
+    study_run = composed(study, on, command=typed, name=name, seeds=seeds, settings=settings)
+    params = study_run.params
     num_rows = len(params.grid.methods) * len(params.grid.schedulers)
     typer.echo(f"{num_rows} rows x {len(params.grid.seeds)} seeds on {params.preprocess.name}")
     prepare_prefect(verbose)
@@ -60,7 +60,7 @@ def run(
 
     if server is not None:
         server.wait()
-    state = compare(composition, return_state=True)
+    state = compare(study_run, return_state=True)
     if state.is_completed():
-        show(composition.results / "table.txt", composition.results / "page.html")
+        show(study_run.results / "table.txt", study_run.results / "page.html")
     return succeeds(state)

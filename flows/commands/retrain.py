@@ -84,7 +84,7 @@ def write_summary(base: str, before: Accuracies, now: Accuracies, drops: list[st
         *(FOLDED.format(title=title, content=_changes(command, base)) for title, command in CHANGES.items()),
     ]
     write_text("\n".join(parts) + "\n", HERE.retraining)
-    _append("GITHUB_STEP_HERE.retraining", HERE.retraining.read_text(encoding="utf-8"))
+    _append("GITHUB_STEP_SUMMARY", HERE.retraining.read_text(encoding="utf-8"))
 
 
 def _ran(verbose: bool) -> bool:

@@ -104,9 +104,9 @@ def compare(study: Study, on: Data | None = None, seeds: Count | None = None) ->
 
     def run() -> State[None]:
         try:
-            composition = composed(study, on, command=command, seeds=seeds)
+            study_run = composed(study, on, command=command, seeds=seeds)
         except InputError as error:
             return Failed(message=str(error))
-        return studies.compare.fn(composition)
+        return studies.compare.fn(study_run)
 
     return in_turn(run)

@@ -69,7 +69,9 @@ class StudyRun:
     def _with(self, variants: Sequence[Variant], schedulers: Sequence[str]) -> Self:
         """The same with variants of methods as the methods of the grid."""
         raw, specs = deepcopy(self.raw), self.raw["methods"]
-        raw["methods"] |= {as_method(variant): {**specs[variant.base], **variant.settings} for variant in variants}
+        for variant in variants:  # a method that params.yaml does not name has its defaults
+            spec = specs.get(variant.base, {"name": variant.base})
+            raw["methods"][as_method(variant)] = {**spec, **variant.settings}
         raw["grid"] |= {"methods": [as_method(variant) for variant in variants], "schedulers": list(schedulers)}
         return replace(self, raw=raw, params=checked(raw, Params, Path(self.name)))
 

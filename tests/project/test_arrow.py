@@ -63,16 +63,16 @@ def test_a_folder_of_flows_imports_only_what_stands_to_its_left(folder: str) -> 
     for path in (ROOT / "flows" / folder).rglob("*.py"):
         known = {name.split(".")[1] for name in imported(path) if name.startswith("flows.")}
         assert known <= allowed, path
-        assert not any(name == "tasks" or name.startswith("tasks.") for name in imported(path)) or path.stem == (
-            "forkserver"
-        ), path
 
 
-def test_flows_have_no_folder_beside_the_arrow() -> None:
-    assert {path.name for path in (ROOT / "flows").iterdir() if path.name != "__pycache__"} == {
-        *FLOWS,
-        "__init__.py",
-    }
+def test_flows_have_no_module_beside_the_arrow() -> None:
+    modules = {path.relative_to(ROOT / "flows").parts[0] for path in (ROOT / "flows").rglob("*.py")}
+    assert modules == {*FLOWS, "__init__.py"}
+
+
+def test_flows_start_stages_and_import_none() -> None:
+    known = {name for path in (ROOT / "flows").rglob("*.py") for name in imported(path) if name.startswith("tasks")}
+    assert known == {"tasks._forkserver", "tasks._forkserver.ADDRESS"}
 
 
 def test_the_library_imports_one_module_of_flows_by_name() -> None:
