@@ -132,3 +132,17 @@ def test_the_body_of_a_stage_is_short() -> None:
         (stage,) = (node for node in tree(path).body if isinstance(node, ast.FunctionDef) and node.name == path.stem)
         first, *_, last = stage.body
         assert (last.end_lineno or 0) - first.lineno < MAX_LINES, relative(path)
+
+
+# The environment
+
+
+def test_a_variable_of_the_environment_is_spelled_once_and_stands_in_the_table() -> None:
+    spelled = Counter(
+        node.value
+        for path in PRODUCT
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(r"BSS_[A-Z_]+", node.value)
+    )
+    table = re.findall(r"^\| `(BSS_\w+)`", (ROOT / "docs/prefect.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert spelled == Counter(table)
