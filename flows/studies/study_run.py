@@ -18,8 +18,7 @@ from flows.studies.study import FOLDER, Overlay, Raw, Study, find, overlaid, set
 
 @dataclass(frozen=True)
 class StudyRun:
-    """What a run of a study needs. The parameters are there twice: `raw` is what is written to a file, and nothing
-    is read of it but by `params`, which is the same, checked."""
+    """All that a run of a study needs. `params` is what is read; `raw`, the same as plain values, is only written."""
 
     name: str
     """Of its workspaces and of its results."""
