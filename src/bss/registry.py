@@ -12,7 +12,7 @@ import pkgutil
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -63,6 +63,9 @@ class Strict(BaseModel):
 
 class Component(Strict):
     """The hyper-parameters of something that a name selects; what runs is built from them later."""
+
+    example: ClassVar[Mapping[str, Any]] = {}
+    """Small values for the fields that have no default: the contract tests build the component from them."""
 
     @property
     def name(self) -> str:

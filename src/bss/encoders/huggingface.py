@@ -24,6 +24,7 @@ class HuggingFace(Encoder):
     Texts give token ids and the mask of what is no padding: pack them with the model's own tokenizer. Images give
     `pixel_values`, spectrograms (1, F, T) the `input_values` (B, T, F) of AST, videos `pixel_values` (B, T, C, H, W)
     as VideoMAE takes them. Values are normalised by the training split, not by the model's own processor. Not
+    example: ClassVar[Mapping[str, Any]] = {"model": "somewhere"}
     supported: models of raw sound, models of two towers, models with a decoder. The size of a sample is that of the
     model's configuration.
     """
