@@ -14,7 +14,7 @@ import typer
 
 from bss.commands.completion import overlays, studies
 from bss.errors import InputError
-from bss.params import Params
+from bss.params import Params, every_method
 from bss.parsing import checked, read_mapping
 from bss.paths import HERE
 from flows.commands.exits import command, prepare_prefect, show, succeeds
@@ -82,6 +82,7 @@ def composed(places: list[Path], seeds: int | None, settings: list[str]) -> tupl
         study = checked({**study.model_dump(), "seeds": seeds}, Study, Path("--seeds"))
     overlays = [checked(read_mapping(place), Overlay, place) for place in places[1:]]
     raw = read_mapping(HERE.params)
+    raw["methods"] = every_method(raw.get("methods", {}))  # so that an overlay may vary each
     for overlay in overlays:
         raw = overlaid(raw, overlay.params)
     raw = overlaid(study.parameters(raw), dict(map(setting, settings)))

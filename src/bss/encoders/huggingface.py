@@ -1,7 +1,7 @@
 """Any encoder of the transformers library: texts, images, spectrograms, videos."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
@@ -24,10 +24,11 @@ class HuggingFace(Encoder):
     Texts give token ids and the mask of what is no padding: pack them with the model's own tokenizer. Images give
     `pixel_values`, spectrograms (1, F, T) the `input_values` (B, T, F) of AST, videos `pixel_values` (B, T, C, H, W)
     as VideoMAE takes them. Values are normalised by the training split, not by the model's own processor. Not
-    example: ClassVar[Mapping[str, Any]] = {"model": "somewhere"}
     supported: models of raw sound, models of two towers, models with a decoder. The size of a sample is that of the
     model's configuration.
     """
+
+    example: ClassVar[Mapping[str, Any]] = {"model": "somewhere"}
 
     model: str = Field(min_length=1)
     """A folder with `config.json` (and weights), or a name of the hub."""
