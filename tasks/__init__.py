@@ -51,15 +51,15 @@ def run(stage: Callable[..., None]) -> None:
     if status is not None:
         sys.exit(status)
 
-    from bss.exits import exits
+    from bss.exits import exits, needs
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that unfinished files are cleared away
     name = _name(stage.__name__, sys.argv[1:])
     if not _is_first_rank():
-        with exits():
+        with exits(), needs(stage.__name__):
             typer.run(stage)
         return
-    with logged(LOGS / f"{name}.log"), exits(), alone(name):
+    with logged(LOGS / f"{name}.log"), exits(), needs(stage.__name__), alone(name):
         typer.run(stage)
 
 
