@@ -14,7 +14,7 @@ from bss.files import FULL
 REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 """What the system says of a file that this user may not read or write."""
 FAILED, WRONG_INPUT, IN_USE, INTERRUPTED = 1, 2, 3, 130
-PACKAGES = {"PIL": "pillow", "ruamel": "ruamel.yaml", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+PACKAGES = {"PIL": "pillow", "ruamel": "ruamel-yaml", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 """What is imported by another name than it is installed by."""
 
 
@@ -74,7 +74,8 @@ def extras() -> dict[str, str]:
         lines = requires("bss") or []
     except PackageNotFoundError:
         return {}
-    pairs = [match.groups() for line in lines if (match := re.match(r"([\w.-]+).*extra == ['\"](\w+)", line))]
+    matches = (re.match(r"([\w.-]+).*extra == ['\"](\w+)", line) for line in lines)
+    pairs = [(match[1], match[2]) for match in matches if match]
     sizes = Counter(extra for _, extra in pairs)
     return dict(sorted(pairs, key=lambda pair: -sizes[pair[1]]))
 

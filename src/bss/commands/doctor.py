@@ -12,7 +12,9 @@ from bss.paths import HERE
 
 
 def doctor() -> None:
-    """Show versions, device, and whether packages, parameters and raw data are as a run needs them.
+    """Show versions, device, parameters and raw data.
+
+    A `problem` is what a run would stumble over.
 
     Exit 0 nothing is in the way of a run, 1 there is a problem.
     """
@@ -37,7 +39,7 @@ def _packages() -> Iterator[str]:
                 yield f"{name} {found}, but bss needs {wanted.specifier}: pip install '{name}{wanted.specifier}'"
         except PackageNotFoundError:
             missing.setdefault(extras().get(name, ""), []).append(name)
-    for extra in missing.keys() - {"dev"}:
+    for extra in sorted(missing.keys() - {"dev"}):
         typer.echo(f"not installed: {', '.join(missing[extra])}; pip install 'bss[{extra}]' brings them")
 
 
