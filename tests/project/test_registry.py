@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+import bss
 from bss.curriculum.pacing.pacing import PACINGS, Pacing
 from bss.curriculum.schedulers.scheduler import SCHEDULERS
 from bss.data.datasets.dataset import DATASETS
@@ -49,6 +50,16 @@ def test_fields_are_typed_frozen_and_refuse_the_unknown(registry: Registry[Any],
             setattr(component, field, None)
         with pytest.raises(ValidationError):
             registry.build({**spec, field: object()})
+
+
+def test_every_scheduler_is_public_by_its_file() -> None:
+    for name in SCHEDULERS:
+        scheduler = SCHEDULERS[name]
+        assert scheduler.__name__ == name.title().replace("_", "")
+        assert scheduler.__name__ in bss.__all__
+        assert getattr(bss, scheduler.__name__) is scheduler
+    with pytest.raises(AttributeError, match="module 'bss' has no attribute 'Heuristics'"):
+        _ = bss.Heuristics
 
 
 @pytest.mark.parametrize("registry", REGISTRIES, ids=lambda registry: registry.kind)
