@@ -59,7 +59,8 @@ def run(stage: Callable[..., None]) -> None:
         with exits(), needs(stage.__name__):
             typer.run(stage)
         return
-    with logged(LOGS / f"{name}.log"), exits(), needs(stage.__name__), alone(name):
+    # The outer one: no room for the log.
+    with exits(), logged(LOGS / f"{name}.log"), exits(), needs(stage.__name__), alone(name):
         typer.run(stage)
 
 
