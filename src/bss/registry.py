@@ -107,6 +107,10 @@ class Registry(Generic[T]):
             raise TypeError(f"{module.__file__} defines {len(found)} components, and should define one {self.kind}")
         return found[0]
 
+    def example(self, name: str, **fields: object) -> Any:
+        """A small component of that name, for a test: its example, with other fields over it."""
+        return self.build({"name": name, **self[name].example, **fields})
+
     def sources(self, name: str) -> list[Path]:
         """The files that a component is made of: its own, and those of the folder that it imports, by name.
 

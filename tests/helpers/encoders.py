@@ -29,7 +29,7 @@ def examples(name: str) -> tuple[Encoder, ...]:
         return tuple(ENCODERS.build({"name": name, **fields}) for fields in (*plain, *further))
     if name in TIMM:
         return tuple(ENCODERS.build({"name": name, "model": model}) for model in TIMM[name])
-    return (ENCODERS.build({"name": name, **ENCODERS[name].example}),)
+    return (ENCODERS.example(name),)
 
 
 @cache
