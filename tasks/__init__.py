@@ -49,16 +49,17 @@ def run(stage: Callable[..., None]) -> None:
     if status is not None:
         sys.exit(status)
 
-    from bss.exits import exits
+    from bss.exits import exits, needs
     from bss.paths import HERE
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that unfinished files are cleared away
     name = file_name(stage.__name__, sys.argv[1:])
     if not _is_first_rank():
-        with exits():
+        with exits(), needs(stage.__name__):
             typer.run(stage)
         return
-    with exits(), logged(HERE.logs / f"{name}.log"), exits(), alone(name):  # the outer one: no room for the log
+    # The outer one: no room for the log.
+    with exits(), logged(HERE.logs / f"{name}.log"), exits(), needs(stage.__name__), alone(name):
         typer.run(stage)
 
 

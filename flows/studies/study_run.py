@@ -9,7 +9,7 @@ from typing import Self
 
 from bss.evaluation.comparing.variant import Variant
 from bss.evaluation.page.words import percent
-from bss.params import Params
+from bss.params import Params, every_method
 from bss.parsing import checked, read_mapping
 from bss.paths import HERE
 from bss.types import BASELINE
@@ -68,9 +68,8 @@ class StudyRun:
     def _with(self, variants: Sequence[Variant], schedulers: Sequence[str]) -> Self:
         """The same with variants of methods as the methods of the grid."""
         raw, specs = deepcopy(self.raw), self.raw["methods"]
-        for variant in variants:  # a method that params.yaml does not name has its defaults
-            spec = specs.get(variant.base, {"name": variant.base})
-            raw["methods"][as_method(variant)] = {**spec, **variant.settings}
+        for variant in variants:
+            raw["methods"][as_method(variant)] = {**specs[variant.base], **variant.settings}
         raw["grid"] |= {"methods": [as_method(variant) for variant in variants], "schedulers": list(schedulers)}
         return replace(self, raw=raw, params=checked(raw, Params, Path(self.name)))
 
@@ -108,6 +107,7 @@ def composed(
         rows = checked({**rows.model_dump(), "seeds": seeds}, Study, Path("--seeds"))
     overlays = [checked(read_mapping(place), Overlay, place) for place in places[1:]]
     raw = read_mapping(HERE.params)
+    raw["methods"] = every_method(raw.get("methods", {}))  # so that an overlay may vary each
     for overlay in overlays:
         raw = overlaid(raw, overlay.params)
     raw = overlaid(rows.parameters(raw), dict(map(setting, settings)))

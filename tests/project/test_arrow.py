@@ -52,6 +52,12 @@ def test_a_folder_imports_only_what_stands_to_its_left(folder: str) -> None:
         assert not {name for name in folders(path) & {*ARROW, *LEAVES} if name not in allowed}, path
 
 
+def test_every_module_of_the_root_has_its_place() -> None:
+    """A leaf, a part of the arrow, or what stands above it: a preset is laid over all of params.yaml."""
+    modules = {path.stem for path in LIBRARY.glob("*.py")}
+    assert modules == LEAVES | (set(ARROW) & modules) | {"__init__", "__main__", "preset"}
+
+
 def test_the_library_knows_neither_stages_nor_flows() -> None:
     for path in LIBRARY.rglob("*.py"):
         assert all(name.split(".")[0] == "bss" for name in imported(path)), path
