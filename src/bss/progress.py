@@ -11,7 +11,7 @@ SECONDS_BETWEEN = 10.0
 
 @contextmanager
 def progress(total: int | None, what: str, unit: str) -> Iterator[Callable[[int], object]]:
-    """A function to call with the number of those just done; it writes to stderr.
+    """A function to call with the number of things just done; it writes to stderr.
 
     Args:
         total: number of all; None where it is not known.
