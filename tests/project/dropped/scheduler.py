@@ -12,7 +12,7 @@ from bss.curriculum.schedulers.scheduler import Scheduler
 
 
 class Dropped(Scheduler):
-    """The first floor(N * pacing) samples in the order of the scores, shuffled; all from the third epoch on."""
+    """The first floor(N * pacing) samples of the order, shuffled; all from the third epoch on."""
 
     example: ClassVar[Mapping[str, Any]] = {"pacing": "linear"}
 
