@@ -76,10 +76,10 @@ def section(name: str, quick: bool) -> str:
     what = str(module.__doc__).strip()
     start = time.perf_counter()
     try:
-        found = table(module.measure(quick))
+        rows = table(module.measure(quick))
     except Unavailable as reason:
         return f"## {name}\n\n{what}\n\nNot measured: {reason}."
-    return f"## {name}\n\n{what}\n\n{found}\n\nMeasured in {time.perf_counter() - start:.0f} s {machine()}"
+    return f"## {name}\n\n{what}\n\n{rows}\n\nMeasured in {time.perf_counter() - start:.0f} s {machine()}"
 
 
 def _lines(path: str) -> list[str]:

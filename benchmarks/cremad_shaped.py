@@ -42,7 +42,7 @@ class CremadShaped(Dataset):
         return tuple("abcdef")
 
     def locate(self) -> Path:
-        """Where the clips lie."""
+        """The folder of the clips."""
         return self.folder
 
     def items(self, root: Path) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""What a benchmark found: figures with their spread and their goals."""
+"""The figures of a benchmark, with their range and their goals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from statistics import median
 
 
 class Unavailable(RuntimeError):
-    """What the benchmark needs is not here."""
+    """The benchmark needs data or a device that is not here."""
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,11 @@ class Figure:
     goal: tuple[str, float] | None = None
 
     @property
-    def said(self) -> str:
+    def extent(self) -> str:
         """The median, and the smallest and largest where it was measured more than once."""
         middle = f"{median(self.values):.3g}{self.unit}"
-        spread = f" [{min(self.values):.3g}, {max(self.values):.3g}]" if len(self.values) > 1 else ""
-        return middle + spread
+        extremes = f" [{min(self.values):.3g}, {max(self.values):.3g}]" if len(self.values) > 1 else ""
+        return middle + extremes
 
     @property
     def verdict(self) -> str:
@@ -37,7 +37,7 @@ class Figure:
 
 def table(figures: Sequence[Figure]) -> str:
     """A Markdown table, a figure a row."""
-    rows = [f"| {figure.what} | {figure.said} | {len(figure.values)} | {figure.verdict} |" for figure in figures]
+    rows = [f"| {figure.what} | {figure.extent} | {len(figure.values)} | {figure.verdict} |" for figure in figures]
     head = ["| figure | median [smallest, largest] | rounds | goal |", "| --- | --: | --: | --- |"]
     return "\n".join([*head, *rows])
 

@@ -1,4 +1,4 @@
-"""What each training method costs against `joint`, at its default settings: time of an epoch and peak memory.
+"""The cost of each training method against `joint`, at its default settings: time of an epoch and peak memory.
 
 The sizes are those of avdigits (small CNNs) and of features of two widths (MLPs); the values are made up. An epoch is
 all that `fit` does between two looks at validation, the clean pass included that some methods ask for; a round is
@@ -40,7 +40,7 @@ class Size(NamedTuple):
 
     num_pairs: int
     num_epochs: int
-    """Of a round."""
+    """Epochs of a round."""
     num_rounds: int
 
 
@@ -58,7 +58,7 @@ CASES = {
 
 
 def methods() -> list[str]:
-    """Those that train one model of all modalities, `joint` first."""
+    """The methods that train one model of all modalities, `joint` first."""
     return [BASE, *(name for name in METHODS if name not in {BASE, params.ALONE})]
 
 
@@ -74,8 +74,8 @@ def measure(quick: bool = False) -> list[Figure]:
         todo = [(case, name, size) for _ in range(rounds) for name in names]
         # A process each: what one method has held would hide what the next one holds.
         with ProcessPoolExecutor(2, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as processes:
-            found = list(processes.map(megabytes_of_training, *zip(*todo, strict=True)))
-        memory = {name: found[number :: len(names)] for number, name in enumerate(names)}
+            megabytes = list(processes.map(megabytes_of_training, *zip(*todo, strict=True)))
+        memory = {name: megabytes[number :: len(names)] for number, name in enumerate(names)}
         figures += _against_base(f"{case}: memory of", memory, " MB")
     return figures
 
@@ -96,7 +96,7 @@ def seconds_of_epochs(case: str, size: Size) -> dict[str, list[float]]:
 
 
 def megabytes_of_training(case: str, method: str, size: Size) -> float:
-    """What training added to the most memory of this process, which has done nothing before."""
+    """Memory that a training added to the peak of this process, which has done nothing before."""
     training = Training(method, made_up(case, size.num_pairs))
     before = _most_memory()
     for _ in range(size.num_epochs):
@@ -140,7 +140,7 @@ class Training:
 
 def _against_base(what: str, values: dict[str, list[float]], unit: str) -> list[Figure]:
     base = values[BASE]
-    others = [Figure(f"{what} {name} / {BASE}", ratios(found, base)) for name, found in values.items()]
+    others = [Figure(f"{what} {name} / {BASE}", ratios(measured, base)) for name, measured in values.items()]
     return [Figure(f"{what} {BASE}", base, unit), *others[1:]]
 
 

@@ -1,4 +1,4 @@
-"""What a schedule costs: an epoch of `learned` against one of random order, on real data."""
+"""The cost of a schedule: an epoch of `learned` against one of random order, on real data."""
 
 import tempfile
 import time
@@ -30,11 +30,11 @@ from bss.model import build_model
 def dataset() -> Dataset:
     """avdigits where its folder is, else the embedded digits."""
     try:
-        found = AVDigits()
-        found.locate()
+        digits = AVDigits()
+        digits.locate()
     except FileNotFoundError:
         return Digits()
-    return found
+    return digits
 
 
 def measure(quick: bool = False) -> list[Figure]:

@@ -94,7 +94,7 @@ def in_order(split: PackedSplit, order: np.ndarray, batch_size: int) -> Iterator
 
 
 def random_epoch(training: Training, split: PackedSplit, epoch: int) -> float:
-    """Random order."""
+    """An epoch in random order."""
     order = np.random.default_rng(epoch).permutation(len(split))
     return training.steps(in_order(split, order, training.batch_size), None)
 
@@ -102,7 +102,7 @@ def random_epoch(training: Training, split: PackedSplit, epoch: int) -> float:
 def online_epoch(
     training: Training, split: PackedSplit, sampler: CurriculumSampler, observed: int = NUM_OBSERVED
 ) -> float:
-    """By a sampler that is told what training computed anyway, at least so many samples at a time."""
+    """An epoch by a sampler that observes the logits of training, at least `observed` samples at a time."""
     kept: list[tuple[Tensor, dict[str, Tensor], Tensor]] = []
 
     def hand_over() -> None:
@@ -124,7 +124,7 @@ def online_epoch(
 
 
 def pass_epoch(training: Training, split: PackedSplit, sampler: CurriculumSampler) -> float:
-    """By a sampler that is told what a clean pass over all samples finds."""
+    """An epoch by a sampler that observes a clean pass over all samples afterwards."""
     loss = training.steps(in_order(split, sampler.sequence(), training.batch_size), None)
     logits, labels, rows = zip(*clean_pass(training, split), strict=True)
     together = {name: torch.cat([of[name] for of in logits]) for name in logits[0]}
@@ -142,7 +142,7 @@ def clean_pass(training: Training, split: PackedSplit) -> Iterator[Item]:
 
 
 def released_epoch(training: Training, raw: Decoded, sampler: CurriculumSampler) -> float:
-    """What the authors' code does: a pass in train mode with gradients on scores every sample, then one trains.
+    """An epoch as in the authors' code: a pass in train mode with gradients on scores every sample, then one trains.
 
     Both decode each sample anew, and each has a new loader.
     """

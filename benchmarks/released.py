@@ -34,13 +34,13 @@ def measure(quick: bool = False) -> list[Figure]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         pack(_clips(folder, quick), folder / "packed")
-        found: dict[str, list[dict[str, float]]] = {"ours": [], "theirs": []}
+        measured: dict[str, list[dict[str, float]]] = {"ours": [], "theirs": []}
         for _ in range(1 if quick else 3):
-            for side, rounds in found.items():
+            for side, rounds in measured.items():
                 command = [sys.executable, "-m", "benchmarks.released", side, name, *(["--quick"] if quick else [])]
                 done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
                 rounds.append(json.loads(done.stdout.splitlines()[-1]))
-    return _figures(found)
+    return _figures(measured)
 
 
 def one_side(side: str, folder: Path, quick: bool) -> dict[str, float]:
@@ -72,7 +72,7 @@ class _Ours:
     def epoch(self) -> float:
         order = self.sampler.sequence()
         todo = batches(self.split, order, self.settings.batch_size, self.runtime)
-        losses = self.trainer.train_epoch(todo, self.settings.lr, self.sampler.observe)
+        losses = self.trainer.train_epoch(todo, self.settings.lr, lambda seen: self.sampler.observe(*seen))
         self.sampler.end_epoch()
         return sum(losses.values())
 
@@ -117,12 +117,12 @@ def _model(split: PackedSplit) -> MultimodalModel:
     return build_model(split.meta, dict.fromkeys(split.meta.modalities, ResNet18()), 0)
 
 
-def _figures(found: dict[str, list[dict[str, float]]]) -> list[Figure]:
+def _figures(measured: dict[str, list[dict[str, float]]]) -> list[Figure]:
     def of(side: str, what: str) -> list[float]:
-        return [one[what] for one in found[side]]
+        return [values[what] for values in measured[side]]
 
     ours, theirs = of("ours", "epoch"), of("theirs", "epoch")
-    parts = [(side, name) for side in found for name in found[side][0] if name not in ("epoch", "loss")]
+    parts = [(side, name) for side in measured for name in measured[side][0] if name not in ("epoch", "loss")]
     return [
         Figure("released procedure, a sample of an epoch", theirs, " ms"),
         Figure("bss, a sample of an epoch", ours, " ms"),

@@ -31,20 +31,20 @@ def measure(quick: bool = False) -> list[Figure]:
     for case in CASES:
         for power in (4,) if quick else (6, 7, 8):
             command = [sys.executable, "-m", "benchmarks.scale", case, str(10**power)]
-            found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-            what = f"{case}: {found['draws']:,} of 10^{power} samples"
+            measured = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+            what = f"{case}: {measured['draws']:,} of 10^{power} samples"
             figures += [
-                Figure(what, [found["seconds"]], " s"),
-                Figure(f"{what}, memory", [found["gigabytes"]], " GB"),
+                Figure(what, [measured["seconds"]], " s"),
+                Figure(f"{what}, memory", [measured["gigabytes"]], " GB"),
             ]
     return figures
 
 
 def peak_bytes() -> int:
-    """Of this process so far; getrusage would count the process that started it."""
-    found = re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(), flags=re.MULTILINE)
-    assert found is not None
-    return int(found[1]) * 1024
+    """Peak memory of this process so far; getrusage would count the process that started it."""
+    match = re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(), flags=re.MULTILINE)
+    assert match is not None
+    return int(match[1]) * 1024
 
 
 def one_case(case: str, num_samples: int) -> None:

@@ -1,4 +1,4 @@
-"""What a balance score is worth, on real data: `python -m benchmarks.scores meaning|classes|updates`.
+"""The worth of a balance score, on real data: `python -m benchmarks.scores meaning|classes|updates`.
 
 `meaning`: how well the score finds the damaged pairs of avdigits, and how it relates to whether people agree on voice
 and face of the clips of cremad_votes, after 0, 1, 3 and 10 epochs of warm-up.
@@ -72,8 +72,8 @@ def opened(dataset: Dataset, folder: Path) -> tuple[PackedSplit, pl.DataFrame]:
 
 def with_interval(values: list[float]) -> str:
     """Mean over seeds with its 95 % interval (Student's t)."""
-    found = paired_difference(values, np.zeros(len(values)))
-    return f"{found.mean:.3f} [{found.low:.3f}, {found.high:.3f}]"
+    interval = paired_difference(values, np.zeros(len(values)))
+    return f"{interval.mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
 
 
 @app.command()
@@ -107,8 +107,10 @@ def meaning(seeds: Annotated[int, typer.Option(min=2)] = 10) -> None:
         parts = {"all": np.ones(len(train), dtype=bool)} | {name: classes == name for name in train.meta.classes}
         rows = []
         for epochs in WARMUPS:
-            found = [rank_correlation_interval(sums[epochs][part], human[part]) for part in parts.values()]
-            rows.append([str(epochs), *(f"{one.mean:+.2f} [{one.low:+.2f}, {one.high:+.2f}]" for one in found)])
+            intervals = [rank_correlation_interval(sums[epochs][part], human[part]) for part in parts.values()]
+            rows.append(
+                [str(epochs), *(f"{part.mean:+.2f} [{part.low:+.2f}, {part.high:+.2f}]" for part in intervals)]
+            )
         print(column, markdown(["warm-up epochs", *parts], rows), sep="\n\n", end="\n\n")
 
 
@@ -154,8 +156,8 @@ def updates(seeds: Annotated[int, typer.Option(min=2)] = 5, epochs: Annotated[in
             costs = [cost(train, ways, seed) for seed in range(seeds)]
         rows = []
         for way in ways:
-            correlations, overlaps = zip(*(found[way] for found in agreement), strict=True)
-            mean, sd = summary([found[way] for found in costs])
+            correlations, overlaps = zip(*(of_seed[way] for of_seed in agreement), strict=True)
+            mean, sd = summary([of_seed[way] for of_seed in costs])
             rows.append(
                 [way, with_interval(list(correlations)), with_interval(list(overlaps)), f"{mean:.3f} ± {sd:.3f}"]
             )
@@ -179,19 +181,19 @@ def agreements(
         way: CurriculumSampler(len(train), scheduler, seed, scores=balance_score(warmed))
         for way, scheduler in ways.items()
     }
-    first, watching = samplers[next(iter(ways))], [one for one in samplers.values() if one.wants_batches]
-    found: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
+    first, watching = samplers[next(iter(ways))], [sampler for sampler in samplers.values() if sampler.wants_batches]
+    agreement: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
     for _ in range(epochs):
         order = batches(train, first.sequence(), SETTINGS.train.batch_size, RUNTIME)
-        model.train_epoch(order, SETTINGS.train.lr, lambda *seen: [sampler.observe(*seen) for sampler in watching])
+        model.train_epoch(order, SETTINGS.train.lr, lambda seen: [sampler.observe(*seen) for sampler in watching])
         evidence = split_evidence(model.model, train, 256, RUNTIME)
         for way, sampler in samplers.items():
             if sampler.wants_pass:
                 sampler.observe(np.arange(len(train)), evidence.logits, evidence.labels)
             sampler.end_epoch()
             ours, clean = sampler.scores, first.scores
-            found[way].append((rank_correlation(ours, clean), top_overlap(ours, clean)))
-    return {way: tuple(np.mean(pairs, axis=0).tolist()) for way, pairs in found.items()}
+            agreement[way].append((rank_correlation(ours, clean), top_overlap(ours, clean)))
+    return {way: tuple(np.mean(pairs, axis=0).tolist()) for way, pairs in agreement.items()}
 
 
 def cost(train: PackedSplit, ways: dict[str, Learned], seed: int, epochs: int = 3) -> dict[str, float]:
@@ -201,7 +203,7 @@ def cost(train: PackedSplit, ways: dict[str, Learned], seed: int, epochs: int = 
         model, sampler = trainer(train, seed), CurriculumSampler(len(train), scheduler, seed)
         start = time.process_time()
         for _ in range(epochs):
-            observe = sampler.observe if sampler.wants_batches else None
+            observe = (lambda seen, to=sampler: to.observe(*seen)) if sampler.wants_batches else None
             order = batches(train, sampler.sequence(), SETTINGS.train.batch_size, RUNTIME)
             model.train_epoch(order, SETTINGS.train.lr, observe)
             if sampler.wants_pass:

@@ -1,4 +1,4 @@
-"""How much of the speed of a resident batch the loader reaches, on the CPU."""
+"""The speed of the loader as a share of that of a resident batch, on the CPU."""
 
 import tempfile
 import time
@@ -30,8 +30,8 @@ def runtime(device: str = "cpu", threads: int = 1, num_workers: int = 0, **setti
         "channels_last": False,
         "deterministic": True,
     }
-    given = RuntimeSettings.model_validate({**values, "device": device, "threads": threads, **settings})
-    return Runtime.start(given, num_workers=num_workers)
+    checked = RuntimeSettings.model_validate({**values, "device": device, "threads": threads, **settings})
+    return Runtime.start(checked, num_workers=num_workers)
 
 
 def shares(split: PackedSplit, encoder: Encoder | None, size: int, rounds: int, where: Runtime) -> list[float]:
@@ -62,7 +62,7 @@ def measure(quick: bool = False) -> list[Figure]:
         figures = []
         for what, data, encoder, size, rounds, where in cases:
             pack(data, Path(name) / what)
-            found = shares(open_split(Path(name) / what, "train"), encoder, size, rounds, where)
-            said = f"{what} ({data.name}): throughput of the loader / of a resident batch"
-            figures.append(Figure(said, found, "", ("at least", 0.95)))
+            values = shares(open_split(Path(name) / what, "train"), encoder, size, rounds, where)
+            quantity = f"{what} ({data.name}): throughput of the loader / of a resident batch"
+            figures.append(Figure(quantity, values, "", ("at least", 0.95)))
         return figures

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 TEMPORARY = ".~"
-"""What names of unfinished files begin with; git and DVC ignore them, because a killed process leaves them."""
+"""Beginning of the names of unfinished files; git and DVC ignore them, because a killed process leaves them."""
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NUM_BYTES_ASKED = 1 << 16
 
@@ -42,7 +42,7 @@ def replaced(path: Path, *, lasting: bool = True) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{TEMPORARY}{path.name}{owner()}")
     try:
-        with told_when_full(path, temporary):
+        with full_disk_explained(path, temporary):
             yield temporary
             if lasting:
                 sync(temporary)
@@ -54,7 +54,7 @@ def replaced(path: Path, *, lasting: bool = True) -> Iterator[Path]:
 
 
 def owner() -> str:
-    """How the names of this process's unfinished files end, so that those of a killed one can be told."""
+    """Ending of the names of this process's unfinished files; those of a killed process are known by it."""
     return f".{os.getpid()}"
 
 
@@ -76,8 +76,8 @@ def sync(path: Path) -> None:
 
 
 @contextmanager
-def told_when_full(path: Path, temporary: Path | None = None) -> Iterator[None]:
-    """A block that writes `path`, by way of `temporary` if there is one.
+def full_disk_explained(path: Path, temporary: Path | None = None) -> Iterator[None]:
+    """Say of a block that writes `path`, by way of `temporary` if there is one, that no room was left.
 
     Raises:
         DiskFull: the block failed because no room was left, whatever its library made of that.
@@ -94,8 +94,8 @@ def told_when_full(path: Path, temporary: Path | None = None) -> Iterator[None]:
 def _system_error(error: Exception, temporary: Path | None) -> int:
     if isinstance(error, OSError):
         return error.errno or 0
-    if found := re.search(r"\(os error (\d+)\)", str(error)):  # libraries in Rust
-        return int(found[1])
+    if match := re.search(r"\(os error (\d+)\)", str(error)):  # libraries in Rust
+        return int(match[1])
     # polars may drop the number; then the disk can be asked, because what it left still takes the room.
     try:
         if temporary is not None and temporary.exists():

@@ -18,7 +18,7 @@ def held(path: Path, busy: str, seconds: float = 0.0) -> Iterator[None]:
 
     Args:
         path: of the file; its folder is made.
-        busy: what is said where another process holds it, `{pid}` its number.
+        busy: the message where another process holds it; `{pid}` in it becomes the number of that process.
         seconds: how long to wait for another process to let go.
 
     Raises:
@@ -43,7 +43,7 @@ def held(path: Path, busy: str, seconds: float = 0.0) -> Iterator[None]:
 
 
 def holder(path: Path) -> int | None:
-    """The number of the process that holds a lock file; None where nobody does, 0 where it has not told yet."""
+    """The number of the process that holds a lock file; None where nobody does, 0 before it is written."""
     with path.open(encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

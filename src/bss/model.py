@@ -17,7 +17,7 @@ from bss.types import FUSED
 
 
 class Outputs(NamedTuple):
-    """What a model says of a batch."""
+    """Logits and features of a batch."""
 
     logits: dict[str, Tensor]
     """Output (a modality or "fused") -> (B, C)."""
@@ -44,7 +44,7 @@ class Branch(nn.Module):
     def forward(self, values: Tensor, present: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Packed values (B, *shape) -> features (B, dim) and logits (B, C).
 
-        A sample that is not there, where `present` (B,) is False, says nothing: both are zero.
+        Both are zero for a sample that lacks the modality, where `present` (B,) is False.
         """
         features = self.encoder((values.float() - self.mean) / self.std)
         logits = self.head(features)
@@ -70,21 +70,21 @@ class MultimodalModel(nn.Module):
         self.fusion = (fusion or Concat()).build(widths, num_classes)
 
     def branch(self, modality: str) -> Branch:
-        """That of one modality."""
+        """The branch of one modality."""
         return cast(Branch, self.branches[modality])
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Outputs:
         """Modality -> packed values (B, *shape), to the logits and features of all branches and of the fusion.
 
-        Of some modalities alone there is no fusion.
+        Where some modalities are left out there is no fusion.
         """
         outputs = {
             name: branch(inputs[name], inputs.get(f"{name}{PRESENT}"))
             for name, branch in self.branches.items()
             if name in inputs
         }
-        features = {name: found for name, (found, _) in outputs.items()}
-        logits = {name: found for name, (_, found) in outputs.items()}
+        features = {name: values for name, (values, _) in outputs.items()}
+        logits = {name: values for name, (_, values) in outputs.items()}
         if len(outputs) == len(self.branches):
             logits[FUSED] = self.fusion(features) if self.fusion else torch.stack([*logits.values()]).sum(dim=0)
         return Outputs(logits, features)

@@ -16,7 +16,7 @@ from bss.data.datasets.dataset import DATASETS, Dataset
 from bss.encoders.encoder import ENCODERS, Encoder
 from bss.encoders.fusions.fusion import FUSIONS, Fusion
 from bss.errors import InputError
-from bss.measure.criteria.criterion import Criteria, different
+from bss.measure.criteria.criterion import Criteria, distinct
 from bss.parsing import checked, read_mapping
 from bss.paths import Cell
 from bss.registry import Count, MethodName, Name, Positive, Strict, UnknownName
@@ -26,7 +26,7 @@ from bss.types import ALONE, BASELINE, JUDGED, OWN, WARMUP
 
 
 def _known_criteria(names: list[str]) -> list[str]:
-    return list(different(tuple(names))) if names else names
+    return list(distinct(tuple(names))) if names else names
 
 
 class Score(Strict):

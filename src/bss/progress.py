@@ -1,4 +1,4 @@
-"""How far something long has come: a bar with the remaining time on a terminal, else a plain line now and then."""
+"""The progress of long work: a bar with the remaining time on a terminal, else a plain line every ten seconds."""
 
 import sys
 import time
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 SECONDS_BETWEEN = 10.0
-"""Lines; what takes less has none."""
+"""Seconds between two lines; work that takes less has none."""
 
 
 @contextmanager
@@ -14,8 +14,8 @@ def progress(total: int | None, what: str, unit: str) -> Iterator[Callable[[int]
     """A function to call with the number of things just done; it writes to stderr.
 
     Args:
-        total: how many there are; None is not known.
-        what: is done, two words.
+        total: number of all; None where it is not known.
+        what: the work, two words.
         unit: of the numbers, in the plural.
     """
     if not sys.stderr.isatty():

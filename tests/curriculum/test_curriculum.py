@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from bss.curriculum.order import multinomial, ranking, softmax, systematic, weighted_permutation
+from bss.curriculum.order import multinomial, ordered, softmax, systematic, weighted_permutation
 from bss.curriculum.pacing.pacing import PACINGS
 from bss.curriculum.plan import order_table, read_plan, recorded_indices, sequence_table, write_plan
 from bss.curriculum.sampler import CurriculumSampler
@@ -59,8 +59,8 @@ def test_the_other_pacings_are_their_formulas(progress: float) -> None:
 
 def test_the_ranking_is_the_slow_one_and_stable() -> None:
     scores = np.array([0.5, 1.0, -1.0, 1.0, 0.5])
-    assert ranking(scores).tolist() == sorted(range(5), key=lambda index: (-scores[index], index)) == [1, 3, 0, 4, 2]
-    assert ranking(scores, anti=True).tolist() == [2, 0, 4, 1, 3]
+    assert ordered(scores).tolist() == sorted(range(5), key=lambda index: (-scores[index], index)) == [1, 3, 0, 4, 2]
+    assert ordered(scores, anti=True).tolist() == [2, 0, 4, 1, 3]
 
 
 @pytest.mark.parametrize("temperature", [0.1, 1.0, 5.0])

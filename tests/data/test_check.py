@@ -1,4 +1,4 @@
-"""Bad input: each is told with its file and row, in error as in skip."""
+"""Bad input: each is reported with its file and row, in error as in skip."""
 
 import os
 from collections.abc import Callable
@@ -117,7 +117,7 @@ CASES: list[tuple[Callable[[Path], None], str]] = [
 
 
 @pytest.mark.parametrize(("spoil", "message"), CASES, ids=[spoil.__name__ for spoil, _ in CASES])
-def test_a_bad_file_is_told_with_its_row_and_can_be_skipped(
+def test_a_bad_file_is_reported_with_its_row_and_can_be_skipped(
     folder: Path,
     spoil: Callable[[Path], None],
     message: str,
@@ -125,11 +125,11 @@ def test_a_bad_file_is_told_with_its_row_and_can_be_skipped(
     spoil(folder)
     with pytest.raises(
         BadData, match=rf"1 row cannot be used\nrow {ROW} \(clip 20\), {message}\nput them right"
-    ) as told:
+    ) as refused:
         pack(manifest(folder), folder / "packed")
-    assert len(str(told.value).splitlines()) == 3
+    assert len(str(refused.value).splitlines()) == 3
     assert not (folder / "packed").exists()
-    assert examine(manifest(folder), folder / "packed") == list(told.value.findings)
+    assert examine(manifest(folder), folder / "packed") == list(refused.value.findings)
     pack(manifest(folder, on_bad="skip"), folder / "packed")
     train = open_split(folder / "packed", "train")
     assert (len(train), "clip 20" in train.ids, Meta.read(folder / "packed").num_skipped) == (27, False, 1)
@@ -143,8 +143,8 @@ def test_what_is_allowed_is_no_fault(folder: Path) -> None:
     for spoil in (silence, one_colour):
         spoil(folder)
     (folder / "21.wav").write_bytes((folder / "3.wav").read_bytes())
-    told = [(finding.row, finding.what.split()[0]) for finding in examine(manifest(folder), folder / "packed")]
-    assert told == [(21, "one"), (21, "silent"), (22, "the")]
+    faults = [(finding.row, finding.what.split()[0]) for finding in examine(manifest(folder), folder / "packed")]
+    assert faults == [(21, "one"), (21, "silent"), (22, "the")]
     pack(manifest(folder, allow=["silent", "one_colour", "same_content"]), folder / "packed")
     assert len(open_split(folder / "packed", "train")) == 28
 
@@ -152,14 +152,14 @@ def test_what_is_allowed_is_no_fault(folder: Path) -> None:
 def test_many_findings_are_a_short_page(folder: Path) -> None:
     for row in range(30):
         (folder / f"{row}.wav").unlink()
-    with pytest.raises(BadData) as told:
+    with pytest.raises(BadData) as refused:
         pack(manifest(folder), folder / "packed")
-    lines = str(told.value).splitlines()
+    lines = str(refused.value).splitlines()
     assert (len(lines), lines[-2]) == (23, "... and 10 more")
     assert max(map(len, lines)) < 80
 
 
-def test_a_class_that_is_skipped_away_is_told(folder: Path) -> None:
+def test_a_class_that_is_skipped_away_is_reported(folder: Path) -> None:
     for row in range(12, NUM_ROWS, 2):
         (folder / f"{row}.wav").unlink()
     with pytest.raises(ValueError, match=r"no training pair of the classes \['sad'\]"):

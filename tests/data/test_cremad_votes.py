@@ -43,7 +43,7 @@ def folder(monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def votes() -> Votes:
-    """Of 40 actors, two sentences and six emotions: about ten votes on each clip and query."""
+    """The votes of 40 actors, two sentences and six emotions: about ten votes on each clip and query."""
     draw = np.random.default_rng(0)
     chances = {clip: draw.dirichlet(np.ones(6)) for clip in CLIPS}
     return {

@@ -86,7 +86,7 @@ def test_the_sound_of_a_video_is_heard(tmp_path: Path, suffix: str) -> None:
     assert duration(tmp_path / f"clip{suffix}") == pytest.approx(len(samples) / rate, abs=1.1)
 
 
-def test_no_picture_and_no_video_are_told(tmp_path: Path) -> None:
+def test_no_picture_and_no_video_are_refused(tmp_path: Path) -> None:
     encode(tmp_path / "sound.mkv", [], sound=TONE)
     with pytest.raises(ValueError, match=r"sound.mkv has no video"):
         Video(size=4, num_frames=2).read(tmp_path / "sound.mkv")

@@ -119,7 +119,7 @@ def test_validation_is_drawn_where_the_file_names_none(folder: Path) -> None:
     assert {split: len(open_split(out, split)) for split in Split} == {"train": 24, "validation": 8, "test": 8}
 
 
-def test_too_few_rows_of_a_class_for_a_split_are_told() -> None:
+def test_too_few_rows_of_a_class_for_a_split_are_refused() -> None:
     with pytest.raises(ValueError, match="the class 'b' has 1 row; give the file a column split"):
         draw(np.array(["a", "a", "a", "b"]), None, 0.3, 0)
 
@@ -176,12 +176,12 @@ def test_missing_values_are_refused_or_masked(folder: Path) -> None:
         ({"root": "nowhere"}, "preprocess.root: nowhere is no folder"),
     ],
 )
-def test_a_wrong_declaration_is_told(folder: Path, fields: dict[str, Any], message: str) -> None:
+def test_a_wrong_declaration_is_refused(folder: Path, fields: dict[str, Any], message: str) -> None:
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         packed(folder, **fields)
 
 
-def test_what_is_no_table_is_told(folder: Path) -> None:
+def test_what_is_no_table_is_refused(folder: Path) -> None:
     text = (folder / "pairs.csv").read_text()
     (folder / "pairs.csv").write_bytes(text.replace("clip 2,", "clip é,", 1).encode("latin-1"))
     with pytest.raises(ValueError, match=r"pairs.csv, line 4: the byte 0xe9 is not UTF-8; save the file as UTF-8"):
@@ -218,13 +218,13 @@ def test_what_is_no_table_is_told(folder: Path) -> None:
         ),
     ],
 )
-def test_wrong_rows_are_told(folder: Path, edit: pl.Expr, message: str) -> None:
+def test_wrong_rows_are_refused(folder: Path, edit: pl.Expr, message: str) -> None:
     write(folder, rows().with_columns(edit))
     with pytest.raises(ValueError, match=message):
         packed(folder)
 
 
-def test_a_number_that_is_none_is_told(folder: Path) -> None:
+def test_a_number_that_is_none_is_refused(folder: Path) -> None:
     write(folder, rows().with_columns(x=pl.Series(["1"] * 5 + ["two"] + ["1"] * 34), y=pl.lit("3")))
     with pytest.raises(ValueError, match=r"column 'x', row 6: 'two' is no number"):
         packed(folder, kinds={**KINDS, "body": {"name": "features", "size": 2}}, columns={"body": ["x", "y"]})

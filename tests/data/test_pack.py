@@ -16,8 +16,9 @@ from bss.data.kinds.image import Image
 from bss.data.kinds.kind import Kind
 from bss.data.packed import Meta, PackedSplit, open_split
 from bss.data.packing.blocks import mean_and_std, moments
-from bss.data.packing.check import check, check_splits
+from bss.data.packing.check import check_splits, find_faults
 from bss.data.packing.pack import pack
+from bss.errors import InputError
 from bss.types import Split
 
 SPLITS = ["train"] * 8 + ["validation"] * 3 + ["test"] * 5
@@ -167,15 +168,15 @@ def test_packing_twice_gives_the_same_bytes(sounds: Sounds, out: Path) -> None:
 )
 def test_inconsistent_items_are_refused(sounds: Sounds, edit: pl.Expr, message: str) -> None:
     items, root = pairs().with_row_index("row", offset=1), sounds.locate()
-    assert check(items, sounds, root) == []
+    assert find_faults(items, sounds, root) == []
     check_splits(items, sounds)
     wrong = items.with_columns(edit)
     with pytest.raises(ValueError, match=message):
-        check(wrong, sounds, root)
+        find_faults(wrong, sounds, root)
         check_splits(wrong, sounds)
 
 
-def test_a_split_that_skipping_empties_is_told_with_the_reasons(sounds: Sounds, tmp_path: Path) -> None:
+def test_a_split_that_skipping_empties_is_refused_with_the_reasons(sounds: Sounds, tmp_path: Path) -> None:
     validation = pairs().filter(pl.col("split") == "validation")["sound"]
     for name in validation:
         (tmp_path / name).write_bytes(b"")
@@ -186,13 +187,20 @@ def test_a_split_that_skipping_empties_is_told_with_the_reasons(sounds: Sounds, 
 
 def test_a_missing_modality_is_refused(sounds: Sounds) -> None:
     with pytest.raises(ValueError, match=r"lack the columns \['picture'\]"):
-        check(pairs().drop("picture").with_row_index("row", offset=1), sounds, sounds.locate())
+        find_faults(pairs().drop("picture").with_row_index("row", offset=1), sounds, sounds.locate())
 
 
 def test_values_that_are_not_finite_are_named(sounds: Sounds, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "9.wav", np.full(800, np.nan), 8000, subtype="FLOAT")
     with pytest.raises(ValueError, match=r"\(pair 9\), 9\.wav: holds values that are not finite"):
         pack(sounds, tmp_path / "packed")
+
+
+def test_a_fault_of_a_kind_is_no_bad_row(sounds: Sounds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "pixels", lambda self, picture: np.zeros(2) + np.zeros(3))
+    with pytest.raises(ValueError, match="could not be broadcast together") as raised:
+        pack(sounds.model_copy(update={"on_bad": "skip"}), tmp_path / "packed")
+    assert not isinstance(raised.value, InputError)
 
 
 def test_a_torn_file_leaves_the_last_whole_packing(sounds: Sounds, out: Path, tmp_path: Path) -> None:

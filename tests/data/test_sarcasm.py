@@ -64,8 +64,8 @@ def test_the_text_lists(root: Path, tmp_path: Path, folder: str) -> None:
     assert splits[Split.TEST].labels.tolist() == splits[Split.VALIDATION].labels.tolist() == [0, 1, 0, 1]
     assert splits[Split.TEST].arrays["image"].shape == (4, 3, 16, 16)
     tokens = splits[Split.TRAIN].meta.modalities["text"].tokens or ()
-    said = [tokens[number] for number in splits[Split.TEST].arrays["text"][1]]
-    assert said == ["it", "s", "so", "great", "1", "<pad>"]
+    words = [tokens[number] for number in splits[Split.TEST].arrays["text"][1]]
+    assert words == ["it", "s", "so", "great", "1", "<pad>"]
 
 
 def test_the_json_lists_are_the_same(root: Path, tmp_path: Path) -> None:

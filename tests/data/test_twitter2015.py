@@ -49,8 +49,8 @@ def test_the_lists_as_handed_out(root: Path, tmp_path: Path) -> None:
     assert splits[Split.TRAIN].meta.classes == NAMES
     assert splits[Split.TRAIN].labels.tolist() == [0, 1, 2] * 3
     assert splits[Split.TRAIN].arrays["image"].shape == (9, 3, 16, 16)
-    said = ["rt", "user", "the", "team", "4", "is", "neutral", "today", "<pad>"]
-    assert words(splits[Split.TRAIN], 4) == said, "the target stands in the text"
+    expected = ["rt", "user", "the", "team", "4", "is", "neutral", "today", "<pad>"]
+    assert words(splits[Split.TRAIN], 4) == expected, "the target stands in the text"
     manifest = pl.read_parquet(tmp_path / "packed/test/manifest.parquet")
     assert manifest["target"].to_list() == ["Team 0", "Team 1", "Team 2"]
     assert manifest["image"][1] == "twitter2015_images/test1.jpg"

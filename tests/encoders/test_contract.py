@@ -47,7 +47,7 @@ def test_an_encoder_maps_a_batch_to_its_width(name: str, number: int) -> None:
         assert features.isfinite().all()
         assert torch.equal(network(values), features), "eval mode repeats"
         assert torch.allclose(network(values[2:3]), features[2:3], atol=1e-5, rtol=1e-4)
-        assert not torch.allclose(features[0], features[1]), "samples are told apart"
+        assert not torch.allclose(features[0], features[1]), "samples are distinguished"
 
 
 @of_every_encoder

@@ -87,9 +87,9 @@ def test_film_is_the_slow_one(base: str | None) -> None:
     network, features = built(Film(width=8, base=base), 3)
     base = base or "m0"
     others = torch.cat([rows for name, rows in features.items() if name != base], dim=1)
-    said = others @ network.modulation.weight.T + network.modulation.bias
+    modulation = others @ network.modulation.weight.T + network.modulation.bias
     own = features[base] @ network.projection.weight.T + network.projection.bias
-    hidden = ((1 + said[:, :8]) * own + said[:, 8:]).clamp(min=0)
+    hidden = ((1 + modulation[:, :8]) * own + modulation[:, 8:]).clamp(min=0)
     assert torch.allclose(network(features), hidden @ network.head.weight.T + network.head.bias, atol=1e-6)
 
 
@@ -98,9 +98,9 @@ def test_attention_is_the_slow_one() -> None:
     rows = []
     for sample in range(4):
         tokens = [network.projections[name].weight @ values[sample] for name, values in features.items()]
-        told = [token + network.kinds[place] for place, token in enumerate(tokens)]
+        marked = [token + network.kinds[place] for place, token in enumerate(tokens)]
         seen = []
-        for asker in told:
+        for asker in marked:
             heads = []
             for part in (slice(0, 4), slice(4, 8)):
                 query = (network.query.weight @ asker)[part]

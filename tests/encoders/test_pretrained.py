@@ -143,12 +143,12 @@ def test_timm_takes_weights_of_its_own(tmp_path: Path) -> None:
 
 def test_a_file_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     image, path = of("image", 3, 32, 32), tmp_path / "weights.pth"
-    for content, said in (
+    for content, message in (
         ({"conv1.weight": torch.zeros(64, 3, 7, 7)}, r"does not fit: it lacks \d+ of \d+ weights"),
         (["list"], "holds no state dict: it is a list"),
     ):
         torch.save(content, path)
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=message):
             built(image, name="resnet18", weights=str(path))
     path.write_bytes(b"no weights at all")
     with pytest.raises(ValueError, match="holds no state dict"):
@@ -171,8 +171,8 @@ WORDS = of("text", 9, tokens=tuple("abcdefgh"), padding=2)
 def test_a_text_model_does_not_see_the_padding(pool: str) -> None:
     network = built(WORDS, name="huggingface", model=folder("words"), pool=pool).eval()
     ids = torch.tensor([[1, 4, 5, 2, 2, 2, 2, 2, 2.0]])
-    said = network.model(input_ids=ids[:, :3].long())
-    slow = said.pooler_output if pool == "pooled" else said.last_hidden_state.mean(dim=1)
+    output = network.model(input_ids=ids[:, :3].long())
+    slow = output.pooler_output if pool == "pooled" else output.last_hidden_state.mean(dim=1)
     assert torch.allclose(network(ids), slow, atol=1e-5)
     assert network(torch.full((1, 9), 2.0)).isfinite().all()
 
@@ -203,7 +203,7 @@ def test_random_weights_come_from_the_seed_alone() -> None:
     assert not torch.equal(weights(0), weights(1))
 
 
-def test_what_a_hugging_face_model_cannot_take_is_said(tmp_path: Path) -> None:
+def test_what_a_hugging_face_model_cannot_take_is_refused(tmp_path: Path) -> None:
     many = of("text", 9, tokens=tuple(map(str, range(30))))
     with pytest.raises(ValueError, match="takes the 20 tokens of its model, got 30: pack the texts"):
         built(many, name="huggingface", model=folder("words"))

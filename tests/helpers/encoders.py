@@ -14,7 +14,7 @@ from bss.encoders.encoder import ENCODERS, Encoder
 
 TIMM = {"timm": ["test_resnet", "test_vit"]}
 NUM_EXAMPLES = {"huggingface": 7, "timm": 2}
-"""How many `examples` gives where it is not one: known without making them."""
+"""Number of `examples` where it is not one, without making them."""
 SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 
 
@@ -67,12 +67,12 @@ MODALITIES = {
     "flow": ModalityMeta(kind="flow", shape=(2, 8, 8), mean=0, std=1, encoder="small_cnn"),
     "sequence": ModalityMeta(kind="sequence", shape=(7, 5), mean=0, std=1, encoder="gru"),
 }
-"""What an encoder may be asked to take, whichever encoder it is."""
+"""Modalities that an encoder may be asked to take, whichever encoder it is."""
 
 
 @cache
 def accepted(encoder: Encoder) -> dict[str, ModalityMeta]:
-    """Those of the modalities that an encoder does not refuse."""
+    """The modalities that an encoder does not refuse."""
     found = {}
     for name, modality in MODALITIES.items():
         try:

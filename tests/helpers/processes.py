@@ -72,19 +72,19 @@ def train_with(method: str, packed: Path, folder: Path, runtime: Runtime, kept: 
     step = trainer._step
 
     def watched(batch: Any) -> Any:
-        own = runtime.share(batch.indices.numpy())
-        seen.append({"whole": batch.indices.tolist(), "own": own.tolist()})
-        assert len(own) == len(next(iter(batch.inputs.values())))
+        share = runtime.share(batch.indices.numpy())
+        seen.append({"whole": batch.indices.tolist(), "own": share.tolist()})
+        assert len(share) == len(next(iter(batch.inputs.values())))
         return step(batch)
 
     trainer._step = watched  # type: ignore[method-assign]
     sampler = CurriculumSampler(len(train), Learned(score_update="mixed", refresh_every=2), scores=np.zeros(96))
     saved = kept(folder / "checkpoints", 0) if runtime.is_first else None
     history = fit(trainer, sampler, train, validation, settings, EPOCHS, None, saved)
-    found = weights.take(model)
+    trained = weights.take(model)
     (folder / f"seen-{runtime.rank}.json").write_text(json.dumps(seen))
     if runtime.is_first:
-        write_tensors({**found, "scores": torch.from_numpy(sampler.scores)}, folder / "found.safetensors")
+        write_tensors({**trained, "scores": torch.from_numpy(sampler.scores)}, folder / "found.safetensors")
         history.write_parquet(folder / "history.parquet")
 
 

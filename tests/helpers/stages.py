@@ -31,14 +31,11 @@ def packed(dataset: Dataset, folder: Path) -> dict[Split, PackedSplit]:
     return {split: open_split(folder, split) for split in Split}
 
 
-def run_stages(folder: Path, preprocess: dict[str, Any], encoders: Mapping[str, Any]) -> dict[str, Any]:
-    """The metrics of one cell after all stages from preprocess to report."""
+def run_to_curriculum(folder: Path, preprocess: dict[str, Any], encoders: Mapping[str, Any]) -> None:
+    """The stages before the training of one cell, in the current folder, which is `folder`."""
     from tasks.curriculum import curriculum
-    from tasks.evaluate import evaluate
     from tasks.preprocess import preprocess as run_preprocess
-    from tasks.report import report
     from tasks.score import score
-    from tasks.train import train
     from tasks.warmup import warmup
 
     raw = yaml.safe_load((ROOT / "params.yaml").read_text())
@@ -52,9 +49,18 @@ def run_stages(folder: Path, preprocess: dict[str, Any], encoders: Mapping[str, 
     warmup(0)
     score(0)
     curriculum("random", 0)
+
+
+def run_stages(folder: Path, preprocess: dict[str, Any], encoders: Mapping[str, Any]) -> dict[str, Any]:
+    """Output -> its metrics, of one cell, after all stages from preprocess to report."""
+    from tasks.evaluate import evaluate
+    from tasks.report import report
+    from tasks.train import train
+
+    run_to_curriculum(folder, preprocess, encoders)
     for method in ("joint", "unimodal"):
         train(method, "random", 0)
         evaluate(method, "random", 0)
     report()
-    metrics: dict[str, Any] = json.loads((folder / "reports/metrics/joint-random-0.json").read_text())
-    return metrics
+    outputs: dict[str, Any] = json.loads((folder / "reports/metrics/joint-random-0.json").read_text())["outputs"]
+    return outputs

@@ -29,7 +29,7 @@ EPOCHS = 2
 def small_trainer(
     splits: Splits, method: Method, fusion: Fusion | None = None, encoders: Mapping[str, Encoder] | None = None
 ) -> Trainer:
-    """With encoders of differing widths, where none are given."""
+    """A trainer of a small model, its encoders of differing widths where none are given."""
     meta = splits[Split.TRAIN].meta
     unlike = {name: MLP(width=8 + 4 * number) for number, name in enumerate(meta.modalities)}
     model = build_model(meta, unlike if encoders is None else encoders, 0, fusion)
@@ -37,40 +37,40 @@ def small_trainer(
 
 
 def first_batch(splits: Splits, size: int = 16) -> Batch:
-    """Of the training split."""
+    """The first samples of the training split."""
     return next(iter(batches(splits[Split.TRAIN], np.arange(size), size, Runtime.start(SETTINGS))))
 
 
 def gradients(trainer: Trainer, batch: Batch) -> dict[str, Tensor]:
-    """What the optimizer is given in one step, by the weight's name; the weights stay."""
-    found = {}
+    """Name of a weight -> the gradient that one step hands to the optimizer; the weights stay."""
+    handed = {}
 
     def update() -> None:
         for name, weight in trainer.model.named_parameters():
-            found[name] = torch.zeros_like(weight) if weight.grad is None else weight.grad.clone()
+            handed[name] = torch.zeros_like(weight) if weight.grad is None else weight.grad.clone()
             weight.grad = None
 
     trainer.update = update  # type: ignore[method-assign]
     trainer.model.train()
     trainer._step(batch)
-    return found
+    return handed
 
 
 def slow_gradients(model: MultimodalModel, batch: Batch, output: str) -> dict[str, Tensor]:
-    """Those of one output's mean cross-entropy."""
+    """Name of a weight -> the gradient of one output's mean cross-entropy."""
     model.zero_grad()
     model.train()
     cross_entropy(model(batch.inputs).logits[output], batch.labels).backward()
-    found = {
+    gradient = {
         name: torch.zeros_like(weight) if weight.grad is None else weight.grad.clone()
         for name, weight in model.named_parameters()
     }
     model.zero_grad()
-    return found
+    return gradient
 
 
 def trained_weights(splits: Splits, method: Method) -> dict[str, Tensor]:
-    """After a training of some epochs."""
+    """Name -> weight, after a training of some epochs."""
     trainer = small_trainer(splits, method)
     train = splits[Split.TRAIN]
     settings = TRAIN.model_copy(update={"keep": "last"})
@@ -79,7 +79,7 @@ def trained_weights(splits: Splits, method: Method) -> dict[str, Tensor]:
 
 
 def assert_same(one: Mapping[str, Tensor], other: Mapping[str, Tensor], part: str = "") -> None:
-    """To the last bit, in all weights whose names contain `part`."""
+    """Assert that all weights whose names contain `part` are the same to the last bit."""
     assert one.keys() == other.keys()
     assert any(part in name for name in one)
     for name, values in one.items():
@@ -87,7 +87,7 @@ def assert_same(one: Mapping[str, Tensor], other: Mapping[str, Tensor], part: st
 
 
 def assert_close(one: Mapping[str, Tensor], other: Mapping[str, Tensor], atol: float = 1e-6) -> None:
-    """Up to rounding."""
+    """Assert that all weights are the same up to rounding."""
     assert one.keys() == other.keys()
     for name, values in one.items():
         assert torch.allclose(values, other[name], rtol=1e-4, atol=atol), name

@@ -22,7 +22,7 @@ SETTINGS = RuntimeSettings(
     deterministic=True,
     threads=1,
 )
-"""Of a test that trains: one thread of the CPU."""
+"""Settings of a test that trains: one thread of the CPU."""
 TRAIN = Train(
     epochs=8,
     batch_size=16,

@@ -17,6 +17,7 @@ from bss.encoders.mlp import MLP
 from bss.measure.evidence import Evidence
 from bss.model import MultimodalModel, build_model
 from bss.training import loop
+from bss.training.epoch import Observation
 from bss.training.loader import batch_indices, batches
 from bss.training.loop import fit, split_evidence
 from bss.training.methods.joint import Joint
@@ -214,16 +215,16 @@ def test_online_scores_come_from_the_steps_alone(pair: Splits, monkeypatch: pyte
 def test_every_step_hands_over_what_it_saw(pair: Splits) -> None:
     train, runtime = pair[Split.TRAIN], Runtime.start(SETTINGS)
     trainer = Trainer(toy_model(pair), Joint(), TRAIN, runtime)
-    seen: list[tuple[Any, ...]] = []
+    seen: list[Observation] = []
     order = np.random.default_rng(0).permutation(96)
-    trainer.train_epoch(batches(train, order, 16, runtime), 0.01, lambda *given: seen.append(given))
-    assert torch.cat([indices for indices, *_ in seen]).tolist() == order.tolist()
-    assert torch.cat([labels for _, _, labels, _ in seen]).tolist() == train.labels[order].tolist()
+    trainer.train_epoch(batches(train, order, 16, runtime), 0.01, seen.append)
+    assert torch.cat([observation.indices for observation in seen]).tolist() == order.tolist()
+    assert torch.cat([observation.labels for observation in seen]).tolist() == train.labels[order].tolist()
     first = toy_model(pair)(next(iter(batches(train, order, 16, runtime))).inputs)
-    for output, logits in seen[0][1].items():
+    for output, logits in seen[0].logits.items():
         assert torch.equal(logits[:16], first.logits[output].detach()), "before the step"
         assert not logits.requires_grad
-    assert set(seen[0][3]) == {"m0", "m1"}
+    assert set(seen[0].features) == {"m0", "m1"}
 
 
 def test_the_best_epoch_is_chosen_on_validation() -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -16,6 +15,7 @@ from bss.curriculum.schedulers.random import Random
 from bss.data.packed import MANIFEST, META, PRESENT, Meta, PackedSplit, open_split
 from bss.model import Outputs, build_model
 from bss.training.checkpoint import Checkpoints
+from bss.training.epoch import Observation
 from bss.training.loader import Batch, batch_indices, batches, cached
 from bss.training.loop import fit
 from bss.training.methods.joint import Joint
@@ -136,7 +136,7 @@ class Fixed(Joint):
 def test_a_step_meets_zeros_where_a_modality_is_hidden(splits: Splits) -> None:
     runtime, order = Runtime.start(SETTINGS), some_order()
     batch = next(batches(splits[Split.TRAIN], order.indices, 16, runtime, hidden=order.hidden, cuts=order.cuts))
-    said, whole = (
+    partial, whole = (
         toy_model(splits)(batch.inputs),
         toy_model(splits)({name: batch.inputs[name] for name in ("m0", "m1")}),
     )
@@ -145,8 +145,8 @@ def test_a_step_meets_zeros_where_a_modality_is_hidden(splits: Splits) -> None:
         away = batch.hidden[name]
         assert away.any()
         for group in range(2):
-            assert not said[group][name][away].any()
-            assert torch.equal(said[group][name][~away], whole[group][name][~away])
+            assert not partial[group][name][away].any()
+            assert torch.equal(partial[group][name][~away], whole[group][name][~away])
 
 
 def test_the_history_counts_what_was_seen(splits: Splits) -> None:
@@ -181,12 +181,12 @@ def test_a_loss_that_nobody_had_is_not_a_number(splits: Splits) -> None:
 def test_scores_come_from_samples_that_were_wholly_seen(splits: Splits) -> None:
     train, runtime, order = splits[Split.TRAIN], Runtime.start(SETTINGS), some_order()
     trainer = Trainer(toy_model(splits), Joint(), TRAIN, runtime)
-    told: list[tuple[Any, ...]] = []
+    observations: list[Observation] = []
     todo = list(batches(train, order.indices, 16, runtime, hidden=order.hidden, cuts=order.cuts))
-    trainer.train_epoch(todo, 0.0, lambda *given: told.append(given))
+    trainer.train_epoch(todo, 0.0, observations.append)
     whole = ~(order.hidden["m0"] | order.hidden["m1"])
-    indices, logits, labels, features = told[0]
-    assert len(told) == 1
+    indices, logits, labels, features = observations[0]
+    assert len(observations) == 1
     assert indices.tolist() == order.indices[whole].tolist()
     assert labels.tolist() == train.labels[indices].tolist()
     direct = toy_model(splits)({name: torch.from_numpy(values) for name, values in train.read(indices).items()})
@@ -200,10 +200,10 @@ def test_an_epoch_in_which_nothing_is_wholly_seen_hands_over_nothing(splits: Spl
     runtime = Runtime.start(SETTINGS)
     trainer = Trainer(toy_model(splits), Joint(), TRAIN, runtime)
     hidden = {"m0": np.arange(96) % 2 == 0, "m1": np.arange(96) % 2 == 1}
-    told: list[Any] = []
+    observations: list[Observation] = []
     todo = batches(splits[Split.TRAIN], np.arange(96), 16, runtime, hidden=hidden)
-    trainer.train_epoch(todo, 0.01, lambda *given: told.append(given))
-    assert not told
+    trainer.train_epoch(todo, 0.01, observations.append)
+    assert not observations
 
 
 def early(name: str) -> Method:

@@ -43,9 +43,9 @@ def test_the_gradients_of_a_narrow_map_repeat_in_bfloat16() -> None:
         junk = [torch.full((size,), torch.nan) for size in (1_000, 5_000, 20_000, 100_000)]
         del junk
         with runtime.autocast():
-            said = network(values)
-        assert said.shape == (16, 32, 3, 1)
-        said.float().square().sum().backward()
+            maps = network(values)
+        assert maps.shape == (16, 32, 3, 1)
+        maps.float().square().sum().backward()
         assert torch.allclose(network[0].weight.grad, exact.weight.grad, atol=0.02 * exact.weight.grad.abs().max())
         assert network[0](torch.randn(2, 16, 5, 5)).shape == (2, 32, 3, 3), "a wider map is stepped over by two"
 

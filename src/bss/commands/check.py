@@ -22,10 +22,10 @@ def check(as_json: Annotated[bool, typer.Option("--json", help="Findings for a p
         from bss.params import load
 
         dataset = load(HERE.params).preprocess
-        from bss.data.packing.check import told
+        from bss.data.packing.check import summary
         from bss.data.packing.pack import examine
 
         findings = examine(dataset, HERE.packed, len(os.sched_getaffinity(0)))
     rows = {"dataset": dataset.name, "findings": [asdict(finding) for finding in findings]}
-    typer.echo(json.dumps(rows, indent=2) if as_json else told(dataset.name, findings))
+    typer.echo(json.dumps(rows, indent=2) if as_json else summary(dataset.name, findings))
     raise typer.Exit(1 if findings else 0)

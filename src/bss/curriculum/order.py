@@ -1,12 +1,12 @@
-"""From scores to ranks, probabilities and draws, for up to 10^8 samples; nothing else sorts scores."""
+"""From scores to an order, probabilities and draws, for up to 10^8 samples; nothing else sorts scores."""
 
 import numpy as np
 
 
-def ranking(scores: np.ndarray, *, anti: bool = False) -> np.ndarray:
+def ordered(scores: np.ndarray, *, anti: bool = False) -> np.ndarray:
     """Sample indices (N,), int64, from the most to the least balanced; reversed where `anti`.
 
-    Equal scores keep the order of their indices, so the ranking is a function of the scores alone.
+    Equal scores keep the order of their indices, so the result is a function of the scores alone.
     """
     return np.argsort(scores if anti else -scores, kind="stable")
 

@@ -7,23 +7,26 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from bss.curriculum.order import ranking
+from bss.curriculum.order import ordered
 from bss.curriculum.schedulers.scheduler import Scheduler, epoch_indices
 from bss.errors import InputError
 from bss.files import existing, replaced
 
 
 def order_table(scheduler: Scheduler, ids: pl.Series, scores: np.ndarray) -> pl.DataFrame:
-    """One row a training sample: index, id, balance_score, rank (0 is drawn first), starting probability or null."""
-    rank = np.empty(len(scores), dtype=np.int64)
-    rank[ranking(scores, anti=scheduler.anti)] = np.arange(len(scores))
+    """One row a training sample: index, id, balance_score, rank, probability.
+
+    `rank` is the place in the order, from 0, which is drawn first; `probability` that of the first epoch, or null.
+    """
+    place = np.empty(len(scores), dtype=np.int64)
+    place[ordered(scores, anti=scheduler.anti)] = np.arange(len(scores))
     probabilities = scheduler.probabilities(scores)
     return pl.DataFrame(
         {
             "index": np.arange(len(scores)),
             "id": ids,
             "balance_score": scores,
-            "rank": rank,
+            "rank": place,
             "probability": pl.Series(probabilities, dtype=pl.Float64)
             if probabilities is not None
             else pl.repeat(None, len(scores), dtype=pl.Float64, eager=True),

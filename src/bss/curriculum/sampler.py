@@ -1,4 +1,4 @@
-"""The sampler: what training asks for the samples of an epoch, and hands its evidence to."""
+"""The sampler: it gives training the samples of an epoch, and takes the outputs of the model."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ VERSION = 2
 
 
 class CurriculumSampler(Sampler[int]):
-    """A scheduler at work: iterate it (or a DataLoader on it) once an epoch, then call `end_epoch`.
+    """A sampler that a scheduler steers: iterate it (or a DataLoader on it) once an epoch, then call `end_epoch`.
 
     The sequence of an epoch is a function of (scores, scheduler, seed, epoch) alone, whatever the number of workers.
     On several ranks each takes its share of one sequence: a global step sees the samples that one rank with as many
@@ -26,12 +26,12 @@ class CurriculumSampler(Sampler[int]):
 
     Args:
         num_samples: N, the length of the training set.
-        scheduler: what makes the sequence.
+        scheduler: makes the sequence of each epoch.
         seed: of the draws.
         scores: balance scores (N,) to start from, larger is more balanced; all alike where left out.
         recorded: epoch -> indices, where the sequences were laid out beforehand.
-        rank: which share, in [0, num_replicas).
-        num_replicas: number of shares.
+        rank: number of this process among those that share a training, in [0, num_replicas).
+        num_replicas: number of those processes.
 
     Raises:
         ValueError: no sample, scores that are not (N,) or not finite, a rank out of range.
@@ -86,7 +86,7 @@ class CurriculumSampler(Sampler[int]):
 
     @property
     def num_draws(self) -> np.ndarray:
-        """How often each sample was drawn, (N,), int64, over all ranks; an epoch begun counts as a whole."""
+        """Number of draws of each sample, (N,), int64, over all ranks; an epoch begun counts as a whole."""
         if self._sequence is None:
             return self._num_draws
         return self._num_draws + np.bincount(self._sequence, minlength=self.num_samples)
@@ -118,7 +118,7 @@ class CurriculumSampler(Sampler[int]):
         labels: Tensor,
         features: Mapping[str, Tensor] | None = None,
     ) -> None:
-        """Take what the model says of some samples; the last word on a sample counts.
+        """Take the outputs of the model for some samples; the last ones for a sample count.
 
         Args:
             indices: (B,) of the training set.
@@ -127,7 +127,8 @@ class CurriculumSampler(Sampler[int]):
             features: of every modality, (B, dim) each; needed by the criteria that say so.
 
         Raises:
-            ValueError: what does not fit together, see `Evidence`, or an index out of range; nothing is taken then.
+            ValueError: the arguments do not fit together, see `Evidence`, or an index is out of range; nothing is
+                taken then.
         """
         rows = np.asarray(indices, dtype=np.int64)
         if rows.shape != (len(labels),) or (len(rows) and not 0 <= rows.min() <= rows.max() < self.num_samples):
@@ -157,8 +158,8 @@ class CurriculumSampler(Sampler[int]):
                     "and nothing was observed; call `observe` with the model's logits before `end_epoch`"
                 )
             fresh = self.scores.copy()
-            known = zip(self.scheduler.criteria, self._criteria, strict=True)
-            fresh[seen] = combined({name: torch.from_numpy(row[seen]) for name, row in known}).numpy()
+            rows = zip(self.scheduler.criteria, self._criteria, strict=True)
+            fresh[seen] = combined({name: torch.from_numpy(row[seen]) for name, row in rows}).numpy()
             # A first score has none before it to be averaged with.
             self.scores = np.where(self._is_scored, self.scheduler.update(self.scores, fresh), fresh)
             self._is_scored |= seen
@@ -167,7 +168,7 @@ class CurriculumSampler(Sampler[int]):
         self._sequence = None
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a resumed run needs, in tensors and plain values."""
+        """The state from which a resumed run goes on, in tensors and plain values."""
         return {
             "version": VERSION,
             "plan": self._plan(),
@@ -219,7 +220,7 @@ class CurriculumSampler(Sampler[int]):
         return sequence[self.rank :: self.num_replicas]
 
     def _gather(self) -> None:
-        """Exchange what is new with the other ranks."""
+        """Exchange new criteria with the other ranks."""
         if self.num_replicas > 1:
             rows = np.flatnonzero(self._is_new)
             parts: list[Any] = [None] * self.num_replicas

@@ -19,16 +19,16 @@ from bss.types import Split
 
 META, MANIFEST, SKIPPED = "meta.json", "manifest.parquet", "skipped.parquet"
 PRESENT = "_present"
-"""After a modality's name: the column, and the input of a model, that says of which pairs it has a value."""
+"""Ending, after a modality's name, of its mask: the column, or the model's input, that says which pairs have it."""
 PADDING, UNKNOWN = 0, 1
-"""Token ids of a place that a short text leaves, and of a word that is in no training text."""
+"""Token ids: of a place after the end of a short text, and of a word that is in no training text."""
 
 
 class ModalityMeta(BaseModel):
-    """What the packed array of one modality holds.
+    """The description of the packed array of one modality.
 
     `mean` and `std` are scalars over all values of the training split; `std` > 0.
-    Of a kind that is not normalised they are 0 and 1. `kind` and `encoder` are names; `shape` is that of one sample.
+    They are 0 and 1 for a kind that is not normalised. `kind` and `encoder` are names; `shape` is that of one sample.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -45,7 +45,7 @@ class ModalityMeta(BaseModel):
 
 
 class Meta(BaseModel):
-    """What a packed data set holds; the order of `modalities` and `classes` is that of every table."""
+    """The description of a packed data set; the order of `modalities` and `classes` is that of every table."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -87,7 +87,7 @@ class PackedSplit:
     ids: tuple[str, ...]
     arrays: Mapping[str, np.ndarray]
     present: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """Modality -> which pairs have a value of it, (N,) bool; empty where all have."""
+    """Modality -> whether each pair has a value of it, (N,) bool; empty where all have."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -101,8 +101,8 @@ class PackedSplit:
 
         Where modalities may be missing, `<modality>_present` (B,) bool stands beside each.
         """
-        found = {name: np.asarray(array[indices]) for name, array in self.arrays.items()}
-        return found | {f"{name}{PRESENT}": there[indices] for name, there in self.present.items()}
+        rows = {name: np.asarray(array[indices]) for name, array in self.arrays.items()}
+        return rows | {f"{name}{PRESENT}": there[indices] for name, there in self.present.items()}
 
 
 def open_split(folder: Path, split: Split | str) -> PackedSplit:
@@ -139,8 +139,9 @@ def existing(path: Path) -> Path:
 
 
 def _open(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    existing(path)
     try:
-        array: np.ndarray = np.load(existing(path), mmap_mode="r", allow_pickle=False)
+        array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise InputError(f"{path} is damaged, run preprocess again: {error}") from error
     if array.shape != shape:

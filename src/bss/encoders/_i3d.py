@@ -39,7 +39,7 @@ class I3D(nn.Module):
         super().__init__()
         for name, numbers in PARTS.items():
             if name.startswith("MaxPool"):
-                part: nn.Module = Pool(*numbers)
+                part: nn.Module = MaxPool(*numbers)
             elif name.startswith("Conv"):
                 part = Unit(channels, *numbers)
                 channels = numbers[0]  # type: ignore[assignment]
@@ -64,12 +64,12 @@ class Unit(nn.Module):
         self.bn = nn.BatchNorm3d(width, eps=0.001, momentum=0.01)
 
     def forward(self, values: Tensor) -> Tensor:
-        """As wide and high as the input, by the stride."""
-        found: Tensor = self.bn(self.conv3d(same(values, self.conv3d.kernel_size, self.conv3d.stride)))
-        return found.relu()
+        """A map of the size of the input divided by the stride."""
+        normalised: Tensor = self.bn(self.conv3d(same(values, self.conv3d.kernel_size, self.conv3d.stride)))
+        return normalised.relu()
 
 
-class Pool(nn.Module):
+class MaxPool(nn.Module):
     """Largest value of a window; beyond the border is zero."""
 
     def __init__(self, kernel: Triple, stride: Triple) -> None:
@@ -77,7 +77,7 @@ class Pool(nn.Module):
         self.kernel, self.stride = kernel, stride
 
     def forward(self, values: Tensor) -> Tensor:
-        """As wide and high as the input, by the stride."""
+        """A map of the size of the input divided by the stride."""
         return nn.functional.max_pool3d(same(values, self.kernel, self.stride), self.kernel, self.stride)
 
 
@@ -86,15 +86,15 @@ class Mixed(nn.Module):
 
     def __init__(self, channels: int, widths: Sequence[int]) -> None:
         super().__init__()
-        one, before_two, two, before_three, three, pooled = widths
-        self.b0 = Unit(channels, one, 1, 1)
+        single, before_two, two, before_three, three, pooled = widths
+        self.b0 = Unit(channels, single, 1, 1)
         self.b1a = Unit(channels, before_two, 1, 1)
         self.b1b = Unit(before_two, two, 3, 1)
         self.b2a = Unit(channels, before_three, 1, 1)
         self.b2b = Unit(before_three, three, 3, 1)
-        self.b3a = Pool((3, 3, 3), (1, 1, 1))
+        self.b3a = MaxPool((3, 3, 3), (1, 1, 1))
         self.b3b = Unit(channels, pooled, 1, 1)
-        self.channels = one + two + three + pooled
+        self.channels = single + two + three + pooled
 
     def forward(self, values: Tensor) -> Tensor:
         """The four ways side by side."""

@@ -40,24 +40,24 @@ def read_weights(path: Path) -> dict[str, "Tensor"]:
             from safetensors.torch import load_file
 
             return load_file(path)
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch and safetensors answer a damaged file with a dozen types
         raise InputError(f"{path} holds no state dict: {str(error).splitlines()[0]:.100}") from error
     for key in ("state_dict", "model"):
-        found = found[key] if isinstance(found, dict) and isinstance(found.get(key), dict) else found
-    if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
-        raise InputError(f"{path} holds no state dict: it is a {type(found).__name__}")
-    return found
+        content = content[key] if isinstance(content, dict) and isinstance(content.get(key), dict) else content
+    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+        raise InputError(f"{path} holds no state dict: it is a {type(content).__name__}")
+    return content
 
 
 def fit_weights(network: "nn.Module", path: Path, stem: str, head: str | tuple[str, ...]) -> None:
     """Load the weights of a file into a network that has no classifier, all of them and no others.
 
     Args:
-        network: what they are for.
+        network: the network that takes them.
         path: of the file; a classifier in it is left out.
         stem: name of the first convolution's weights; of one input channel they are summed over the file's.
-        head: what the names of the classifier's weights begin with.
+        head: beginning of the names of the classifier's weights, or several.
 
     Raises:
         InputError: the file cannot be read, or its names or shapes are not those of the network.
@@ -83,8 +83,8 @@ def frames_apart(network: "nn.Module", width: int) -> "nn.Module":
 
         def forward(self, videos: "Tensor") -> "Tensor":
             pictures = videos.transpose(1, 2).flatten(0, 1)
-            each: Tensor = self.network(pictures)
-            return each.view(len(videos), -1, each.shape[1]).mean(dim=1)
+            features: Tensor = self.network(pictures)
+            return features.view(len(videos), -1, features.shape[1]).mean(dim=1)
 
     return Frames()
 
@@ -117,11 +117,11 @@ def probed(name: str, shape: tuple[int, ...], forward: "Callable[[Tensor], Tenso
 
 def _is_of(name: str, head: str | tuple[str, ...]) -> bool:
     heads = (head,) if isinstance(head, str) else head
-    return any(name.startswith(f"{one}.") for one in heads)
+    return any(name.startswith(f"{stem}.") for stem in heads)
 
 
 def _fault(given: Mapping[str, "Tensor"], wanted: Mapping[str, "Tensor"]) -> str:
-    """What is wrong with a file's weights, or nothing."""
+    """The first fault of a file's weights; empty where they fit."""
     if missing := [name for name in wanted if name not in given and not name.endswith("num_batches_tracked")]:
         return f"it lacks {len(missing)} of {len(wanted)} weights, the first is {missing[0]}"
     if strange := [name for name in given if name not in wanted]:

@@ -1,4 +1,4 @@
-"""What the residual networks of torchvision share."""
+"""Building of torchvision's residual networks, for every encoder of their family."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +21,7 @@ def build_resnet(name: str, constructor: Callable[[], Any], modality: "ModalityM
     Args:
         name: of the encoder.
         constructor: of torchvision.
-        modality: what is encoded.
+        modality: the modality that is encoded.
         weights: `none`, or the path of a torchvision state dict.
 
     Raises:

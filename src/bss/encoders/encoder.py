@@ -21,7 +21,7 @@ class Encoder(Component):
         Where `modality.tokens` are given the values are whole numbers, the ids of words.
 
         Raises:
-            ValueError: the encoder cannot take that modality.
+            InputError: the encoder cannot take that modality.
         """
 
 

@@ -55,9 +55,9 @@ class HuggingFace(Encoder):
         network = _wrapped(model, _feed(model, modality), self.pool, self.freeze)
         sample = torch.ones(1, *modality.shape)
         with torch.enable_grad():
-            found = probed(self.name, modality.shape, network.eval(), sample)
-            _freeze_unreached(model, found)
-        network.dim = found.shape[1]
+            features = probed(self.name, modality.shape, network.eval(), sample)
+            _freeze_unreached(model, features)
+        network.dim = features.shape[1]
         if self.freeze:
             model.requires_grad_(False)
         if self.lora_rank is not None:
@@ -78,7 +78,7 @@ class HuggingFace(Encoder):
 
 
 def _feed(model: Any, modality: "ModalityMeta") -> Feed:
-    """How the samples of a modality become the model's arguments.
+    """The function that makes the model's arguments from samples of a modality.
 
     Raises:
         InputError: the model takes something else.
@@ -130,23 +130,23 @@ def _wrapped(model: Any, feed: Feed, pool: str, freeze: bool) -> Any:
             return self
 
         def forward(self, values: "Tensor") -> "Tensor":
-            given = feed(values)
-            return _pooled(self.model(**given), given.get("attention_mask"), pool)
+            arguments = feed(values)
+            return _pooled(self.model(**arguments), arguments.get("attention_mask"), pool)
 
     return Encoded()
 
 
-def _pooled(said: Any, mask: "Tensor | None", pool: str) -> "Tensor":
-    """What a model says -> (B, dim).
+def _pooled(output: Any, mask: "Tensor | None", pool: str) -> "Tensor":
+    """The features (B, dim) from the output of a model.
 
     Raises:
-        InputError: it says neither a pooled output nor hidden states.
+        InputError: the output has neither a pooled output nor hidden states.
     """
-    pooled, hidden = getattr(said, "pooler_output", None), getattr(said, "last_hidden_state", None)
+    pooled, hidden = getattr(output, "pooler_output", None), getattr(output, "last_hidden_state", None)
     if pooled is not None and (pool == "pooled" or hidden is None):
         return cast("Tensor", pooled.flatten(1))
     if hidden is None:
-        raise InputError(f"the model gives {', '.join(said)}, and neither pooler_output nor last_hidden_state")
+        raise InputError(f"the model gives {', '.join(output)}, and neither pooler_output nor last_hidden_state")
     if hidden.ndim == 4:
         return cast("Tensor", hidden.mean(dim=(2, 3)))
     if mask is None:
@@ -154,12 +154,12 @@ def _pooled(said: Any, mask: "Tensor | None", pool: str) -> "Tensor":
     return cast("Tensor", (hidden * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True))
 
 
-def _freeze_unreached(model: Any, found: "Tensor") -> None:
+def _freeze_unreached(model: Any, features: "Tensor") -> None:
     """Freeze the weights that have no part in the output, for example of a pooler that is not asked."""
     from torch import autograd
 
     weights = [weight for weight in model.parameters() if weight.requires_grad]
-    for weight, gradient in zip(weights, autograd.grad(found.sum(), weights, allow_unused=True), strict=True):
+    for weight, gradient in zip(weights, autograd.grad(features.sum(), weights, allow_unused=True), strict=True):
         weight.requires_grad_(gradient is not None)
 
 

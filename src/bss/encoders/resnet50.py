@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class ResNet50(Encoder):
-    """torchvision's ResNet-50; its first convolution takes any number of channels. Of a video the frames' mean."""
+    """torchvision's ResNet-50; its first convolution takes any channels, and a video gives the frames' mean."""
 
     weights: str = NONE
     """`none` for random ones, or the path of a torchvision state dict (`.pth` or `.safetensors`)."""

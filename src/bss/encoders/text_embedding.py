@@ -20,7 +20,7 @@ class TextEmbedding(Encoder):
     """The mean of the embeddings of a text's words in any order, and maybe a hidden layer with ReLU."""
 
     width: Annotated[int, Field(ge=1)] = 64
-    """Of an embedding and of the hidden layer."""
+    """Width of an embedding and of the hidden layer."""
     hidden: bool = False
 
     def build(self, modality: "ModalityMeta") -> "nn.Module":

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 class Timm(Encoder):
-    """`timm.create_model` without its classifier, for the channels of the modality. Of a video the frames' mean.
+    """`timm.create_model` without its classifier, for the channels of the modality.
+
+    A video gives the mean over its frames.
 
     Some networks have layers whose gradient is not deterministic on CUDA; torch says which, and
     `runtime.deterministic: false` lets them train.
@@ -34,11 +36,11 @@ class Timm(Encoder):
             raise InputError(f"timm takes samples of the shape (channels, [frames,] height, width), got {shape}")
         network = self._network(shape[0], shape[-2:])
         if self.pretrained_path is not None:
-            of = network.pretrained_cfg
-            fit_weights(network, Path(self.pretrained_path), f"{of['first_conv']}.weight", of["classifier"])
+            about = network.pretrained_cfg
+            fit_weights(network, Path(self.pretrained_path), f"{about['first_conv']}.weight", about["classifier"])
         with torch.no_grad():
-            found = probed(self.name, shape, network.eval(), torch.zeros(1, shape[0], *shape[-2:]))
-        network.train().dim = found.shape[1]
+            features = probed(self.name, shape, network.eval(), torch.zeros(1, shape[0], *shape[-2:]))
+        network.train().dim = features.shape[1]
         result: nn.Module = frames_apart(network, network.dim) if len(shape) == 4 else network
         return result
 
@@ -47,10 +49,10 @@ class Timm(Encoder):
         if not timm.is_model(self.model):
             near = ", ".join(timm.list_models(f"*{self.model}*")[:5])
             raise InputError(f"timm knows no model '{self.model}'" + (f" (it has {near})" if near else ""))
-        given = {"pretrained": False, "in_chans": channels, "num_classes": 0}
+        options = {"pretrained": False, "in_chans": channels, "num_classes": 0}
         try:  # a network with places for its patches has to know the size, others do not take it
-            return timm.create_model(self.model, img_size=size, **given)
+            return timm.create_model(self.model, img_size=size, **options)
         except TypeError:
-            return timm.create_model(self.model, **given)
+            return timm.create_model(self.model, **options)
         except (AssertionError, RuntimeError) as error:
             raise InputError(f"timm takes sizes that {self.model} takes, got {size}: {error}") from error

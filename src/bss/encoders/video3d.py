@@ -36,7 +36,7 @@ class Video3D(Encoder):
     I3D those of `rgb_imagenet.pt` and `flow_imagenet.pt` and the like."""
 
     def build(self, modality: "ModalityMeta") -> "nn.Module":
-        """(B, channels, frames, H, W) -> (B, 512), of S3D and I3D (B, 1024)."""
+        """(B, channels, frames, H, W) -> (B, 512), or (B, 1024) from S3D and I3D."""
         import torch
 
         shape = modality.shape
@@ -46,8 +46,8 @@ class Video3D(Encoder):
         if self.weights != NONE:
             fit_weights(network, Path(self.weights), f"{STEMS[self.network]}.weight", HEADS.get(self.network, "fc"))
         with torch.no_grad():
-            found = probed(self.name, shape, network.eval(), torch.zeros(1, *shape))
-        network.dim = found.shape[1]
+            features = probed(self.name, shape, network.eval(), torch.zeros(1, *shape))
+        network.dim = features.shape[1]
         result: nn.Module = network.train()
         return result
 

@@ -1,1 +1,1 @@
-"""What a model says of each training pair, and how balanced that makes the pair."""
+"""The outputs of a model for each training pair, and the balance score that follows from them."""

@@ -1,4 +1,4 @@
-"""What a model says of every sample, gathered in one clean pass."""
+"""The outputs of a model for every sample, gathered in one clean pass."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Evidence:
     labels: Tensor
     """(N,), int64, in [0, C)."""
     features: Mapping[str, Tensor] | None = None
-    """Modality -> (N, dim), what the encoders gave; needed by the criteria that say so."""
+    """Modality -> (N, dim), the outputs of the encoders; needed by the criteria that say so."""
     gradients: Tensor | None = None
     """(N,), norms of each sample's gradient, where they were measured."""
 
@@ -134,11 +134,11 @@ def read_evidence(path: Path, outputs: Iterable[str]) -> Evidence:
         InputError: the file is missing, damaged, or holds other outputs.
     """
     tensors = read_tensors(path)
-    found = {kind: _named(kind, tensors) for kind in ("logits", "features")}
-    if set(found["logits"]) != set(outputs) or "labels" not in tensors:
+    named = {kind: _named(kind, tensors) for kind in ("logits", "features")}
+    if set(named["logits"]) != set(outputs) or "labels" not in tensors:
         raise InputError(f"{path} holds {sorted(tensors)}, expected labels and logits of {list(outputs)}")
-    logits = {output: found["logits"][output] for output in outputs}
-    return Evidence(logits, tensors["labels"], found["features"] or None)
+    logits = {output: named["logits"][output] for output in outputs}
+    return Evidence(logits, tensors["labels"], named["features"] or None)
 
 
 def _named(kind: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -6,29 +6,29 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from bss.measure.criteria.criterion import CRITERIA, PUBLISHED, different
+from bss.measure.criteria.criterion import CRITERIA, PUBLISHED, distinct
 from bss.measure.evidence import Evidence
 
 
 def balance_score(evidence: Evidence, criteria: Sequence[str] = PUBLISHED) -> Tensor:
     """Balance score of each sample, shape (N,), float64, in [-1, 1]; larger is more balanced.
 
-    What speaks for balance less what speaks against it: the mean of the normalised criteria of direction +1 less the
-    mean of those of direction -1, so that criteria of one direction alone lie in [0, 1] or in [-1, 0]. For the
-    published pair it is minmax(prediction similarity) - minmax(training loss). Source: BSS (IJCAI 2025).
+    The mean of the normalised criteria of direction +1, which speak for balance, less the mean of those of direction
+    -1; criteria of one direction alone lie in [0, 1] or in [-1, 0]. For the published pair it is
+    minmax(prediction similarity) - minmax(training loss). Source: BSS (IJCAI 2025).
 
     Raises:
-        ValueError: no criterion, an unknown one, or one twice.
+        InputError: no criterion, an unknown one, or one twice.
     """
-    return combined({name: CRITERIA[name](evidence) for name in different(tuple(criteria))})
+    return combined({name: CRITERIA[name](evidence) for name in distinct(tuple(criteria))})
 
 
 def combined(values: Mapping[str, Tensor]) -> Tensor:
     """The balance score (N,), float64, from the values of its criteria, criterion -> (N,)."""
     total = torch.zeros_like(next(iter(values.values())), dtype=torch.float64)
     for direction in (+1, -1):
-        found = [minmax(of_all) for name, of_all in values.items() if CRITERIA[name].direction == direction]
-        total += direction * torch.stack(found).mean(dim=0) if found else 0
+        parts = [minmax(of_all) for name, of_all in values.items() if CRITERIA[name].direction == direction]
+        total += direction * torch.stack(parts).mean(dim=0) if parts else 0
     return total
 
 

@@ -12,11 +12,11 @@ from bss.training.settings import Augment
 
 
 class Augmentation:
-    """What params.yaml says of each modality; every sample has its own draw, from torch's own generator.
+    """The changes that params.yaml wants for each modality; every sample has its own draw, from torch's generator.
 
     Args:
-        settings: modality -> what is done to it; the others are left as they are.
-        meta: of the packed data set.
+        settings: modality -> its changes; the others are left as they are.
+        meta: description of the packed data set.
 
     Raises:
         InputError: a modality of another shape than the change needs.

@@ -1,4 +1,4 @@
-"""Checkpoints: what an interrupted training goes on from.
+"""Checkpoints: states from which an interrupted training goes on.
 
 models/checkpoints/<cell>/<key>/<number>-<checksum>.safetensors
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 NUM_KEPT = 2
 SMALL = 64 * 2**20
-"""Bytes; of a larger file the size and the time of its last change stand for its content."""
+"""Bytes; size and time of the last change stand for the content of a larger file."""
 STATE = "state"
 SETTINGS = {"train", "runtime", "warmup", "score", "encoders", "fusion", "augment", "curriculum", "methods"}
 """The sections of params.yaml that a checkpoint belongs to."""
@@ -42,8 +42,8 @@ class Checkpoints:
     """The checkpoints of one training.
 
     Args:
-        folder: theirs alone.
-        minutes: between two in the middle of an epoch.
+        folder: holds nothing else.
+        minutes: between two checkpoints in the middle of an epoch.
     """
 
     def __init__(self, folder: Path, minutes: float) -> None:
@@ -67,7 +67,7 @@ class Checkpoints:
         self._last = time.monotonic()
 
     def load(self) -> dict[str, Any] | None:
-        """The last state that is whole, or None; one that is damaged is said on stderr and removed."""
+        """The last state that is whole, or None; a damaged one is removed, with a warning."""
         for path in reversed(self._files()):
             content = path.read_bytes()
             if _checksum(content) == path.stem.partition("-")[2]:
@@ -99,28 +99,28 @@ def checkpoints_of(params: "Params", workspace: Workspace, name: str, inputs: It
 
 
 def key(parts: Mapping[str, Any], inputs: Iterable[Path]) -> str:
-    """What tells a training from every other.
+    """The name of the folder of a training's checkpoints: no other training has the same.
 
     Args:
-        parts: of the parameters, all that the result depends on.
+        parts: the parameters that the result depends on.
         inputs: files and folders that it depends on.
     """
     versions = {"python": sys.version, "torch": torch.__version__, "numpy": np.__version__, "polars": pl.__version__}
     source = Path(bss.__file__).parent.rglob("*.py")
-    said = {
+    dependencies = {
         "parts": parts,
         "inputs": {str(path): _fingerprint(path) for path in inputs},
         "source": _together(_fingerprint(path) for path in sorted(source)),
         "versions": versions,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
     }
-    return _checksum(json.dumps(said, sort_keys=True).encode())
+    return _checksum(json.dumps(dependencies, sort_keys=True).encode())
 
 
 def _fingerprint(path: Path) -> str:
     if path.is_dir():
-        files = (found for found in sorted(path.rglob("*")) if found.is_file())
-        return _together(f"{found.relative_to(path)} {_fingerprint(found)}" for found in files)
+        files = (file for file in sorted(path.rglob("*")) if file.is_file())
+        return _together(f"{file.relative_to(path)} {_fingerprint(file)}" for file in files)
     facts = path.stat()
     return f"{facts.st_size} {facts.st_mtime_ns}" if facts.st_size > SMALL else _checksum(path.read_bytes())
 

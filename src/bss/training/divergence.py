@@ -1,4 +1,4 @@
-"""A training that meets NaN or infinity: what it met, and where to look at it."""
+"""A training that meets NaN or infinity: the message, and the batch for a look at it."""
 
 import json
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import torch
 from bss.data.packed import PackedSplit
 from bss.errors import InputError
 from bss.files import write_tensors
-from bss.training.trainer import NotFinite, Step
+from bss.training.trainer import NotFinite, StepRecord
 
 NUM_IDS = 5
 
@@ -20,8 +20,8 @@ def explained(key: str, split: PackedSplit, folder: Path | None) -> Iterator[Non
     """Say of a loss that is not finite which modality and samples it comes from, and keep the batch.
 
     Args:
-        key: of the section of params.yaml with the learning rate.
-        split: where the samples lie.
+        key: name of the section of params.yaml with the learning rate.
+        split: that the samples belong to.
         folder: the batch goes there as `not-finite.safetensors`: `inputs.NAME`, `logits.NAME`, `labels`, `indices`,
             the ids in its header. It is not written where left out.
 
@@ -33,22 +33,22 @@ def explained(key: str, split: PackedSplit, folder: Path | None) -> Iterator[Non
     except NotFinite as error:
         step = error.step
         ids = [split.ids[index] for index in step.batch.indices.tolist()]
-        said = [f"{error}: {_culprit(step, ids)}"]
+        message = [f"{error}: {_culprit(step, ids)}"]
         if folder is not None:
             path = folder / "not-finite.safetensors"
             inputs = {f"inputs.{name}": values for name, values in step.batch.inputs.items()}
             logits = {f"logits.{name}": values for name, values in step.logits.items()}
             rows = {"labels": step.batch.labels, "indices": step.batch.indices}
             write_tensors({**inputs, **logits, **rows}, path, {"ids": json.dumps(ids)})
-            said.append(f"the batch is in {path}, the last good checkpoint beside it")
-        said.append(f"lower {key}.lr, or look at these samples")
-        raise InputError("; ".join(said)) from error
+            message.append(f"the batch is in {path}, the last good checkpoint beside it")
+        message.append(f"lower {key}.lr, or look at these samples")
+        raise InputError("; ".join(message)) from error
 
 
-def _culprit(step: Step, ids: list[str]) -> str:
+def _culprit(step: StepRecord, ids: list[str]) -> str:
     """The first of: values of a modality, an output, a loss that are not finite; with the samples."""
-    for what, found in (("the values of", step.batch.inputs), ("the logits of", step.logits)):
-        for name, values in found.items():
+    for what, tensors in (("the values of", step.batch.inputs), ("the logits of", step.logits)):
+        for name, values in tensors.items():
             bad = ~torch.isfinite(values.float()).reshape(len(values), -1).all(dim=1)
             if bad.any():
                 return f"{what} '{name}' are not finite for {_named(bad.nonzero().flatten().tolist(), ids)}"

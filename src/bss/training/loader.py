@@ -15,6 +15,7 @@ from bss.data.packed import PRESENT, PackedSplit
 from bss.training.runtime import Runtime, memory_explained
 
 FREE_SHARE = 4
+"""Divisor of the free memory of a device: a split takes at most that share of it unasked."""
 
 
 class Batch(NamedTuple):
@@ -27,7 +28,7 @@ class Batch(NamedTuple):
     indices: Tensor
     """(B,), int64, of the split, on the CPU, of the whole batch."""
     hidden: dict[str, Tensor] | None = None
-    """Modality -> (B,), bool, on the CPU, of the whole batch: where the method keeps it from the model."""
+    """Modality -> (B,), bool, on the CPU, of the whole batch: whether the method keeps it from the model."""
 
     def of(self, modalities: Iterable[str]) -> dict[str, Tensor]:
         """The inputs of some modalities."""
@@ -65,7 +66,7 @@ def cached(split: PackedSplit, mode: str, runtime: Runtime) -> PackedSplit:
     with memory_explained("train", "set flow.cache to memory or disk"):
         arrays = {**split.arrays, **{f"{name}{PRESENT}": there for name, there in split.present.items()}}
         tensors = {name: torch.tensor(array).to(runtime.device) for name, array in arrays.items()}
-    return Resident(**{each.name: getattr(split, each.name) for each in fields(split)}, tensors=tensors)
+    return Resident(**{item.name: getattr(split, item.name) for item in fields(split)}, tensors=tensors)
 
 
 def _free_bytes(device: torch.device) -> int:
@@ -98,13 +99,13 @@ def batches(
     """The samples in the order of the indices, `batch_size` at a time.
 
     Args:
-        split: where they lie.
+        split: that they belong to.
         indices: of the samples, in order.
-        batch_size: of a whole batch.
-        runtime: what places them.
+        batch_size: samples of a whole batch.
+        runtime: places them on the device.
         skip: number of batches to leave out at the beginning.
         shared: each rank reads its share of a batch instead of all of it.
-        hidden: modality -> (n,), whether the model is told that the sample lacks it.
+        hidden: modality -> (n,), whether it is masked for the model, as if the sample lacked it.
         cuts: places where a batch ends, whatever its size.
     """
     parts = batch_indices(indices, batch_size, cuts)[skip:]
@@ -115,8 +116,10 @@ def batches(
     columns = {name: batch_indices(values, batch_size, cuts)[skip:] for name, values in hidden.items()}
     for place, batch in enumerate(read):
         away = {name: values[place] for name, values in columns.items()}
-        own = {name: runtime.share(values) if shared else values for name, values in away.items()}
-        present = {f"{name}{PRESENT}": ~torch.from_numpy(values).to(runtime.device) for name, values in own.items()}
+        absent = {name: runtime.share(values) if shared else values for name, values in away.items()}
+        present = {
+            f"{name}{PRESENT}": ~torch.from_numpy(values).to(runtime.device) for name, values in absent.items()
+        }
         for name, there in present.items():
             present[name] = there & batch.inputs.get(name, there)
         yield Batch(

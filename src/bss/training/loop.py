@@ -15,6 +15,7 @@ from bss.measure.evidence import Evidence, collect
 from bss.seeds import generator
 from bss.training.checkpoint import Checkpoints
 from bss.training.divergence import explained
+from bss.training.epoch import Observe
 from bss.training.loader import batch_indices, batches
 from bss.training.optimizer import lr_factor
 from bss.training.runtime import Runtime, memory_explained
@@ -26,18 +27,18 @@ if TYPE_CHECKING:
     from bss.curriculum.sampler import CurriculumSampler
 
 Progress = Callable[[int, dict[str, float]], None]
-"""Called after each epoch with the number of epochs done and what was measured."""
+"""Called after each epoch with the number of epochs done and the measured values, by name."""
 Report = Callable[[int, int, dict[str, float]], None]
-"""As `Progress`, with the number of all epochs before the others."""
+"""Called after each epoch with the number of all epochs, the number of those done, and the measured values."""
 
 
 class Run:
-    """A training under way: what is done so far, and its checkpoints.
+    """A training under way: its epoch, its history and its checkpoints.
 
     Args:
         trainer: the model and its steps.
-        state: of what else changes; each name has a `state_dict` and a `load_state_dict`.
-        checkpoints: of this training; none, and it starts anew each time.
+        state: name -> another thing that changes, with a `state_dict` and a `load_state_dict`.
+        checkpoints: of this training; without them it starts anew each time.
 
     Raises:
         InputError: the last checkpoint is of another number of ranks.
@@ -63,14 +64,14 @@ class Run:
 
     def save(self) -> None:
         """Write a checkpoint of a state that is known to be finite."""
-        self.trainer.check()
+        self.trainer.check_loss()
         state = {name: part.state_dict() for name, part in self._stateful.items()}
         if self.checkpoints:
-            own = {"epoch": self.epoch, "history": self.history, "num_ranks": self.trainer.runtime.num_ranks}
-            self.checkpoints.save({**own, **state})
+            num_ranks = self.trainer.runtime.num_ranks
+            self.checkpoints.save({"epoch": self.epoch, "history": self.history, "num_ranks": num_ranks, **state})
 
     def save_if_due(self) -> None:
-        """As `save`, where the last checkpoint is old enough."""
+        """Write a checkpoint where the last one is old enough."""
         if self.trainer.runtime.agreed(self.checkpoints is not None and self.checkpoints.is_due):
             self.save()
 
@@ -81,18 +82,18 @@ class Run:
 
 
 def split_evidence(model: nn.Module, split: PackedSplit, batch_size: int, runtime: Runtime) -> Evidence:
-    """What the model says of a whole split, in the order of its indices; each rank asks it of its share."""
+    """The outputs of the model for a whole split, in the order of its indices; each rank computes its share."""
     runtime.align(model)
     rows = runtime.share(np.arange(len(split)))
     with runtime.autocast():
-        found = collect(model, batches(split, rows, batch_size, runtime))
+        share = collect(model, batches(split, rows, batch_size, runtime))
     if runtime.num_ranks == 1:
-        return found
+        return share
     logits, features = (
         {name: runtime.whole(values.to(runtime.device), len(split)).cpu() for name, values in group.items()}
-        for group in (found.logits, found.features or {})
+        for group in (share.logits, share.features or {})
     )
-    labels = runtime.whole(found.labels.to(runtime.device), len(split)).cpu()
+    labels = runtime.whole(share.labels.to(runtime.device), len(split)).cpu()
     return Evidence(logits, labels, features)
 
 
@@ -104,7 +105,7 @@ def warm_up(
     progress: Progress | None = None,
     checkpoints: Checkpoints | None = None,
 ) -> Evidence:
-    """Train in random order, then ask the model for the evidence of every training pair."""
+    """Train in random order; the evidence of every training pair, from a clean pass afterwards."""
     run = Run(trainer, {}, checkpoints)
     with _explained("warmup", run, train):
         for epoch in range(run.epoch, settings.epochs):
@@ -142,11 +143,11 @@ def fit(
                 method.begin_epoch(trainer, epoch, evidence)
                 if epoch > 0:
                     if sampler.wants_pass or (sampler.wants_batches and evidence.cache_info().currsize):
-                        found = evidence()
-                        sampler.observe(np.arange(len(train)), found.logits, found.labels, found.features)
+                        clean = evidence()
+                        sampler.observe(np.arange(len(train)), clean.logits, clean.labels, clean.features)
                     sampler.end_epoch()
             lr = settings.lr * lr_factor(settings.lr_schedule, epoch / num_epochs)
-            observe = sampler.observe if sampler.wants_batches else None
+            observe = _observing(sampler) if sampler.wants_batches else None
             order = method.order(sampler.sequence(), trainer.memory)
             todo = batches(
                 train, order.indices, batch_size, runtime,
@@ -154,16 +155,21 @@ def fit(
             )  # fmt: skip
             length = len(batch_indices(order.indices, batch_size, order.cuts))
             losses = trainer.train_epoch(todo, lr, observe, run.save_if_due, length)
-            said = split_evidence(trainer.module, validation, batch_size, runtime)
+            on_validation = split_evidence(trainer.module, validation, batch_size, runtime)
             if settings.keep == "best" or epoch == num_epochs - 1:
-                selection.consider(said)
-            rows = [_row(epoch, output, losses[output], said, trainer, lr) for output in method.judged(said.logits)]
+                selection.consider(on_validation)
+            outputs = method.judged(on_validation.logits)
+            rows = [_row(epoch, output, losses[output], on_validation, trainer, lr) for output in outputs]
             run.history += rows
             run.end_epoch()
             if progress:
                 progress(epoch + 1, {key: rows[-1][key] for key in ("train_loss", "validation_accuracy")})
     selection.restore()
     return pl.DataFrame(run.history)
+
+
+def _observing(sampler: "CurriculumSampler") -> Observe:
+    return lambda observation: sampler.observe(*observation)
 
 
 @contextmanager

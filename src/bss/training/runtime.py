@@ -1,10 +1,10 @@
-"""Where and how the arithmetic runs: device, precision, compilation, threads, and how many processes share it."""
+"""The place and the form of the arithmetic: device, precision, compilation, threads, and processes that share it."""
 
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 import numpy as np
 import torch
@@ -12,7 +12,6 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 from lightning_fabric.strategies.strategy import Strategy
-from lightning_fabric.wrappers import _FabricModule
 from torch import Tensor, distributed, nn
 
 from bss.errors import InputError
@@ -25,18 +24,20 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 PRECISION = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 LEAST_OF_A_RANK = 2
-"""Samples of a rank in a batch: batch normalisation needs two."""
+"""Least samples of a rank in a batch: batch normalisation needs two."""
 
 
 class Runtime:
-    """Where this process computes: it is one of `num_ranks` that share every batch.
+    """The device and the settings of this process, one of `num_ranks` that share every batch.
+
+    A rank is a process that shares a training.
 
     The logits of a batch are put together again, so that every rank computes the loss of the whole batch: the samples
     of a step, and what is minimised, do not depend on the number of ranks.
 
     Args:
-        fabric: launched.
-        settings: of one process.
+        fabric: launched already.
+        settings: device, precision, threads and the like.
         num_workers: processes that read samples ahead; 0 reads them in this one.
     """
 
@@ -54,7 +55,7 @@ class Runtime:
             settings: of one process: device, precision, threads, determinism.
             spread: devices, nodes and strategy; one process where left out. The others are started here, unless
                 `torchrun` has started them.
-            num_workers: as of the class.
+            num_workers: processes that read samples ahead.
 
         Raises:
             InputError: `device: cuda` where torch finds none; `torchrun` started another number of processes.
@@ -100,10 +101,14 @@ class Runtime:
         if self.settings.compile:
             model.compile()
 
-    def unsynchronised(self, module: _FabricModule) -> AbstractContextManager[None]:
-        """The context of a forward pass whose gradients the strategy leaves to each rank."""
+    def unsynchronised(self, module: nn.Module) -> AbstractContextManager[None]:
+        """The context of a forward pass whose gradients the strategy leaves to each rank.
+
+        Args:
+            module: as Fabric has set it up.
+        """
         # Not by `enabled`: given False, Fabric leaves fsdp without synchronisation, and so without gradients.
-        return self.fabric.no_backward_sync(module) if self.num_ranks > 1 else nullcontext()
+        return self.fabric.no_backward_sync(cast(Any, module)) if self.num_ranks > 1 else nullcontext()
 
     def autocast(self) -> AbstractContextManager[None]:
         """The context of a forward pass."""
@@ -118,16 +123,16 @@ class Runtime:
         """This rank's rows of a batch: every `num_ranks`th; the first come again where they are too few for all."""
         if self.num_ranks == 1:
             return indices
-        each = max(LEAST_OF_A_RANK, -(-len(indices) // self.num_ranks))
-        return np.resize(indices, each * self.num_ranks)[self.rank :: self.num_ranks]
+        num_rows = max(LEAST_OF_A_RANK, -(-len(indices) // self.num_ranks))
+        return np.resize(indices, num_rows * self.num_ranks)[self.rank :: self.num_ranks]
 
     def whole(self, values: Tensor, num_rows: int) -> Tensor:
         """The rows of all ranks (num_rows, ...) in the order of the batch; gradients flow to this rank's alone."""
         if self.num_ranks == 1:
             return values
-        own = values.detach().contiguous()
-        parts = [torch.empty_like(own) for _ in range(self.num_ranks)]
-        distributed.all_gather(parts, own)
+        share = values.detach().contiguous()
+        parts = [torch.empty_like(share) for _ in range(self.num_ranks)]
+        distributed.all_gather(parts, share)
         parts[self.rank] = values
         return torch.stack(parts, dim=1).flatten(0, 1)[:num_rows]
 
@@ -147,7 +152,7 @@ class Runtime:
         return values
 
     def agreed(self, value: T) -> T:
-        """What the first rank says."""
+        """The value of the first rank, on every rank."""
         return self.fabric.broadcast(value) if self.num_ranks > 1 else value
 
     def align(self, model: nn.Module) -> None:
@@ -166,8 +171,8 @@ def memory_explained(key: str, way_out: str | None = None) -> Iterator[None]:
     """Say of a device that runs out of memory which setting to lower.
 
     Args:
-        key: of the section whose `batch_size` is in use.
-        way_out: what to do instead of lowering that.
+        key: name of the section whose `batch_size` is in use.
+        way_out: advice in place of lowering that.
 
     Raises:
         InputError: in place of torch's error, which goes with it.
@@ -175,9 +180,9 @@ def memory_explained(key: str, way_out: str | None = None) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
-        said = str(error).partition(". ")[0]
+        reason = str(error).partition(". ")[0]
         usual = f"lower {key}.batch_size, set runtime.precision to bfloat16, or take smaller encoders"
-        raise InputError(f"the device is out of memory ({said}): {way_out or usual}") from error
+        raise InputError(f"the device is out of memory ({reason}): {way_out or usual}") from error
 
 
 def _step_by_one(stride: tuple[int, ...]) -> Callable[[nn.Conv2d, tuple[Tensor, ...]], None]:
@@ -186,8 +191,8 @@ def _step_by_one(stride: tuple[int, ...]) -> Callable[[nn.Conv2d, tuple[Tensor, 
     Its gradient in bfloat16 is of memory that nobody wrote otherwise: oneDNN 3, as of torch 2.15.
     """
 
-    def hook(part: nn.Conv2d, given: tuple[Tensor, ...]) -> None:
-        is_same = given[0].shape[-1] == 1 and part.kernel_size[1] == 2 * int(part.padding[1]) + 1
+    def hook(part: nn.Conv2d, inputs: tuple[Tensor, ...]) -> None:
+        is_same = inputs[0].shape[-1] == 1 and part.kernel_size[1] == 2 * int(part.padding[1]) + 1
         part.stride = (stride[0], 1 if is_same and part.dilation[1] == 1 else stride[1])
 
     return hook

@@ -1,4 +1,4 @@
-"""The epoch that is kept."""
+"""The weights that are kept: those of the best epoch on validation."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -33,17 +33,17 @@ class Selection:
             if [accuracy, -loss] > self._best[output]:
                 self._best[output] = [accuracy, -loss]
                 better.append(output)
-        found = weights.take(self.model) if better else {}
+        taken = weights.take(self.model) if better else {}
         for output in better:
             prefix = self._prefixes[output]
-            self._kept[output] = {name: values for name, values in found.items() if name.startswith(prefix)}
+            self._kept[output] = {name: values for name, values in taken.items() if name.startswith(prefix)}
 
     def restore(self) -> None:
         """Put the kept weights back."""
         weights.give(self.model, {name: values for part in self._kept.values() for name, values in part.items()})
 
     def state_dict(self) -> dict[str, Any]:
-        """What was kept, and how good it was."""
+        """The weights that were kept, and their accuracy and loss."""
         return {"best": dict(self._best), "kept": dict(self._kept)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -8,33 +8,33 @@ from bss.registry import Count, Positive, Strict
 
 
 class Optimisation(Strict, use_attribute_docstrings=True):
-    """How weights are updated."""
+    """The optimizer and its batches."""
 
     batch_size: Annotated[int, Field(ge=2)]
     """Samples of one step."""
     optimizer: Literal["adamw", "sgd"]
-    """What updates the weights."""
+    """The optimizer that updates the weights."""
     lr: Positive
     """Learning rate, at the start."""
     weight_decay: Annotated[float, Field(ge=0)]
     """Share of the weights that an update takes away, times the learning rate."""
     momentum: Annotated[float, Field(ge=0, lt=1)]
-    """Of sgd; adamw has none."""
+    """Momentum of sgd; adamw has none."""
 
 
 class Augment(Strict):
     """Random changes of one modality's training samples; each is left out by default."""
 
     crop: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """A window of at least this share of the picture, enlarged."""
+    """Least share of the picture in a window of it, which is enlarged."""
     flip: bool = False
-    """Half of the pictures are mirrored, left to right."""
+    """Whether half of the pictures are mirrored, left to right."""
     num_frames: Count | None = None
-    """So many of the frames, drawn for each sample."""
+    """Number of frames, drawn for each sample."""
     time_mask: Count | None = None
-    """At most so many columns of a spectrogram take the mean."""
+    """Most columns of a spectrogram that take the mean."""
     frequency_mask: Count | None = None
-    """At most so many rows."""
+    """Most rows of a spectrogram that take the mean."""
 
 
 class Warmup(Optimisation):
@@ -48,7 +48,7 @@ class Train(Optimisation):
     """Training after the warm-up."""
 
     epochs: Count
-    """Each as long as the scheduler lays it out."""
+    """Epochs, each as long as the scheduler lays it out."""
     lr_schedule: Literal["constant", "cosine", "step"]
     """The learning rate over the training: constant, half a cosine, or a tenth after each third."""
     keep: Literal["best", "last"]
@@ -63,11 +63,11 @@ class Spread(Strict, use_attribute_docstrings=True):
     nodes: Count
     """Machines."""
     strategy: Literal["ddp", "fsdp"]
-    """Of more than one process: each has the whole model, or its share of every weight."""
+    """How several processes hold the model: each the whole of it (ddp), or its share of every weight (fsdp)."""
 
 
 class RuntimeSettings(Strict, use_attribute_docstrings=True):
-    """Where and how the arithmetic runs."""
+    """Device, precision and threads of the arithmetic."""
 
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["float32", "bfloat16"]

@@ -5,7 +5,6 @@ from contextlib import nullcontext
 from typing import Any, NamedTuple, cast
 
 import torch
-from lightning_fabric.wrappers import _FabricOptimizer
 from torch import Tensor, nn
 
 from bss import seeds
@@ -20,8 +19,8 @@ from bss.training.runtime import Runtime
 from bss.training.settings import Optimisation
 
 
-class Step(NamedTuple):
-    """One step as it was computed."""
+class StepRecord(NamedTuple):
+    """The number of a step, from 1, its batch before augmentation, its logits, and the loss that it minimised."""
 
     number: int
     batch: Batch
@@ -33,30 +32,30 @@ class NotFinite(ValueError):
     """A loss that is NaN or infinite.
 
     Attributes:
-        step: that met it.
+        step: the step with that loss.
     """
 
-    def __init__(self, step: Step) -> None:
+    def __init__(self, step: StepRecord) -> None:
         super().__init__(f"the loss is {step.loss.item()} at step {step.number}")
         self.step = step
 
 
 class Trainer:
-    """A model with its method and optimizer: what one epoch of steps needs.
+    """A model with its method and optimizer, which takes the steps of one epoch at a time.
 
     Attributes:
-        memory: what the method remembers from step to step, by a name of its own.
+        memory: name -> tensor that the method keeps from step to step.
         epoch: number of epochs that are done.
 
     Args:
         model: on any device; it is moved.
-        method: what is minimised.
+        method: takes the steps.
         settings: of the optimizer.
-        runtime: where it runs.
-        seed: of what the model and the augmentation draw by chance; each step and rank has a generator of its own.
+        runtime: device and processes.
+        seed: of the random draws of model and augmentation; each step and rank has a generator of its own.
         augment: changes the inputs of a training step.
-        num_steps: of the warm-up that the weights come from.
-        num_samples: that it has seen.
+        num_steps: steps of the warm-up that the weights come from.
+        num_samples: samples of those steps.
     """
 
     def __init__(
@@ -76,7 +75,7 @@ class Trainer:
         self.model, self.method, self.settings, self.runtime = model, method, settings, runtime
         self.module = runtime.fabric.setup_module(model)
         self.optimizer = build_optimizer([weight for weight in model.parameters() if weight.requires_grad], settings)
-        self._stepper = cast(_FabricOptimizer, runtime.fabric.setup_optimizers(self.optimizer))
+        self._stepper: torch.optim.Optimizer = cast(Any, runtime.fabric.setup_optimizers(self.optimizer))
         self._seed = seeds.integer(seed, f"steps of rank {runtime.rank}") // 2
         self._augment = augment
         self._num_rows = 0
@@ -86,7 +85,7 @@ class Trainer:
         self.num_steps, self.num_samples = num_steps, num_samples
         self._epoch = Epoch()
         self._length = 1
-        self._unchecked: Step | None = None
+        self._unchecked: StepRecord | None = None
 
     @property
     def num_batches(self) -> int:
@@ -99,11 +98,11 @@ class Trainer:
         return self._epoch.num_batches / self._length
 
     def forward(self, inputs: Mapping[str, Tensor], *, apart: bool = False) -> Outputs:
-        """What the model says: logits of the whole batch in float32, features of this rank's rows.
+        """Logits of the whole batch in float32, and features of this rank's rows.
 
         Args:
-            inputs: of this rank's rows; of all modalities or of some.
-            apart: for `gradients`; without it, for `backward`.
+            inputs: modality -> values of this rank's rows; all modalities, or some.
+            apart: whether `gradients` takes the gradients afterwards, or else `backward`.
         """
         with self.runtime.unsynchronised(self.module) if apart else nullcontext():
             outputs: Outputs = self.module(inputs)
@@ -115,7 +114,7 @@ class Trainer:
         return self.runtime.whole(values, self._num_rows)
 
     def fuse(self, features: Mapping[str, Tensor]) -> Tensor:
-        """What the fusion says of features of this rank's rows: logits of the whole batch.
+        """Logits of the whole batch, from the fusion alone and features of this rank's rows.
 
         Args:
             features: modality -> (rows, width).
@@ -131,7 +130,7 @@ class Trainer:
             return self.whole(self.model.fusion(features).float())
 
     def generator(self, purpose: str) -> torch.Generator:
-        """What a method draws from in this step; alike on every rank."""
+        """A generator for a random draw of the method in this step; alike on every rank."""
         return torch.Generator(self.runtime.device).manual_seed(seeds.integer(self.seed, purpose, self.num_steps))
 
     def backward(self, loss: Tensor) -> None:
@@ -139,7 +138,7 @@ class Trainer:
         self.runtime.backward(loss)
 
     def gradients(self, loss: Tensor, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
-        """The gradient of one loss of several, by each parameter, zero where it does not depend on it.
+        """The gradient of one of several losses by each parameter; zero where the loss does not depend on it.
 
         Raises:
             InputError: the weights are spread over the ranks.
@@ -151,15 +150,15 @@ class Trainer:
             weight.grad = None
         # Not torch.autograd.grad: with bfloat16 Fabric refuses every backward pass but its own.
         self.runtime.fabric.backward(loss, inputs=list(parameters), retain_graph=True)
-        found = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in parameters]
+        taken = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in parameters]
         for weight, values in zip(parameters, before, strict=True):
             weight.grad = values
-        return [self.runtime.summed(values) for values in found]
+        return [self.runtime.summed(values) for values in taken]
 
     def update(self) -> None:
         """One step of the optimizer; the gradients are gone afterwards."""
         # The loss of the step before: asking for this one's would make the device wait.
-        self.check()
+        self.check_loss()
         self._stepper.step()
         self._stepper.zero_grad(set_to_none=True)
 
@@ -174,10 +173,10 @@ class Trainer:
         """One step a batch; the mean training loss of each output, as the steps met it, NaN where all was hidden.
 
         Args:
-            epoch_batches: of one epoch, in order, without those that a loaded state has behind it.
-            lr: of all its steps.
-            observe: is given what the model said of each batch, some batches at a time.
-            after_step: is called after each but the last.
+            epoch_batches: those of one epoch, in order, without those that a loaded state has behind it.
+            lr: learning rate of all its steps.
+            observe: is called with the observations of the steps, some batches at a time.
+            after_step: is called after each step but the last.
             length: number of batches of the whole epoch, for methods that look at `progress`.
 
         Raises:
@@ -193,13 +192,13 @@ class Trainer:
             outputs = self._step(batch)
             epoch.add(outputs, batch, observe)
             self.num_samples += len(batch.labels)
-        self.check()
+        self.check_loss()
         self._epoch = Epoch()
         self.epoch += 1
         return epoch.end(observe)
 
-    def check(self) -> None:
-        """Look at the loss of the last step; the others were looked at before.
+    def check_loss(self) -> None:
+        """Check the loss of the last step; those before were checked already.
 
         Raises:
             NotFinite: it is NaN or infinite.
@@ -209,7 +208,7 @@ class Trainer:
             raise NotFinite(step)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a resumed run needs, also in the middle of an epoch."""
+        """The state from which a resumed run goes on, also in the middle of an epoch."""
         return {
             "model": weights.take(self.model),
             "optimizer": weights.take_optimizer(self.optimizer),
@@ -230,12 +229,12 @@ class Trainer:
         self._epoch = Epoch.from_state(state["epoch"], self.runtime.device)
 
     def _step(self, batch: Batch) -> Outputs:
-        """Update the weights once; what the model said before, without gradients."""
+        """Update the weights once; the outputs before the update, without gradients."""
         self.num_steps += 1
         torch.manual_seed(self._seed + self.num_steps)
         self._num_rows = len(batch.labels)
         changed = batch._replace(inputs=self._augment(batch.inputs)) if self._augment else batch
         outputs, loss = self.method.step(self, changed)
-        said = {name: values.detach() for name, values in outputs.logits.items()}
-        self._unchecked = Step(self.num_steps, batch, said, loss.detach())
-        return Outputs(said, {name: self.whole(values.detach()) for name, values in outputs.features.items()})
+        logits = {name: values.detach() for name, values in outputs.logits.items()}
+        self._unchecked = StepRecord(self.num_steps, batch, logits, loss.detach())
+        return Outputs(logits, {name: self.whole(values.detach()) for name, values in outputs.features.items()})

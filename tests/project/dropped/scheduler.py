@@ -6,13 +6,13 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from pydantic import BeforeValidator
 
-from bss.curriculum.order import ranking
+from bss.curriculum.order import ordered
 from bss.curriculum.pacing.pacing import PACINGS, Pacing
 from bss.curriculum.schedulers.scheduler import Scheduler
 
 
 class Dropped(Scheduler):
-    """The first floor(N * pacing) samples of the ranking, shuffled; all from the third epoch on."""
+    """The first floor(N * pacing) samples of the order, shuffled; all from the third epoch on."""
 
     example: ClassVar[Mapping[str, Any]] = {"pacing": "linear"}
 
@@ -24,4 +24,4 @@ class Dropped(Scheduler):
 
     def indices(self, scores: np.ndarray, epoch: int, generator: np.random.Generator) -> np.ndarray:
         """The samples in play."""
-        return generator.permutation(ranking(scores, anti=self.anti)[: self.num_in_play(len(scores), epoch)])
+        return generator.permutation(ordered(scores, anti=self.anti)[: self.num_in_play(len(scores), epoch)])

@@ -107,7 +107,7 @@ def test_a_step_is_one_of_each_modality_in_turn(splits: Splits) -> None:
     for name in slow.branches:
         branch = slow.branch(name)
         features, logits = branch(batch.inputs[name])
-        assert torch.allclose(outputs.logits[name], logits, atol=1e-6), "said before its own step"
+        assert torch.allclose(outputs.logits[name], logits, atol=1e-6), "from before its own step"
         each = branch.head.each(features)
         value = method.boosting_loss(each, batch.labels)
         total += value.item()
@@ -224,9 +224,9 @@ def test_the_number_in_use_is_read_once_after_each_change(splits: Splits) -> Non
 def test_the_released_prediction_weighs_the_two_logits() -> None:
     torch.manual_seed(0)
     logits = {"a": torch.randn(6, 4).double(), "v": torch.randn(6, 4).double()}
-    said = {name: values.softmax(dim=1).numpy() for name, values in logits.items()}
-    found = AUG(variant="released").decide(said)
+    probabilities = {name: values.softmax(dim=1).numpy() for name, values in logits.items()}
+    found = AUG(variant="released").decide(probabilities)
     assert found is not None
     assert np.allclose(found, (0.4 * logits["a"] + 0.6 * logits["v"]).softmax(dim=1).numpy())
-    assert AUG().decide(said) is None
-    assert AUG(variant="released").decide({**said, "t": said["a"]}) is None
+    assert AUG().decide(probabilities) is None
+    assert AUG(variant="released").decide({**probabilities, "t": probabilities["a"]}) is None

@@ -89,12 +89,12 @@ def test_an_epoch_equals_its_slow_reference(own_weight: float, splits: dict[Spli
             if len(rows) == 1:
                 break
             labels = torch.from_numpy(train.labels[rows])
-            said = slow({name: found[rows] for name, found in values.items()})
-            alone = {name: found if name == own else 0 * found for name, found in said.features.items()}
+            outputs = slow({name: found[rows] for name, found in values.items()})
+            alone = {name: found if name == own else 0 * found for name, found in outputs.features.items()}
             loss = 0.7 * cross_entropy(slow.fusion(alone), labels)
-            loss = loss + own_weight * cross_entropy(said.logits[own], labels)
+            loss = loss + own_weight * cross_entropy(outputs.logits[own], labels)
             # Gradients of zero, with which the momentum of the heads of the others goes on.
-            loss = loss + sum(0 * said.logits[name].sum() for name in names)
+            loss = loss + sum(0 * outputs.logits[name].sum() for name in names)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -214,11 +214,11 @@ def test_online_scores_come_from_the_clean_pass(splits: dict[Split, Any], monkey
     _, sampler, _ = trained(splits, DataRemixing(starts=1), untrained(splits), 4, scheduler)
     clean_passes = [found for length, found in passes if length == 96]
     assert len(clean_passes) == 3, "before epochs 1, 2 and 3"
-    told = [logits for rows, logits in observed if rows == list(range(96))]
-    assert len(told) == 3
-    assert all(one is other.logits for one, other in zip(told, clean_passes, strict=True))
+    taken = [logits for rows, logits in observed if rows == list(range(96))]
+    assert len(taken) == 3
+    assert all(one is other.logits for one, other in zip(taken, clean_passes, strict=True))
     assert len(set(sampler.scores.tolist())) > 1
-    assert all(not torch.equal(a["fused"], b["fused"]) for a, b in pairwise(told))
+    assert all(not torch.equal(a["fused"], b["fused"]) for a, b in pairwise(taken))
 
 
 def test_wrong_settings_are_refused() -> None:

@@ -116,20 +116,20 @@ def test_the_projection_changes_the_head_and_is_remembered(train: PackedSplit) -
     assert float(published.memory["projection"].norm()) == pytest.approx(1)
 
 
-def test_a_step_says_what_each_modality_said_in_its_turn(train: PackedSplit) -> None:
+def test_a_step_gives_the_logits_of_each_modality_in_its_turn(train: PackedSplit) -> None:
     runtime = Runtime.start(SETTINGS)
     trainer = Trainer(model_of(train), MLA(), SGD, runtime)
     batch = next(iter(batches(train, np.arange(96), 16, runtime)))
     trainer._num_rows = 16
     first = trainer.model(batch.inputs)
-    said, loss = trainer.method.step(trainer, batch)
+    outputs, loss = trainer.method.step(trainer, batch)
     names = list(trainer.model.branches)
-    assert list(said.logits) == [*names, "fused"]
-    assert list(said.features) == names
-    assert torch.equal(said.logits["m0"], first.logits["m0"])
-    assert not torch.equal(said.logits["m1"], first.logits["m1"]), "m0's turn has changed the head"
-    assert torch.allclose(said.logits["fused"], sum(said.logits[name] for name in names))
-    assert float(loss) == pytest.approx(sum(float(cross_entropy(said.logits[n], batch.labels)) for n in names))
+    assert list(outputs.logits) == [*names, "fused"]
+    assert list(outputs.features) == names
+    assert torch.equal(outputs.logits["m0"], first.logits["m0"])
+    assert not torch.equal(outputs.logits["m1"], first.logits["m1"]), "m0's turn has changed the head"
+    assert torch.allclose(outputs.logits["fused"], sum(outputs.logits[name] for name in names))
+    assert float(loss) == pytest.approx(sum(float(cross_entropy(outputs.logits[n], batch.labels)) for n in names))
 
 
 def softmax(values: list[float]) -> list[float]:
@@ -139,17 +139,21 @@ def softmax(values: list[float]) -> list[float]:
 @pytest.mark.parametrize("number", [2, 3])
 def test_decisions_equal_their_slow_references(number: int) -> None:
     logits = np.random.default_rng(number).normal(0, 2, (number, 5, 3))
-    said = {f"m{m}": np.array([softmax(row) for row in values]) for m, values in enumerate(logits.tolist())}
-    decided = {variant: MLA(variant=variant).decide(said) for variant in ("published", "released")}
+    probabilities = {f"m{m}": np.array([softmax(row) for row in values]) for m, values in enumerate(logits.tolist())}
+    decided = {variant: MLA(variant=variant).decide(probabilities) for variant in ("published", "released")}
     whole = []
-    for values in said.values():
+    for values in probabilities.values():
         over = [[values[i, c] / sum(values[:, c]) for c in range(3)] for i in range(5)]
         whole.append(-sum(q * log(q) for row in over for q in row))
     for row in range(5):
-        own = [-sum(p * log(p) for p in values[row]) for values in said.values()]
+        own = [-sum(p * log(p) for p in values[row]) for values in probabilities.values()]
         for variant, entropies in (("published", own), ("released", whole)):
             gates = [exp(max(entropies) - entropy) for entropy in entropies]
-            source = logits[:, row] if variant == "published" else np.log([values[row] for values in said.values()])
+            source = (
+                logits[:, row]
+                if variant == "published"
+                else np.log([values[row] for values in probabilities.values()])
+            )
             mixed = [sum(g / sum(gates) * z[c] for g, z in zip(gates, source, strict=True)) for c in range(3)]
             assert decided[variant][row] == pytest.approx(softmax(mixed))
     assert not np.allclose(decided["published"], decided["released"])

@@ -109,15 +109,15 @@ def test_an_epoch_equals_its_slow_reference(splits: dict[Split, Any]) -> None:
             break
         rows = [index for index, _ in part]
         labels = torch.from_numpy(train.labels[rows])
-        said = slow({name: found[rows] for name, found in values.items()})
+        outputs = slow({name: found[rows] for name, found in values.items()})
         features = {
             name: torch.stack([f * (alone in (None, name)) for f, (_, alone) in zip(found, part, strict=True)])
-            for name, found in said.features.items()
+            for name, found in outputs.features.items()
         }
         loss = cross_entropy(slow.fusion(features), labels)
         for name in features:
             seen = [row for row, (_, alone) in enumerate(part) if alone in (None, name)]
-            loss = loss + cross_entropy(said.logits[name][seen], labels[seen], reduction="sum") / len(part)
+            loss = loss + cross_entropy(outputs.logits[name][seen], labels[seen], reduction="sum") / len(part)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -159,9 +159,9 @@ def test_without_drops_it_is_joint(splits: Splits, method: OPM) -> None:
 def test_the_evidence_is_that_of_all_features(pair: Splits) -> None:
     batch = first_batch(pair)
     plain, modulated = small_trainer(pair, Joint()), small_trainer(pair, OPM(p_exe=1))
-    said = [trainer._step(batch).logits for trainer in (plain, modulated)]
-    for name, logits in said[0].items():
-        assert torch.equal(logits, said[1][name])
+    logits_of = [trainer._step(batch).logits for trainer in (plain, modulated)]
+    for name, logits in logits_of[0].items():
+        assert torch.equal(logits, logits_of[1][name])
     assert not torch.equal(plain.model.fusion.weight, modulated.model.fusion.weight)
 
 

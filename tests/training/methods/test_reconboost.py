@@ -164,10 +164,10 @@ def test_the_outputs_are_all_modalities_and_their_sum(train: PackedSplit) -> Non
     trainer._num_rows = 16
     batch = next(iter(batches(train, np.arange(96), 16, runtime)))
     first = trainer.model(batch.inputs)
-    said, _ = trainer.method.step(trainer, batch)
-    assert list(said.logits) == list(first.logits)
-    assert list(said.features) == list(first.features)
-    for name, values in said.logits.items():
+    outputs, _ = trainer.method.step(trainer, batch)
+    assert list(outputs.logits) == list(first.logits)
+    assert list(outputs.features) == list(first.features)
+    for name, values in outputs.logits.items():
         assert torch.allclose(values, first.logits[name]), name
 
 

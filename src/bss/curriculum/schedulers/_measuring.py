@@ -1,4 +1,4 @@
-"""What the schedulers share that measure again while the model grows."""
+"""The settings of the schedulers that measure again while the model grows."""
 
 from typing import Annotated, Literal
 
@@ -8,13 +8,14 @@ from bss.curriculum.schedulers.scheduler import Scheduler
 
 
 class Measuring(Scheduler):
-    """When fresh scores are made, and of which evidence. The first epoch goes by the scores it is started with."""
+    """A scheduler that makes fresh scores while the model is trained; the first epoch goes by the given ones."""
 
     refresh_every: Annotated[int, Field(ge=1)] = 1
     """Epochs between two measurements (E)."""
     score_update: Literal["pass", "online", "mixed"] = "pass"
-    """A clean pass over all samples (published); the logits that training computed anyway, where a sample not drawn
-    keeps its last value; or those after every epoch, and a clean pass after every `refresh_every`."""
+    """Source of fresh scores: `pass`, a clean pass over all samples (published); `online`, the logits that training
+    computed anyway, where a sample not drawn keeps its last value; `mixed`, those after every epoch, and a clean pass
+    after every `refresh_every`."""
 
     def refreshes(self, epoch: int) -> bool:
         """Every `refresh_every` epochs; `mixed` before every epoch."""

@@ -5,14 +5,14 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BeforeValidator, Field
 
-from bss.curriculum.order import ranking
+from bss.curriculum.order import ordered
 from bss.curriculum.pacing.pacing import PACINGS, Pacing
 from bss.curriculum.pacing.root import Root
 from bss.curriculum.schedulers.scheduler import Scheduler
 
 
 class Heuristic(Scheduler):
-    """The first floor(N * pacing) samples of the ranking, shuffled. Source: BSS (IJCAI 2025), BSS-H."""
+    """The first floor(N * pacing) samples in the order of the scores, shuffled. Source: BSS (IJCAI 2025), BSS-H."""
 
     pacing: Annotated[Pacing, BeforeValidator(PACINGS.build)] = Root()
     grow_epochs: Annotated[int, Field(ge=0)] = 40
@@ -28,7 +28,7 @@ class Heuristic(Scheduler):
     def indices(self, scores: np.ndarray, epoch: int, generator: np.random.Generator) -> np.ndarray:
         """The samples in play, shuffled; with `epoch_length: full` as many shuffled passes as fill N draws."""
         num_samples = len(scores)
-        subset = ranking(scores, anti=self.anti)[: self.num_in_play(num_samples, epoch)]
+        subset = ordered(scores, anti=self.anti)[: self.num_in_play(num_samples, epoch)]
         num_draws = num_samples if self.epoch_length == "full" else len(subset)
         passes = [generator.permutation(subset) for _ in range(-(-num_draws // len(subset)))]
         return np.concatenate(passes)[:num_draws]

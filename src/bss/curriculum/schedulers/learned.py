@@ -24,8 +24,8 @@ class Learned(Measuring):
     beta: Annotated[float, Field(ge=0, le=1)] = 0.6
     """Weight of the fresh score: (1 - beta) old + beta fresh. `released` takes 1."""
     temperature: Annotated[float, Field(gt=0)] = 1.0
-    """With scores in [-1, 1] and temperature 1 no sample is more than e^2 = 7.4 times as likely as another.
-    Of `published` only, as `draw`."""
+    """Divisor of the scores in the softmax: with scores in [-1, 1] and temperature 1 no sample is more than e^2 = 7.4
+    times as likely as another. It and `draw` count for `published` alone."""
     draw: Literal["multinomial", "systematic"] = "multinomial"
     """Independent draws, or evenly spaced ones with the least variance."""
 

@@ -15,7 +15,7 @@ class Scheduler(Component):
     anti: bool = False
     """Reverse the curriculum: imbalanced pairs first, or more often."""
     criteria: Criteria = PUBLISHED
-    """What the balance score that it follows is made of; left out in params.yaml, `score.criteria`."""
+    """Criteria of the balance score that it follows; where params.yaml leaves them out, `score.criteria`."""
 
     @abstractmethod
     def indices(self, scores: np.ndarray, epoch: int, generator: np.random.Generator) -> np.ndarray:
@@ -40,7 +40,7 @@ class Scheduler(Component):
         return None
 
     def refreshes(self, epoch: int) -> bool:
-        """Whether fresh scores are made before an epoch, of what was observed until then."""
+        """Whether fresh scores are made before an epoch, from the observations until then."""
         return False
 
     def wants_pass(self, epoch: int) -> bool:

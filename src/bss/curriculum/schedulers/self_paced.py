@@ -1,4 +1,4 @@
-"""What the model finds easy now, and more of it as the bar rises."""
+"""The samples that the model finds easy now, and more of them as the threshold rises."""
 
 from typing import Annotated
 
@@ -11,11 +11,11 @@ from bss.curriculum.schedulers._measuring import Measuring
 
 
 class SelfPaced(Measuring):
-    """Fresh scores every epoch; in play is what lies within a threshold of the best score.
+    """Fresh scores every epoch; in play are the samples within a threshold of the best score.
 
     With `score.criteria: [training_loss]` that is the loss threshold of self-paced learning (Kumar, Packer, Koller,
     NeurIPS 2010): 1 - score, scaled to [0, 1], at most the pacing. Unlike `heuristic` it limits the value, not the
-    rank, so the number in play follows the model.
+    place in the order, so the number in play follows the model.
     """
 
     pacing: Annotated[Pacing, BeforeValidator(PACINGS.build)] = Linear(start=0.2)

@@ -32,29 +32,32 @@ class Layout:
     needs: tuple[str, ...]
     """Files and folders without which it is another layout; `a|b` is either."""
     tells: str
-    """The same for a person, in a line."""
+    """The layout in words, one line."""
 
 
 class Collected(Dataset):
-    """What the publisher hands out, or what the published loaders read: the first layout that is there."""
+    """A data set in the form that its publisher hands out, or that the published loaders read.
+
+    The first of the layouts that is there is read.
+    """
 
     layouts: ClassVar[Mapping[str, Layout]]
     origin: ClassVar[str]
-    """Where the data come from, and under which licence."""
+    """Address and licence of the data, for a message."""
 
     @property
     @abstractmethod
-    def told(self) -> tuple[str, ...]:
-        """As `notes`, by what the fields are."""
+    def _notes(self) -> tuple[str, ...]:
+        """The notes that belong to the values of the fields."""
 
     @property
     def notes(self) -> tuple[str, ...]:  # type: ignore[override]
         """The notes, which here depend on the fields."""
-        return self.told
+        return self._notes
 
     @property
     def root(self) -> Path:
-        """Where the raw files are expected."""
+        """The folder in which the raw files are expected."""
         return raw_folder(self.name)
 
     def locate(self) -> Path:
@@ -88,25 +91,25 @@ class AudioVisual(Collected):
     sample_rate: int = Field(default=22050, gt=0)
     """Hertz."""
     seconds: float = Field(default=20.0, gt=0)
-    """Of sound."""
+    """Seconds of sound in a sample."""
     length: Literal["pad", "tile", "crop"] = "tile"
-    """What a shorter recording gets, as of the kind `audio`."""
+    """What fills a shorter recording, see the kind `audio`."""
     n_fft: int = Field(default=512, ge=2)
     hop_length: int = Field(default=353, ge=1)
     floor: float = Field(default=1e-7, gt=0)
     num_mels: int | None = Field(default=None, ge=1)
     level: float | None = Field(default=None, gt=0)
-    """These as of the kind `audio`."""
+    """Root mean square of every recording; this and the four fields above as in the kind `audio`."""
     image_size: int = Field(default=224, ge=8)
     """Pixels a side of a frame."""
     num_frames: int = Field(default=1, ge=1)
-    """Of a clip."""
+    """Frames of a clip."""
     fps: float | None = Field(default=1.0, gt=0)
-    """Frames a second that a video file is looked at; a folder of frames is taken as it is."""
+    """Frames a second that are read from a video file; a folder of frames is taken as it is."""
     rule: Literal["uniform", "first", "centre"] = "uniform"
-    """Which frames, as of the kind `video`."""
+    """How frames are chosen, see the kind `video`."""
     min_frames: int = Field(default=1, ge=1)
-    """A clip of fewer cannot be used."""
+    """Least frames of a clip; one of fewer cannot be used."""
 
     @property
     def modalities(self) -> Mapping[str, Kind]:
@@ -173,26 +176,26 @@ def records(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str,
     Raises:
         InputError: a column is missing, or a row has too few; the message has the line.
     """
-    found = rows(path, 1)
-    _, header = next(found, (0, []))
+    numbered = rows(path, 1)
+    _, header = next(numbered, (0, []))
     if missing := [name for name in columns if name not in header]:
         raise InputError(f"{path}: no column '{missing[0]}' (there are: {', '.join(header)})")
-    for number, cells in found:
+    for number, cells in numbered:
         if len(cells) != len(header):
             raise broken(path, number, ",".join(cells), f"the {len(header)} columns {', '.join(header)}")
         yield number, dict(zip(header, cells, strict=True))
 
 
-def broken(path: Path, number: int, line: str, needed: str) -> ValueError:
-    """What to raise for a line that cannot be understood."""
-    return ValueError(f"{path}, line {number}: {needed} are needed, got {line!r:.80}")
+def broken(path: Path, number: int, line: str, needed: str) -> InputError:
+    """The error to raise for a line that cannot be understood."""
+    return InputError(f"{path}, line {number}: {needed} are needed, got {line!r:.80}")
 
 
 def hold_out(labels: Sequence[str], splits: Sequence[str], target: Split, purpose: str) -> list[str]:
     """The splits, with a tenth of each class of train moved to `target`; of two rows and more at least one."""
-    classes, found = np.array(labels), np.array(splits, dtype=object)
+    classes, moved = np.array(labels), np.array(splits, dtype=object)
     draw = generator(SPLIT_SEED, purpose)
     for label in sorted(set(labels)):
-        places = draw.permutation(np.flatnonzero((classes == label) & (found == Split.TRAIN)))
-        found[places[: max(round(len(places) / 10), min(1, len(places) - 1))]] = target.value
-    return [str(split) for split in found]
+        places = draw.permutation(np.flatnonzero((classes == label) & (moved == Split.TRAIN)))
+        moved[places[: max(round(len(places) / 10), min(1, len(places) - 1))]] = target.value
+    return [str(split) for split in moved]

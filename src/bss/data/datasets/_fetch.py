@@ -13,7 +13,7 @@ from typing import IO
 from zlib import crc32
 
 from bss.errors import InputError, MissingInput
-from bss.files import TEMPORARY, owner
+from bss.files import TEMPORARY, checksum, owner
 from bss.progress import progress
 
 BLOCK = 1 << 16
@@ -31,17 +31,16 @@ class Source:
     path: str
     """Relative to the data set's folder."""
     sha256: str
-    """Of the file; of a folder, of the lines "sha256  name" of those files, as `sha256sum *` prints them."""
+    """SHA-256 of the file; of a folder, that of the lines "sha256  name" which `sha256sum *` prints in it."""
     members: str | None = None
     """Pattern of the archive's members, for example `*/recordings/*.wav`; their base names end in `path`."""
     listing: Path | None = None
-    """Of a folder, lines "crc32  name": too weak to trust, enough to say which of many files differs."""
+    """File of lines "crc32  name" for a folder: too weak to trust, enough to say which of many files differs."""
 
 
 def raw_folder(name: str) -> Path:
-    """Where the raw files of a data set lie: $BSS_DATA, ../shared/data, or else data/raw."""
-    given = os.environ.get(VARIABLE)
-    places = [Path(place) / name for place in (given, SHARED) if place]
+    """The folder of the raw files of a data set: below $BSS_DATA, ../shared/data, or else data/raw."""
+    places = [Path(place) / name for place in (os.environ.get(VARIABLE), SHARED) if place]
     return next((place for place in places if place.is_dir()), Path("data/raw") / name)
 
 
@@ -60,7 +59,7 @@ def obtain(sources: tuple[Source, ...], folder: Path) -> Path:
 
 
 def fetch(source: Source, folder: Path) -> None:
-    """Downloads `source` into `folder`, whole and checked, or not at all.
+    """Download `source` into `folder`, whole and checked, or not at all.
 
     Raises:
         MissingInput: the address does not answer, or breaks off.
@@ -77,26 +76,26 @@ def fetch(source: Source, folder: Path) -> None:
         _download(source, part)
         if source.members:
             _extract(part.rename(draft / "archive"), source.members, part)
-        if (found := checksum(source, part)) != source.sha256:
-            raise InputError(f"{source.address} gave {source.path} of sha256 {found}, not {source.sha256}")
+        if (sha256 := source_checksum(source, part)) != source.sha256:
+            raise InputError(f"{source.address} gave {source.path} of sha256 {sha256}, not {source.sha256}")
         part.replace(target)
     finally:
         shutil.rmtree(draft)
 
 
 def verify(source: Source, folder: Path) -> None:
-    """Compares `source` in `folder` with what was published.
+    """Compare `source` in `folder` with what was published.
 
     Raises:
         MissingInput: it is missing.
         InputError: its checksum differs; the message names it and both.
     """
     path = folder / source.path
-    if (found := checksum(source, path)) != source.sha256:
+    if (sha256 := source_checksum(source, path)) != source.sha256:
         culprit = _first_difference(source, path)
         state = "is not as published" if culprit.exists() else "is missing"
         raise InputError(
-            f"{culprit} {state}: {path} has sha256 {found}, published is {source.sha256}; "
+            f"{culprit} {state}: {path} has sha256 {sha256}, published is {source.sha256}; "
             f"put {culprit.name} right, or remove {path} to have it fetched again"
         )
 
@@ -111,21 +110,16 @@ def _first_difference(source: Source, path: Path) -> Path:
     return path / min(differing) if differing else path
 
 
-def checksum(source: Source, path: Path) -> str:
-    """The sha256 of the file or folder at `path`, as `source` declares it."""
+def source_checksum(source: Source, path: Path) -> str:
+    """The SHA-256 of the file or folder at `path`, as `source` declares it."""
     if source.members is None:
-        return _digest(path)
-    lines = "".join(f"{_digest(file)}  {file.name}\n" for file in _members(source, path))
+        return checksum(path)
+    lines = "".join(f"{checksum(file)}  {file.name}\n" for file in _members(source, path))
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def _members(source: Source, folder: Path) -> list[Path]:
     return sorted(folder.glob(PurePosixPath(source.members or "*").name))
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _download(source: Source, path: Path) -> None:

@@ -68,7 +68,7 @@ class AVDigits(Dataset):
     damage: float = Field(default=0.0, ge=0, le=1)
     """Fraction of the training pairs in which one modality contradicts the label."""
     seed: int = Field(default=0, ge=0)
-    """Of the damage; the pairing is fixed."""
+    """Seed of the damage; the pairing is fixed."""
 
     @property
     def modalities(self) -> Mapping[str, Kind]:

@@ -46,8 +46,8 @@ class Cremad(AudioVisual):
     validation is a tenth of each class of the rest. `actor`: disjoint actors, the ones of `cremad_votes`."""
 
     @property
-    def told(self) -> tuple[str, ...]:
-        """Which split, and what it is worth."""
+    def _notes(self) -> tuple[str, ...]:
+        """Which split is in use, and how it flatters the accuracy."""
         if self.split == "actor":
             return ("Split 'actor': 63, 14 and 14 of the 91 actors are in train, validation and test, none in two.",)
         lists = "the published lists" if self._listed(self.root) else "drawn here, because annotations/ is not there"
@@ -96,7 +96,7 @@ class Cremad(AudioVisual):
         return clips, labels, hold_out(labels, splits, Split.VALIDATION, "validation of cremad")
 
     def _listed(self, root: Path) -> bool:
-        """Whether there are the published lists; one alone is an error."""
+        """Whether the published lists are there; one without the other is an error."""
         if not (root / "annotations").is_dir():
             return False
         for path in LISTS.values():
@@ -111,12 +111,12 @@ def parts(clip: str) -> list[str]:
     Raises:
         InputError: the name has other parts, or the emotion is none of the six.
     """
-    found = clip.split("_")
-    if len(found) != 4:
+    named = clip.split("_")
+    if len(named) != 4:
         raise InputError(f"the clip '{clip}' is not named ACTOR_SENTENCE_EMOTION_LEVEL")
-    if found[2] not in EMOTIONS.values():
-        raise UnknownName(f"emotion of the clip {clip}:", found[2], EMOTIONS.values())
-    return found
+    if named[2] not in EMOTIONS.values():
+        raise UnknownName(f"emotion of the clip {clip}:", named[2], EMOTIONS.values())
+    return named
 
 
 def read_list(path: Path, split: Split) -> list[tuple[str, str, str]]:

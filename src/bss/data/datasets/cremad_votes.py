@@ -47,7 +47,7 @@ TEST_LIST = Source(
 EMOTIONS = {"A": "ANG", "D": "DIS", "F": "FEA", "H": "HAP", "N": "NEU", "S": "SAD"}
 """Column of a vote -> the intended emotion in a clip's name, both in the order of the file."""
 QUERIES = {"voice": "1", "face": "2", "both": "3"}
-"""What was judged -> first digit of a row's number."""
+"""What people judged -> first digit of the number of its rows."""
 NUM_HELD_OUT = 14
 """Actors of validation, and as many of test; 63 of the 91 remain."""
 SPLIT_SEED = 0
@@ -67,7 +67,7 @@ class CremadVotes(Dataset):
     damage: float = Field(default=0.0, ge=0, le=1)
     """Fraction of the training pairs in which one modality contradicts the label."""
     seed: int = Field(default=0, ge=0)
-    """Of the damage; the splits are fixed."""
+    """Seed of the damage; the splits are fixed."""
 
     @property
     def modalities(self) -> Mapping[str, Kind]:
@@ -84,7 +84,7 @@ class CremadVotes(Dataset):
         return obtain(self.sources, raw_folder(self.name))
 
     def items(self, root: Path) -> "pl.DataFrame":
-        """The clips, sorted by name, with columns for studies.
+        """One row a clip, sorted by name, with columns for studies.
 
         `actor`; `damaged`; `agree`: whether an emotion with the most votes on the voice is one with the most
         on the face, any of them where several tie; `vote_similarity`: the cosine of the two modalities, in
@@ -169,7 +169,7 @@ def by_list(items: "pl.DataFrame", root: Path) -> list[str]:
 
 
 def winners(shares: np.ndarray) -> np.ndarray:
-    """Which emotions have the most votes, (clips, 6) bool; several where they tie."""
+    """Whether each emotion has the most votes of its clip, (clips, 6) bool; several have where they tie."""
     return np.asarray(shares == shares.max(axis=1, keepdims=True))
 
 

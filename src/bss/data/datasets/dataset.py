@@ -1,4 +1,4 @@
-"""What a data set declares. Dropping a file with a `Dataset` into this folder registers it."""
+"""The contract of a data set. Dropping a file with a `Dataset` into this folder registers it."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -20,21 +20,21 @@ class Dataset(Component):
     """Modalities, classes, splits and raw files of one data set; its fields are its options."""
 
     notes: ClassVar[tuple[str, ...]] = ()
-    """What a reader must know wherever a figure of this data set is shown, a sentence each."""
+    """Sentences that a reader needs wherever a figure of this data set is shown."""
 
     sources: ClassVar["tuple[Source, ...]"] = ()
-    """What is fetched from its publishers where it is missing."""
+    """Published files that are fetched where they are missing."""
 
     on_bad: Literal["error", "skip"] = "error"
-    """A row that cannot be used stops preprocessing, or is left out and counted."""
+    """Whether a row that cannot be used stops preprocessing, or is left out and counted."""
     missing: Literal["refuse", "mask"] = "refuse"
-    """A pair without a value of one modality is a row that cannot be used, or says nothing in that modality."""
+    """Whether a pair that lacks a modality cannot be used, or is used with that modality masked."""
     allow: list[Literal["silent", "one_colour", "same_content"]] = Field(default=[])
-    """What is no fault in this data set: silent audio, pictures of one colour, the same file in two splits."""
+    """Faults that are none in this data set: silent audio, pictures of one colour, the same file in two splits."""
 
     @property
     def inputs(self) -> tuple[Path, ...]:
-        """Files and folders of the workspace that are read, where nothing but their time tells of a change."""
+        """Files and folders of the workspace that `items` reads; a change shows in nothing but their times."""
         return ()
 
     @property
@@ -52,8 +52,8 @@ class Dataset(Component):
         """The folder of the raw files, fetched first where it is missing.
 
         Raises:
-            FileNotFoundError: a raw file is missing; the message names it and says how to get it.
-            ValueError: a raw file is not the published one; the message names it and both checksums.
+            MissingInput: a raw file is missing; the message names it and says how to get it.
+            InputError: a raw file is not the published one; the message names it and both checksums.
         """
 
     @abstractmethod

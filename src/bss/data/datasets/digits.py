@@ -63,7 +63,7 @@ class Digits(Dataset):
     image_components: int | None = Field(default=5, ge=1, le=64)
     """Images keep only their first principal components, fitted on train; whole, they are too easy."""
     seed: int = Field(default=0, ge=0)
-    """Of the pairing, of the images' split and of the damage; the voices' split is fixed."""
+    """Seed of the pairing, of the images' split and of the damage; the voices' split is fixed."""
 
     @property
     def inputs(self) -> tuple[Path, ...]:

@@ -80,13 +80,13 @@ class EmojiImgText(Dataset):
     text: Literal["name", "keywords", "both"] = "name"
     """`keywords` tell more than a name: with them the words are much the stronger modality."""
     flags: bool = False
-    """Whether the flags are a ninth class; it is told at a glance, and by the word "flag"."""
+    """Whether the flags are a ninth class, an easy one: their names have the word "flag" in them."""
     image_size: int = Field(default=36, ge=8, le=72)
     """Pixels a side; 72 are published."""
     damage: float = Field(default=0.0, ge=0, le=1)
     """Fraction of the training pairs in which one modality contradicts the label."""
     seed: int = Field(default=0, ge=0)
-    """Of the damage; the split is fixed."""
+    """Seed of the damage; the split is fixed."""
 
     @property
     def modalities(self) -> Mapping[str, Kind]:
@@ -145,7 +145,7 @@ def file_name(hexcode: str) -> str:
 
 
 def motif(name: str) -> str:
-    """What a name says beside sex, age, number, colour, size and direction; emoji of one motif look alike."""
+    """The words of a name but for sex, age, number, colour, size and direction; emoji of one motif look alike."""
     return " ".join(word for word in split_words(name) if word not in VARYING)
 
 

@@ -53,13 +53,13 @@ class KineticsSounds(AudioVisual):
     min_frames: int = Field(default=4, ge=1)
 
     @property
-    def told(self) -> tuple[str, ...]:
-        """Whose split it is."""
-        own = (
-            "Clips that are not there, or are shorter than four frames at one a second, are left out, as published.",
+    def _notes(self) -> tuple[str, ...]:
+        """Which clips are left out, and who drew the splits."""
+        left_out = (
+            "Clips that are not there, or are shorter than four frames at one a second, are left out, as published."
         )
         listed = (self.root / CLASSES).is_file() or (self.root / "annotations/val.csv").is_file()
-        return (*own, "The three splits are those of the lists." if listed else TENTH)
+        return left_out, "The three splits are those of the lists." if listed else TENTH
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -48,7 +48,7 @@ class Manifest(Dataset):
     test: float = Field(default=0.2, gt=0, lt=1)
     """Share of all rows, where the file names no split."""
     seed: int = Field(default=0, ge=0)
-    """Of the split that is drawn."""
+    """Seed of the split that is drawn."""
 
     @model_validator(mode="after")
     def _names_fit(self) -> "Manifest":
@@ -68,7 +68,7 @@ class Manifest(Dataset):
 
     @property
     def modalities(self) -> Mapping[str, Kind]:
-        """As declared."""
+        """The declared kinds."""
         return self.kinds
 
     @property
@@ -120,11 +120,11 @@ class Manifest(Dataset):
         wanted |= {name: self.columns.get(name, name) for name in self.kinds}
         wanted |= {role: self.columns[role] for role in ROLES if role in self.columns}
         for name, column in wanted.items():
-            for one in [column] if isinstance(column, str) else column:
-                if one not in table.columns:
+            for part in [column] if isinstance(column, str) else column:
+                if part not in table.columns:
                     there = ", ".join(table.columns)
                     raise InputError(
-                        f"{self.file} has no column '{one}' for {name} (there are: {there}); say which one it is in "
+                        f"{self.file} has no column '{part}' for {name} (there are: {there}); say which one it is in "
                         f"preprocess.columns: {{{name}: ...}}"
                     )
 
@@ -136,9 +136,9 @@ class Manifest(Dataset):
         groups = items["group"].to_numpy() if "group" in items.columns else None
         labels = items["label"].fill_null("").to_numpy()
         if column in table.columns:
-            given = [_known_split(self.file, row, value) for row, value in enumerate(table[column], 1)]
-            split = np.array(given, dtype=object)
-            if Split.VALIDATION not in given:
+            named = [_known_split(self.file, row, value) for row, value in enumerate(table[column], 1)]
+            split = np.array(named, dtype=object)
+            if Split.VALIDATION not in named:
                 train = np.flatnonzero(split == Split.TRAIN)
                 held = draw(labels[train], None if groups is None else groups[train], self.validation, self.seed)
                 split[train[held]] = Split.VALIDATION.value
@@ -153,7 +153,7 @@ class Manifest(Dataset):
 
 
 def draw(labels: "np.ndarray", groups: "np.ndarray | None", share: float, seed: int) -> "np.ndarray":
-    """Which rows to hold out, (N,) bool: about `share` of each class; of a group all or none, one group at least.
+    """Whether each row is held out, (N,) bool: about `share` of each class; whole groups, and at least one of them.
 
     Raises:
         InputError: a class has too few rows, or too few groups, to be in both parts.
@@ -198,9 +198,9 @@ def read_table(path: Path) -> "pl.DataFrame":
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
     except pl.exceptions.PolarsError as error:
-        told = f" cannot be read: {str(error).splitlines()[0]}"
+        reason = f" cannot be read: {str(error).splitlines()[0]}"
         where = "" if path.suffix.lower() in (".parquet", ".pq") else _line(path, separator)
-        raise InputError(f"{path}{where or told}") from error
+        raise InputError(f"{path}{where or reason}") from error
     if len(table.columns) == 1 and (other := next((mark for mark in ";\t," if mark in table.columns[0]), None)):
         raise InputError(f"{path}: its columns are separated by {other!r}; expected {separator!r}")
     if not len(table):
@@ -234,9 +234,9 @@ def _line(path: Path, separator: str) -> str:
 
 
 def _known_split(file: str, row: int, value: Any) -> str:
-    if (found := SPLITS.get(str(value).strip().lower())) is None:
+    if (split := SPLITS.get(str(value).strip().lower())) is None:
         raise InputError(f"{file}, row {row}: split '{value}' (known: {', '.join(SPLITS)})")
-    return found.value
+    return split.value
 
 
 def values_of(table: "pl.DataFrame", column: str | list[str], kind: Kind) -> "pl.Series":
@@ -249,7 +249,7 @@ def values_of(table: "pl.DataFrame", column: str | list[str], kind: Kind) -> "pl
 
 
 def _typed(column: "pl.Series", kind: Kind) -> "pl.Series":
-    """A column as it is; a path with the separators of this system, and none where there is only white space."""
+    """A column as it is; of paths with the separators of this system, null where there is only white space."""
     import polars as pl
 
     if column.dtype != pl.String or not kind.paths:

@@ -32,7 +32,7 @@ class Gesture(NamedTuple):
 
     split: Split
     number: int
-    """In its list, from 0, as the arrays of the flow are named."""
+    """Place in its list, from 0; the arrays of the flow are named by it."""
     folder: str
     label: int
     videos: dict[str, tuple[str, int, int]]
@@ -64,11 +64,11 @@ class NVGesture(Collected):
     image_size: int = Field(default=224, ge=8)
     """Pixels a side of a frame."""
     rule: Literal["uniform", "first", "centre"] = "centre"
-    """Which frames of the videos, as of the kind `video`; of the flow they are always spread evenly."""
+    """How frames of the videos are chosen, see the kind `video`; those of the flow are always spread evenly."""
 
     @property
-    def told(self) -> tuple[str, ...]:
-        """Whose split it is."""
+    def _notes(self) -> tuple[str, ...]:
+        """Who drew the splits, and which frames count."""
         return ("The test split is the published one.", TENTH, "The frames are those between the marks of the lists.")
 
     @property
@@ -89,7 +89,7 @@ class NVGesture(Collected):
         return tuple(f"class_{number:02}" for number in range(1, NUM_CLASSES + 1))
 
     def locate(self) -> Path:
-        """The folder of the raw files; raises as of every collected data set, also where the flow is missing."""
+        """The folder of the raw files; raises as `Collected.locate`, and where the flow is missing."""
         root = super().locate()
         if self.flow and first(root, FLOW) is None:
             raise MissingInput(
@@ -102,19 +102,19 @@ class NVGesture(Collected):
         """The lines of both lists, with the column `subject`."""
         import polars as pl
 
-        found = self._gestures
-        labels = [self.classes[gesture.label - 1] for gesture in found]
-        splits = [gesture.split.value for gesture in found]
+        gestures = self._gestures
+        labels = [self.classes[gesture.label - 1] for gesture in gestures]
+        splits = [gesture.split.value for gesture in gestures]
         columns = {
-            "id": [gesture.folder for gesture in found],
+            "id": [gesture.folder for gesture in gestures],
             "label": labels,
             "split": hold_out(labels, splits, Split.VALIDATION, "validation of nvgesture"),
-            **{name: [gesture.videos[name][0] for gesture in found] for name in SENSORS},
-            "subject": [gesture.folder.rpartition("/")[2].partition("_")[0] for gesture in found],
+            **{name: [gesture.videos[name][0] for gesture in gestures] for name in SENSORS},
+            "subject": [gesture.folder.rpartition("/")[2].partition("_")[0] for gesture in gestures],
         }
         if self.flow:
             flow = first(root, FLOW)
-            columns["flow"] = [f"{flow}/{gesture.split}/{gesture.number}.npy" for gesture in found]
+            columns["flow"] = [f"{flow}/{gesture.split}/{gesture.number}.npy" for gesture in gestures]
         return pl.DataFrame(columns)
 
     @cached_property
@@ -122,7 +122,7 @@ class NVGesture(Collected):
         return [gesture for split, name in LISTS.items() for gesture in read_list(self.root / name, split)]
 
     def _spans(self, modality: str) -> dict[str, tuple[int, int]]:
-        """Empty where the lists are not there yet: what the modalities are is known without them."""
+        """Path of each video -> its span; empty before the lists are there, for the modalities are known without."""
         if not all((self.root / name).is_file() for name in LISTS.values()):
             return {}
         videos = [gesture.videos[modality] for gesture in self._gestures]
@@ -133,7 +133,7 @@ def read_list(path: Path, split: Split) -> Iterator[Gesture]:
     """The lines `path:./Video_data/class_01/subject3_r1 depth:sk_depth:0:80 color:sk_color:0:80 ... label:1`.
 
     Raises:
-        ValueError: a line is broken; the message has its number.
+        InputError: a line is broken; the message has its number.
     """
     for place, (number, line) in enumerate(lines(path)):
         fields = dict(part.partition(":")[::2] for part in line.split())

@@ -34,7 +34,7 @@ CLASSES = ("plain", "sarcastic")
 TELLING = frozenset(
     ("sarcasm", "sarcastic", "reposting", "<url>", "joke", "jokes", "humour", "humor", "irony", "ironic", "exgag")
 )
-"""The publisher leaves out the tweets with one of these words: they tell the label."""
+"""Words that tell the label; the publisher leaves out the tweets with one of them."""
 
 
 class Sarcasm(Tweets):
@@ -55,13 +55,13 @@ class Sarcasm(Tweets):
     }
     origin: ClassVar[str] = "It comes from https://github.com/headacheboy/data-of-multimodal-sarcasm-detection"
     label: Literal["human", "hashtag"] = "human"
-    """Of the lines with two labels: by a person (the last), as published, or by the author's hashtag."""
+    """Which of two labels of a line counts: a person's (the last), as published, or that of the author's hashtag."""
     drop_telling: bool = True
     """Whether tweets with a word that tells the label are left out, as published."""
 
     @property
-    def told(self) -> tuple[str, ...]:
-        """Whose split and label it is."""
+    def _notes(self) -> tuple[str, ...]:
+        """Who drew the splits, whose labels they are, and which tweets are left out."""
         left_out = ("Tweets with a word such as 'sarcasm' or 'joke' are left out, as published.",)
         return (
             "The three splits are the published ones.",
@@ -78,8 +78,8 @@ class Sarcasm(Tweets):
         """The rows of the lists, in their order."""
         import polars as pl
 
-        found = self._listed(root) if self.layout(root) == "lists" else from_json(root)
-        kept = [row for row in found if not (self.drop_telling and TELLING & set(row[-1].split()))]
+        listed = self._listed(root) if self.layout(root) == "lists" else from_json(root)
+        kept = [row for row in listed if not (self.drop_telling and TELLING & set(row[-1].split()))]
         names = ("id", "label", "split", "image", "text")
         return pl.DataFrame(kept, schema=dict.fromkeys(names, pl.String), orient="row")
 
@@ -93,7 +93,7 @@ class Sarcasm(Tweets):
 
 
 def literal(path: Path, number: int, line: str) -> tuple[Any, ...]:
-    """What is on a line: id, text and one or two labels.
+    """Id, text and one or two labels of a line.
 
     Raises:
         InputError: it is no such list; the message has the line.
@@ -102,8 +102,8 @@ def literal(path: Path, number: int, line: str) -> tuple[Any, ...]:
         entry = ast.literal_eval(line.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         entry = None
-    known = isinstance(entry, list) and len(entry) in (3, 4) and isinstance(entry[1], str)
-    if not known or any(type(label) is not int or label not in (0, 1) for label in entry[2:]):
+    is_entry = isinstance(entry, list) and len(entry) in (3, 4) and isinstance(entry[1], str)
+    if not is_entry or any(type(label) is not int or label not in (0, 1) for label in entry[2:]):
         raise broken(path, number, line, "['ID', 'TEXT', LABEL] or two labels of 0 or 1")
     return str(entry[0]), *entry[1:]
 

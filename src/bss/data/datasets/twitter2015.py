@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 SENTIMENTS = ("negative", "neutral", "positive")
-"""By the number in the lists."""
+"""Sentiments by their number in the lists."""
 PARTS = {Split.TRAIN: "train", Split.VALIDATION: "dev", Split.TEST: "test"}
 IMAGES, TARGET = "twitter2015_images", "$T$"
 LABEL, IMAGE, TEXT = "Label", "ImageID", "String"
@@ -46,8 +46,8 @@ class Twitter2015(Tweets):
     length: int = Field(default=20, ge=1)
 
     @property
-    def told(self) -> tuple[str, ...]:
-        """Whose split it is, and what was done with the placeholder."""
+    def _notes(self) -> tuple[str, ...]:
+        """Who drew the splits, and what replaces the placeholder."""
         return (
             "The three splits are the published ones.",
             f"The placeholder {TARGET} is replaced by what it stands for.",
@@ -63,9 +63,9 @@ class Twitter2015(Tweets):
         import polars as pl
 
         folder = root if self.layout(root) == "publisher" else root / "annotations"
-        found = [row for split, part in PARTS.items() for row in read_list(folder / f"{part}.tsv", split)]
+        listed = [row for split, part in PARTS.items() for row in read_list(folder / f"{part}.tsv", split)]
         return pl.DataFrame(
-            found, schema=dict.fromkeys(("id", "label", "split", "image", "text", "target"), pl.String), orient="row"
+            listed, schema=dict.fromkeys(("id", "label", "split", "image", "text", "target"), pl.String), orient="row"
         )
 
 

@@ -52,8 +52,8 @@ class VGGSound(AudioVisual):
     min_frames: int = Field(default=4, ge=1)
 
     @property
-    def told(self) -> tuple[str, ...]:
-        """Whose split it is."""
+    def _notes(self) -> tuple[str, ...]:
+        """Which clips are left out, and who drew the splits."""
         return (
             "Clips that are not there, or are shorter than four frames at one a second, are left out, as published.",
             TENTH,
@@ -86,10 +86,10 @@ class VGGSound(AudioVisual):
     def _rows(self) -> list[Row]:
         root = self.root
         clips = self.layout(root) == "clips"
-        found = list(clip_rows(root) if clips else frame_rows(root, self._numbers))
-        labels, splits = [row[1] for row in found], [row[2] for row in found]
+        listed = list(clip_rows(root) if clips else frame_rows(root, self._numbers))
+        labels, splits = [row[1] for row in listed], [row[2] for row in listed]
         held = hold_out(labels, splits, Split.VALIDATION, "validation of vggsound")
-        return [(*row[:2], split, *row[3:]) for row, split in zip(found, held, strict=True)]
+        return [(*row[:2], split, *row[3:]) for row, split in zip(listed, held, strict=True)]
 
 
 def clip_rows(root: Path) -> Iterator[Row]:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from bss.data.kinds.features import from_npy
+from bss.data.kinds.features import as_array, from_npy
 from bss.data.kinds.kind import Exhibit, Kind, Size
 from bss.data.kinds.video import middles
 from bss.errors import InputError
@@ -56,7 +56,7 @@ class Maps(Kind):
             )
             maps = maps[places]
         with np.errstate(over="ignore"):
-            resized = np.stack([self._resized(one) for one in maps], axis=1).astype(self.dtype)
+            resized = np.stack([self._resized(still) for still in maps], axis=1).astype(self.dtype)
         if not np.isfinite(resized).all():
             raise InputError("a number is not finite as a float16 (more than 65504?)")
         return resized.reshape(self.shape)
@@ -66,10 +66,10 @@ class Maps(Kind):
         from PIL import Image as Pictures
 
         maps = self._maps(value)
-        one = np.linalg.norm(maps[len(maps) // 2], axis=-1)
-        span = float(np.ptp(one)) or 1.0
+        grey = np.linalg.norm(maps[len(maps) // 2], axis=-1)
+        span = float(np.ptp(grey)) or 1.0
         file = io.BytesIO()
-        Pictures.fromarray((255 * (one - one.min()) / span).astype(np.uint8)).save(file, "PNG")
+        Pictures.fromarray((255 * (grey - grey.min()) / span).astype(np.uint8)).save(file, "PNG")
         return Exhibit("image/png", file.getvalue())
 
     def load(self, path: Path) -> np.ndarray:
@@ -78,22 +78,22 @@ class Maps(Kind):
 
     def _maps(self, value: Any) -> np.ndarray:
         """(T, H, W, C) float32."""
-        given = self.load(value) if isinstance(value, Path) else np.asarray(value)
+        values = self.load(value) if isinstance(value, Path) else as_array(value)
         dimensions = 2 if self.num_frames is None else 3
-        maps = given[..., None] if self.num_channels == 1 and given.ndim == dimensions else given
+        maps = values[..., None] if self.num_channels == 1 and values.ndim == dimensions else values
         if maps.ndim != dimensions + 1 or maps.shape[-1] != self.num_channels or 0 in maps.shape:
             first = "" if self.num_frames is None else "T, "
-            raise InputError(f"an array ({first}H, W, {self.num_channels}) is needed, got the shape {given.shape}")
+            raise InputError(f"an array ({first}H, W, {self.num_channels}) is needed, got the shape {values.shape}")
         if maps.dtype.kind not in "iuf":
             raise InputError(f"an array of numbers is needed, got values of type {maps.dtype}")
         return (maps[None] if self.num_frames is None else maps).astype(np.float32)
 
-    def _resized(self, one: np.ndarray) -> np.ndarray:
+    def _resized(self, still: np.ndarray) -> np.ndarray:
         """(H, W, C) -> (C, height, width)."""
         from PIL.Image import Resampling, fromarray
 
         height, width = self.shape[-2:]
-        if one.shape[:2] == (height, width):
-            return one.transpose(2, 0, 1)
-        channels = [np.ascontiguousarray(one[..., channel]) for channel in range(self.num_channels)]
+        if still.shape[:2] == (height, width):
+            return still.transpose(2, 0, 1)
+        channels = [np.ascontiguousarray(still[..., channel]) for channel in range(self.num_channels)]
         return np.stack([np.array(fromarray(maps).resize((width, height), Resampling.BILINEAR)) for maps in channels])

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
 SUFFIXES = frozenset({".mp4", ".avi", ".flv", ".mkv", ".webm", ".mov", ".mpg", ".mpeg", ".m4v", ".wmv", ".3gp"})
-"""Of files that hold pictures and sound."""
+"""Name endings of files that hold pictures and sound."""
 
 
 @contextmanager
@@ -35,8 +35,11 @@ def opened(path: Any, stream: str) -> Iterator["InputContainer"]:
             if not getattr(container.streams, stream):
                 raise InputError(f"{path} has no {stream}")
             yield container
-    except av.FFmpegError as error:
-        raise InputError(f"{path} is no readable video: {error.strerror or error}") from error
+    except InputError:
+        raise
+    except (av.FFmpegError, ValueError) as error:  # a ValueError where a stream changes its form on the way
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path} is no readable video: {reason}") from error
 
 
 def sound(path: Any) -> tuple[np.ndarray, int]:
@@ -52,9 +55,9 @@ def sound(path: Any) -> tuple[np.ndarray, int]:
         rate = container.streams.audio[0].rate
         resampler = av.AudioResampler(format="fltp")
         parts = [part.to_ndarray() for frame in container.decode(audio=0) for part in resampler.resample(frame)]
-    if not parts:
-        raise InputError(f"{path} holds no sample")
-    return np.concatenate(parts, axis=1).mean(axis=0), rate
+        if not parts:
+            raise InputError(f"{path} holds no sample")
+        return np.concatenate(parts, axis=1).mean(axis=0), rate
 
 
 def frames(path: Any, times: Sequence[float] | None = None) -> Iterator["VideoFrame"]:
@@ -80,12 +83,12 @@ def frames(path: Any, times: Sequence[float] | None = None) -> Iterator["VideoFr
 
 
 def picture(frame: "VideoFrame") -> "Picture":
-    """A frame as Pillow has it."""
+    """A frame as a picture of Pillow."""
     return cast("Picture", frame.to_image())  # type: ignore[no-untyped-call]
 
 
 def seconds(path: Any, stream: str = "video") -> float:
-    """How long a stream lasts, by its header, or else by its last packet.
+    """Seconds that a stream lasts, by its header, or else by its last packet.
 
     Raises:
         FileNotFoundError: there is no such file.

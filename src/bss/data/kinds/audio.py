@@ -38,7 +38,7 @@ class Audio(Kind):
     n_fft: int = Field(ge=2)
     hop_length: int = Field(ge=1)
     length: Literal["pad", "tile", "crop"]
-    """What a recording shorter than `seconds` gets: silence after it, repetition, or a refusal.
+    """How a recording shorter than `seconds` is filled: by silence after it, by repetition, or not: it is refused.
     A longer one always loses its end."""
 
     floor: float = Field(default=1e-7, gt=0)
@@ -137,7 +137,7 @@ def decode(path: Any) -> tuple[np.ndarray, int]:
 
 
 def duration(path: Any) -> float:
-    """Seconds, by what the file says of itself.
+    """Duration in seconds, by the header of the file.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -186,7 +186,7 @@ def magnitude(samples: np.ndarray, n_fft: int, hop_length: int) -> np.ndarray:
 
 @cache
 def resampling_filter(up: int, down: int) -> np.ndarray:
-    """What `scipy.signal.resample_poly` designs anew for each recording: a windowed sinc, Kaiser 5."""
+    """The filter that `scipy.signal.resample_poly` designs anew for each recording: a windowed sinc, Kaiser 5."""
     from scipy.signal import firwin
 
     largest = max(up, down)

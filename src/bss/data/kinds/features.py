@@ -22,7 +22,7 @@ class Features(Kind):
 
     size: int = Field(ge=1)
     names: tuple[str, ...] = ()
-    """What each number is, shown beside it; none, or one a number."""
+    """Names of the numbers, shown beside them; none, or one a number."""
 
     @model_validator(mode="after")
     def _every_number_has_a_name(self) -> "Features":
@@ -47,16 +47,10 @@ class Features(Kind):
             FileNotFoundError: there is no such file.
             InputError: they are not numbers, not `size` of them, or one is not finite as a float32.
         """
-        given = from_npy(value) if isinstance(value, Path) else self._array(value)
-        if given.shape != self.shape:
-            raise InputError(f"{self.size} numbers are needed, got the shape {given.shape}")
-        return singles(given)
-
-    def _array(self, value: Any) -> np.ndarray:
-        try:
-            return np.asarray(value)
-        except ValueError as error:
-            raise InputError(f"{self.size} numbers are needed, got lists of different lengths") from error
+        numbers = from_npy(value) if isinstance(value, Path) else as_array(value)
+        if numbers.shape != self.shape:
+            raise InputError(f"{self.size} numbers are needed, got the shape {numbers.shape}")
+        return singles(numbers)
 
     def exhibit(self, value: Any) -> Exhibit:
         """The numbers as text, each after its name, cut after 24 of them."""
@@ -67,20 +61,32 @@ class Features(Kind):
         return Exhibit("text/plain", "  ".join([*words, *rest]).encode())
 
 
-def singles(given: np.ndarray) -> np.ndarray:
+def singles(numbers: np.ndarray) -> np.ndarray:
     """Numbers, or steps of numbers, in single precision.
 
     Raises:
         InputError: they are no numbers, or one is not finite as a float32; the message has its place.
     """
-    if given.dtype.kind not in "iuf":
-        raise InputError(f"numbers are needed, got values of type {given.dtype}")
+    if numbers.dtype.kind not in "iuf":
+        raise InputError(f"numbers are needed, got values of type {numbers.dtype}")
     with np.errstate(over="ignore"):
-        numbers = given.astype(np.float32)
-    for *step, number in np.argwhere(~np.isfinite(numbers)).tolist():
-        place = "".join([f"number {number}", *(f" of step {one}" for one in step)])
-        raise InputError(f"{place} is {given[*step, number]}, which is not finite as a float32")
-    return numbers
+        single = numbers.astype(np.float32)
+    for *steps, place in np.argwhere(~np.isfinite(single)).tolist():
+        where = "".join([f"number {place}", *(f" of step {step}" for step in steps)])
+        raise InputError(f"{where} is {numbers[*steps, place]}, which is not finite as a float32")
+    return single
+
+
+def as_array(value: Any) -> np.ndarray:
+    """The array of a raw value that is no path: a list, lists of lists, or an array.
+
+    Raises:
+        InputError: the lists are of different lengths.
+    """
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise InputError("an array of numbers is needed, got lists of different lengths") from error
 
 
 def from_npy(path: Path) -> np.ndarray:

@@ -54,7 +54,7 @@ class Image(Kind):
     def pixels(self, picture: "Picture") -> np.ndarray:
         """A decoded picture as `read` gives it."""
         _, height, width = self.shape
-        picture = picture.convert("L" if self.channels == 1 else "RGB")
+        picture = self._converted(picture)
         if picture.size != (width, height):
             picture = picture.resize((width, height))
         return np.array(picture).reshape(height, width, self.channels).transpose(2, 0, 1)
@@ -67,7 +67,7 @@ class Image(Kind):
         """A decoded picture for a page."""
         from PIL.Image import Resampling
 
-        picture = picture.convert("L" if self.channels == 1 else "RGB")
+        picture = self._converted(picture)
         factor = math.ceil(MIN_EXHIBIT / min(MIN_EXHIBIT, *picture.size))
         picture = picture.resize((picture.width * factor, picture.height * factor), Resampling.NEAREST)
         file = io.BytesIO()
@@ -77,6 +77,12 @@ class Image(Kind):
     def is_constant(self, array: np.ndarray) -> bool:
         """Whether every pixel has the same colour."""
         return bool((array == array[:, :1, :1]).all())
+
+    def _converted(self, picture: "Picture") -> "Picture":
+        try:
+            return picture.convert("L" if self.channels == 1 else "RGB")
+        except ValueError as error:
+            raise InputError(f"an image of mode {picture.mode} cannot be converted: {error}") from error
 
     def _picture(self, value: Any) -> "Picture":
         return from_array(value) if isinstance(value, np.ndarray) else on_white(from_file(value))
@@ -121,5 +127,5 @@ def from_file(path: Any) -> "Picture":
             return picture
     except FileNotFoundError:
         raise
-    except (OSError, SyntaxError, PIL.Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
         raise InputError(f"{path} is no readable image: {error}") from error

@@ -1,4 +1,4 @@
-"""What a modality is made of: the contract between a data set and the packed arrays.
+"""The contract of a kind of modality, between a data set and the packed arrays.
 
 Dropping a file with a `Kind` into this folder registers it.
 """
@@ -28,17 +28,17 @@ class Exhibit:
 
 
 class Kind(Component):
-    """How one raw value (a path, or the value itself) of a modality becomes an array of a fixed shape."""
+    """A way to make an array of a fixed shape from one raw value (a path, or the value itself) of a modality."""
 
     encoder: ClassVar[str]
-    """Name of the encoder that serves this kind where params.yaml names none."""
+    """Name of the encoder for this kind where params.yaml names none."""
     normalised: ClassVar[bool] = True
     """Whether a model is given (array - mean) / std of the training split; else the array as it is."""
 
     padded: ClassVar[bool] = False
     """Whether NaN stands where a sample has ended; else every number is finite."""
     constant: ClassVar[str | None] = None
-    """What a sample that has one value everywhere is called, where it tells nothing."""
+    """Name of the fault of a sample with one value everywhere, as `allow` spells it; None where it is no fault."""
 
     @property
     def paths(self) -> bool:
@@ -59,7 +59,7 @@ class Kind(Component):
         """The kind with what it learns from the raw values of the training split, for example a vocabulary.
 
         Raises:
-            ValueError: nothing can be learned from them.
+            InputError: nothing can be learned from them.
         """
         return self
 
@@ -86,8 +86,9 @@ class Kind(Component):
         """The array of one raw value, of `shape` and `dtype`.
 
         Raises:
-            FileNotFoundError: the value is the path of no file.
-            ValueError: the value cannot be read; the message names it and says why.
+            OSError: the value is the path of no file, or of one that cannot be opened.
+            InputError: the value cannot be used; the message names it and says why. Any other error is a fault of
+                the kind, and passes with its traceback.
         """
 
     @abstractmethod

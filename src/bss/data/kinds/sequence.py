@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from bss.data.kinds.features import from_npy, singles
+from bss.data.kinds.features import as_array, from_npy, singles
 from bss.data.kinds.kind import Exhibit, Kind
 from bss.errors import InputError
 
@@ -23,7 +23,7 @@ class Sequence(Kind):
     example: ClassVar[Mapping[str, Any]] = {"length": 3, "size": 2}
 
     length: int = Field(ge=1)
-    """Most steps."""
+    """Steps of a sample; a longer one loses its end."""
     size: int = Field(ge=1)
     """Numbers of a step."""
 
@@ -48,7 +48,7 @@ class Sequence(Kind):
         return np.pad(numbers, ((0, self.length - len(numbers)), (0, 0)), constant_values=np.nan)
 
     def exhibit(self, value: Any) -> Exhibit:
-        """How long it is, and the mean of each number."""
+        """The number of steps, and the mean of each number over them."""
         steps = self._steps(value)
         means = "  ".join(f"{mean:.2f}" for mean in steps.mean(axis=0)[:24])
         return Exhibit("text/plain", f"{len(steps)} steps, mean  {means}".encode())
@@ -59,11 +59,11 @@ class Sequence(Kind):
 
     def _steps(self, value: Any) -> np.ndarray:
         try:
-            given = from_npy(value) if isinstance(value, Path) else np.asarray(value)
-        except ValueError as error:
+            steps = from_npy(value) if isinstance(value, Path) else as_array(value)
+        except InputError as error:
             raise InputError(f"steps of {self.size} numbers are needed: {error}") from error
-        if given.ndim != 2 or given.shape[1] != self.size or len(given) == 0:
-            raise InputError(f"steps of {self.size} numbers are needed, got the shape {given.shape}")
-        if given.dtype.kind not in "iuf":
-            raise InputError(f"steps of {self.size} numbers are needed, got values of type {given.dtype}")
-        return given
+        if steps.ndim != 2 or steps.shape[1] != self.size or len(steps) == 0:
+            raise InputError(f"steps of {self.size} numbers are needed, got the shape {steps.shape}")
+        if steps.dtype.kind not in "iuf":
+            raise InputError(f"steps of {self.size} numbers are needed, got values of type {steps.dtype}")
+        return steps

@@ -32,7 +32,7 @@ class Text(Kind):
     example: ClassVar[Mapping[str, Any]] = {"length": 4}
 
     length: int = Field(ge=1)
-    """Words of a sample."""
+    """Words of a sample; a longer text loses its end."""
     min_count: int = Field(default=1, ge=1)
     """A word that the training texts hold less often is unknown."""
     max_tokens: int | None = Field(default=None, gt=len(RESERVED))
@@ -66,7 +66,7 @@ class Text(Kind):
 
     @property
     def padding(self) -> int:
-        """The tokenizer's, or else 0."""
+        """The padding id of the tokenizer, or else 0."""
         return PADDING if self.tokenizer is None else self._tokenizer.pad_token_id or 0
 
     def fitted(self, values: Sequence[Any]) -> Self:
@@ -78,11 +78,11 @@ class Text(Kind):
             InputError: no word is frequent enough.
         """
         if self.tokenizer is not None:
-            known = self._tokenizer.convert_ids_to_tokens(range(len(self._tokenizer)))
-            return type(self)(**{**dict(self), "vocabulary": tuple(known)})
+            tokens = self._tokenizer.convert_ids_to_tokens(range(len(self._tokenizer)))
+            return type(self)(**{**dict(self), "vocabulary": tuple(tokens)})
         counts: Counter[str] = Counter()
         for value in values:
-            with suppress(ValueError, OSError):
+            with suppress(InputError, OSError):
                 counts.update(split_words(self._text(value)))
         frequent = sorted((-count, word) for word, count in counts.items() if count >= self.min_count)
         if not frequent:

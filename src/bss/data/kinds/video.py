@@ -33,15 +33,15 @@ class Video(Kind):
     """Pixels: height and width, or one number for both."""
     num_frames: int = Field(ge=1)
     fps: float | None = Field(default=None, gt=0)
-    """Frames a second that a video file is looked at; all of them where left out, as of a folder."""
+    """Frames a second that are read from a video file; all of them where left out, as from a folder."""
     rule: Literal["uniform", "first", "centre"] = "uniform"
-    """The middle of each of `num_frames` equal parts, the first ones, or those around the middle."""
+    """Frames taken: the middle of each of `num_frames` equal parts, the first ones, or those around the middle."""
     min_frames: int = Field(default=1, ge=1)
-    """A video of fewer is refused."""
+    """Least frames of a video; one of fewer is refused."""
     channels: Literal[1, 3] = 3
     """1 grey, 3 red, green and blue."""
     spans: dict[str, Annotated[tuple[int, int], Field(strict=False)]] = Field(default_factory=dict)
-    """Path of a video file -> its first frame that counts, and the one after the last; of others all count."""
+    """Path of a video file -> its first frame that counts, and the one after the last; without an entry all count."""
 
     @model_validator(mode="after")
     def _spans_are_of_frames(self) -> "Video":

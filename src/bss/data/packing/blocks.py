@@ -29,11 +29,12 @@ from bss.memory import keep_freed_memory
 if TYPE_CHECKING:
     import polars as pl
 
-NUM_VALUES = 64  # of a block
+NUM_VALUES = 64
+"""Rows of a block."""
 SECONDS_ALONE = 0.5
-"""After that it is known how long the rest will take."""
+"""Seconds of work after which the rest can be estimated."""
 SECONDS_WORTH = 4.0
-"""Of work that more processes are worth, each of which takes a second to start."""
+"""Seconds of work left that are worth more processes, each of which takes a second to start."""
 
 
 @dataclass(frozen=True)
@@ -46,15 +47,15 @@ class Block:
     column: "pl.Series"
     """The raw values as the items have them."""
     root: Path
-    """What paths start from."""
+    """The folder that paths start from."""
     forbidden: str | None
-    """What a constant sample is called where it is a fault."""
+    """Name of the fault of a constant sample; None where it is none."""
     measured: bool
     """Whether the moments of the rows are wanted."""
 
     @property
     def note(self) -> Path:
-        """Where it stands that the block is done."""
+        """The file that says that the block is done."""
         return self.array.with_name(f"{self.array.stem}-{self.start}.json")
 
     @property
@@ -63,10 +64,10 @@ class Block:
         return raw_values(self.column, self.root, paths=self.kind.paths)
 
     def fingerprint(self) -> str:
-        """Of the values: of files their size and time, of others their content."""
+        """SHA-256 over the values and how they are read: size and time of files, content of other values."""
         digest = sha256(f"{_code()} {self.kind!r} {self.forbidden} {self.measured}".encode())
         for value in self.values:
-            digest.update(repr(_look(value)).encode())
+            digest.update(repr(_identity(value)).encode())
         return digest.hexdigest()
 
 
@@ -88,7 +89,7 @@ def raw_values(column: "pl.Series", root: Path, *, paths: bool) -> list[Any]:
 
 
 class Moments(NamedTuple):
-    """Of some values, in float64."""
+    """Count, mean and squared distances of some values, computed in float64."""
 
     num_values: int
     mean: float
@@ -98,20 +99,20 @@ class Moments(NamedTuple):
 
 @dataclass(frozen=True)
 class Packed:
-    """What became of a block."""
+    """The outcome of a block: facts, faults and moments of its rows."""
 
     facts: list[dict[str, float | str]]
-    """Of each row, as the kind describes it."""
+    """The facts of each row, from `Kind.describe`."""
     faults: dict[int, str]
-    """Place in the block -> why that value cannot be used."""
+    """Place in the block -> the reason why that value cannot be used."""
     moments: dict[int, "Moments"]
-    """Place in the block -> of the values of that row, where they are wanted."""
+    """Place in the block -> the moments of that row, where they are wanted."""
 
 
 def prepare_array(path: Path, kind: Kind, num_rows: int) -> None:
-    """Have a packed array that has its room; one of an earlier run stays if it has the same shape.
+    """Make the file of a packed array at its full size; one of an earlier run stays if it has the same shape.
 
-    In a file with holes a full disk would be noticed too late.
+    The room is taken at once: in a file with holes a full disk would be noticed too late.
     """
     with suppress(FileNotFoundError, ValueError):
         there = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -130,17 +131,17 @@ def notes(array: Path) -> list[Path]:
 
 
 def pack_blocks(blocks: Sequence[Block], num_workers: int) -> Iterator[tuple[Block, Packed]]:
-    """Every block with what became of it, in any order.
+    """Every block with its outcome, in any order.
 
     Args:
         blocks: of arrays that exist.
-        num_workers: processes that may share the work; they are started if it takes more than seconds.
+        num_workers: processes that may share the work; they are started if seconds of it are left.
     """
     keep_freed_memory()
     seconds, num_done = 0.0, 0
     for place, block in enumerate(blocks):
-        if (known := _known(block)) is not None:
-            yield block, known
+        if (packed := _noted(block)) is not None:
+            yield block, packed
             continue
         left = seconds / max(num_done, 1) * (len(blocks) - place)
         if num_workers > 1 and seconds >= SECONDS_ALONE and left >= SECONDS_WORTH:
@@ -164,7 +165,7 @@ def pack_block(block: Block) -> Packed:
                 try:
                     row = read_row(block.kind, value, block.forbidden)
                     packed.facts[place] = block.kind.describe(value)
-                except (ValueError, OSError) as error:
+                except (InputError, OSError) as error:
                     packed.faults[place] = reason(error, value)
                 else:
                     if block.measured:
@@ -178,7 +179,7 @@ def pack_block(block: Block) -> Packed:
 
 
 def moments(row: np.ndarray) -> Moments:
-    """Of the values of a row but NaN."""
+    """The moments of the values of a row, without those that are NaN."""
     single = row.ravel().astype(np.float32) if row.dtype == np.float16 else row.ravel()
     values = single.astype(np.float64)  # of half precision twice as fast by way of single
     if row.dtype.kind == "f" and np.isnan(values).any():
@@ -211,27 +212,27 @@ def _side_by_side(blocks: Sequence[Block], num_workers: int) -> Iterator[tuple[B
             for future in as_completed(futures):
                 yield futures[future], future.result()
         except BrokenProcessPool as error:
-            said = "a process that packs has died, for want of memory if nobody killed it"
-            raise InputError(f"{said}; run again: what is packed is kept") from error
+            reason = "a process that packs has died, for want of memory if nobody killed it"
+            raise InputError(f"{reason}; run again: what is packed is kept") from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
 def _packed(block: Block) -> Packed:
-    return _known(block) or pack_block(block)
+    return _noted(block) or pack_block(block)
 
 
-def _known(block: Block) -> Packed | None:
-    """What an earlier run has noted of the block, if its values are still what they were."""
-    with suppress(FileNotFoundError, ValueError, KeyError):
+def _noted(block: Block) -> Packed | None:
+    """The outcome that an earlier run has noted, if the values are still the same."""
+    try:
         noted = json.loads(block.note.read_text(encoding="utf-8"))
-        if noted["of"] == block.fingerprint():
-            faults = {int(place): reason for place, reason in noted["faults"].items()}
-            return Packed(
-                noted["facts"], faults, {int(at): Moments(*three) for at, three in noted["moments"].items()}
-            )
-    return None
+    except (FileNotFoundError, ValueError):  # there is none, or a power cut has left a part of it
+        return None
+    if noted["of"] != block.fingerprint():
+        return None
+    faults = {int(place): text for place, text in noted["faults"].items()}
+    return Packed(noted["facts"], faults, {int(at): Moments(*three) for at, three in noted["moments"].items()})
 
 
 def read_row(kind: Kind, value: Any, forbidden: str | None) -> np.ndarray:
@@ -240,7 +241,7 @@ def read_row(kind: Kind, value: Any, forbidden: str | None) -> np.ndarray:
     Args:
         kind: that reads it.
         value: as the kind reads it.
-        forbidden: what a constant sample is called where it is a fault.
+        forbidden: name of the fault of a constant sample; None where it is none.
 
     Raises:
         InputError: it cannot be used; `reason` says why in short.
@@ -257,12 +258,13 @@ def read_row(kind: Kind, value: Any, forbidden: str | None) -> np.ndarray:
 
 
 def reason(error: Exception, value: Any) -> str:
-    """Why, without the path, which is told with it."""
-    said = str(error.strerror).lower() if isinstance(error, OSError) and error.strerror else str(error)
-    return said.removeprefix(f"{value} ") if isinstance(value, Path) else said
+    """Why a value cannot be used, without its path, which stands beside it."""
+    text = str(error.strerror).lower() if isinstance(error, OSError) and error.strerror else str(error)
+    return text.removeprefix(f"{value} ") if isinstance(value, Path) else text
 
 
-def _look(value: Any) -> Any:
+def _identity(value: Any) -> Any:
+    """Name, size and time of a file; names and times of a folder's; of any other value its content."""
     if isinstance(value, Path):
         try:
             status = value.stat()
@@ -276,7 +278,7 @@ def _look(value: Any) -> Any:
 
 @cache
 def _code() -> str:
-    """Of the files that say how values are read: another version reads them anew."""
+    """SHA-256 of the code that reads values: another version reads them anew."""
     files = sorted(Path(__file__).parents[1].rglob("*.py"))
     return sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
@@ -288,7 +290,7 @@ def _offset(file: Any) -> int:
 
 
 def _begin() -> None:
-    """A worker whose parent was killed would wait for work for ever."""
+    """Begin a worker: it ends with its parent, which if killed would leave it to wait for work for ever."""
     keep_freed_memory()
     threading.Thread(target=_watch, args=[multiprocessing.parent_process()], daemon=True).start()
 

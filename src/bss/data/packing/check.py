@@ -1,6 +1,5 @@
-"""What can be told of a data set's items before anything is decoded, and how it is said."""
+"""The faults of a data set's items that show before anything is decoded, and their summary."""
 
-import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bss.data.datasets.dataset import Dataset
 from bss.errors import InputError
+from bss.files import checksum
 from bss.registry import UnknownName
 from bss.types import Split
 
@@ -19,20 +19,21 @@ if TYPE_CHECKING:
 
 ROW = "row"
 NUM_SHOWN = 20
-PRECIOUS = {split: rank for rank, split in enumerate(Split)}
-"""Of two rows that must not be in two splits, the one of the smaller number goes."""
+PRECIOUS = {split: number for number, split in enumerate(Split)}
+"""Split -> how precious it is: where two rows must not be in two splits, the one of the smaller number goes."""
 
 
 @dataclass(frozen=True, order=True)
 class Finding:
-    """What is wrong with one value or row; such a row can be skipped."""
+    """A fault of one value or row; such a row can be skipped."""
 
     row: int
-    """Of the items, from 1."""
+    """Number of the item, from 1."""
     id: str
     source: str
     """The file, or the column."""
     what: str
+    """The fault, in words."""
 
     def __str__(self) -> str:
         return f"row {self.row} ({self.id}), {self.source}: {self.what}"
@@ -43,28 +44,28 @@ class BadData(InputError):
 
     def __init__(self, name: str, findings: Sequence[Finding]) -> None:
         self.findings = tuple(findings)
-        super().__init__(f"{told(name, findings)}\nput them right, or set preprocess.on_bad to skip")
+        super().__init__(f"{summary(name, findings)}\nput them right, or set preprocess.on_bad to skip")
 
 
-def told(name: str, findings: Sequence[Finding]) -> str:
-    """How many rows of a data set cannot be used, then a line for each of the first findings."""
+def summary(name: str, findings: Sequence[Finding]) -> str:
+    """The number of rows of a data set that cannot be used, then a line for each of the first findings."""
     num_rows = len({finding.row for finding in findings})
     rows = f"{num_rows} row{'s' * (num_rows != 1)}"
     rest = [f"... and {len(findings) - NUM_SHOWN} more"] if len(findings) > NUM_SHOWN else []
     return "\n".join([f"{name}: {rows} cannot be used", *map(str, findings[:NUM_SHOWN]), *rest])
 
 
-def check(items: "pl.DataFrame", dataset: Dataset, root: Path) -> list[Finding]:
-    """What is wrong with single rows, in their order, without decoding anything.
+def find_faults(items: "pl.DataFrame", dataset: Dataset, root: Path) -> list[Finding]:
+    """The faults of single rows, in their order, without decoding anything.
 
     Args:
         items: as `Dataset.items` gives them, with the column `row` in front.
-        dataset: what they are of.
+        dataset: that they belong to.
         root: folder that paths start from.
 
     Raises:
-        InputError: what no skipped row would put right: a column is missing, a split or label unknown, one label is
-            spelled in several ways.
+        InputError: a fault that no skipped row would put right: a column is missing, a split or label unknown, one
+            label is spelled in several ways.
     """
     if missing := {"id", "label", "split", *dataset.modalities} - set(items.columns):
         raise InputError(f"the items of {dataset.name} lack the columns {sorted(missing)}")
@@ -74,27 +75,27 @@ def check(items: "pl.DataFrame", dataset: Dataset, root: Path) -> list[Finding]:
             if value not in known:
                 raise UnknownName(f"{column} of {dataset.name}", value, known)
     unlabelled = items.filter(items["label"].is_null()).select(ROW, "id").iter_rows()
-    found = [Finding(row, identity, "label", "no label") for row, identity in unlabelled]
-    found += double_ids(items.select(ROW, "id").iter_rows())
-    found += [*_missing_values(items, dataset), *_groups(items), *_paths(items, dataset, root)]
-    bad = {finding.row for finding in found}
+    findings = [Finding(row, identity, "label", "no label") for row, identity in unlabelled]
+    findings += double_ids(items.select(ROW, "id").iter_rows())
+    findings += [*_missing_values(items, dataset), *_groups(items), *_paths(items, dataset, root)]
+    bad = {finding.row for finding in findings}
     if "same_content" not in dataset.allow:
-        found += _same_content(items.filter(~items[ROW].is_in(list(bad))), dataset, root)
-    return sorted(found)
+        findings += _same_content(items.filter(~items[ROW].is_in(list(bad))), dataset, root)
+    return sorted(findings)
 
 
 def check_splits(items: "pl.DataFrame", dataset: Dataset, skipped: Sequence[Finding] = ()) -> None:
-    """Refuses items with an empty split, or a class that has no training pair.
+    """Refuse items with an empty split, or a class that has no training pair.
 
     Args:
-        items: that are left.
-        dataset: what they are of.
-        skipped: why the others are not.
+        items: those that are left.
+        dataset: that they belong to.
+        skipped: the faults of the others.
 
     Raises:
         InputError: the message names it.
     """
-    others = f"\n{told(dataset.name, skipped)}" if skipped else ""
+    others = f"\n{summary(dataset.name, skipped)}" if skipped else ""
     for split in Split:
         if split not in set(items["split"]):
             raise InputError(f"{dataset.name}: the split '{split}' is empty{others}")
@@ -107,14 +108,14 @@ def _labels_have_one_spelling(items: "pl.DataFrame", name: str) -> None:
     spellings: dict[str, dict[str, int]] = defaultdict(dict)
     for row, label in items.select(ROW, "label").iter_rows():
         spellings["".join(str(label).split()).casefold()].setdefault(str(label), row)
-    for first, *others in (list(found.items()) for found in spellings.values()):
+    for first, *others in (list(rows.items()) for rows in spellings.values()):
         if others:
             where = ", ".join(f"'{label}' in row {row}" for label, row in [first, *others])
             raise InputError(f"{name}: one label is spelled in several ways: {where}")
 
 
 def double_ids(rows: Iterable[tuple[Any, ...]]) -> Iterator[Finding]:
-    """What is wrong with rows, each a number and an id, whose id an earlier one has."""
+    """A finding for each row, given as its number and its id, whose id an earlier one has."""
     first: dict[str, int] = {}
     for row, identity in rows:
         if first.setdefault(identity, row) != row:
@@ -157,7 +158,7 @@ def _path_modalities(items: "pl.DataFrame", dataset: Dataset) -> list[str]:
 
 
 def _fault(root: Path, value: str) -> str | None:
-    """What is wrong with a path before it is opened; a link may lead anywhere, the path itself may not."""
+    """The fault of a path before it is opened, or None; a link may lead anywhere, the path itself may not."""
     if not Path(os.path.normpath(root / value)).is_relative_to(os.path.normpath(root)):
         return f"leads out of {root}"
     try:
@@ -190,8 +191,7 @@ def _alike(rows: Iterable[tuple[int, str, str, str]], root: Path) -> Iterator[li
             by_size[path.stat().st_size].append(values)
     for group in by_size.values():
         if len({split for _, _, split, _ in group}) > 1:
-            by_content: Mapping[bytes, list[tuple[int, str, str, str]]] = defaultdict(list)
+            by_content: Mapping[str, list[tuple[int, str, str, str]]] = defaultdict(list)
             for values in group:
-                with (root / values[3]).open("rb") as file:
-                    by_content[hashlib.file_digest(file, "sha256").digest()].append(values)
+                by_content[checksum(root / values[3])].append(values)
             yield from (same for same in by_content.values() if len({split for _, _, split, _ in same}) > 1)

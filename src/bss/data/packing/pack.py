@@ -23,9 +23,9 @@ from bss.data.packing.blocks import (
     prepare_array,
     raw_values,
 )
-from bss.data.packing.check import ROW, BadData, Finding, check, check_splits
+from bss.data.packing.check import ROW, BadData, Finding, check_splits, find_faults
 from bss.errors import InputError
-from bss.files import FULL, sync, told_when_full
+from bss.files import FULL, full_disk_explained, sync
 from bss.locks import held
 from bss.progress import progress
 from bss.types import Split
@@ -33,12 +33,13 @@ from bss.types import Split
 if TYPE_CHECKING:
     import polars as pl
 
-CHUNK = 256  # rows that are copied at once
+CHUNK = 256
+"""Rows that are copied at once."""
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """What was found, by the numbers of the rows."""
+    """Facts, moments and faults, by the numbers of the rows."""
 
     facts: dict[tuple[str, str], list[Any]]
     """(modality, fact) -> the fact of each row, None where there is none."""
@@ -48,7 +49,7 @@ class _Rows:
 
 
 def pack(dataset: Dataset, out: Path, num_workers: int = 1) -> None:
-    """Reads every pair of `dataset` once and writes it to the folder `out`, in the order of its items.
+    """Read every pair of `dataset` once and write it to the folder `out`, in the order of its items.
 
     Everything is written beside `out` first and moved at the end, `meta.json` last: a folder that has one is
     whole. What a killed run has packed already is not packed again. Packing again gives the same bytes, however
@@ -67,11 +68,11 @@ def pack(dataset: Dataset, out: Path, num_workers: int = 1) -> None:
     """
     root = dataset.locate()
     items = dataset.items(root).with_row_index(ROW, offset=1)
-    skipped = _sifted(check(items, dataset, root), dataset)
+    skipped = _sifted(find_faults(items, dataset, root), dataset)
     items = _without(items, skipped)
     check_splits(items, dataset, skipped)
     kinds = fitted(dataset, items, root)
-    with told_when_full(out), _draft(out) as draft:
+    with full_disk_explained(out), _draft(out) as draft:
         rows = _write_arrays(dataset, kinds, items, root, draft, num_workers)
         late = _sifted(rows.faults, dataset)
         kept = _without(items, late)
@@ -85,7 +86,7 @@ def pack(dataset: Dataset, out: Path, num_workers: int = 1) -> None:
 
 
 def examine(dataset: Dataset, out: Path, num_workers: int = 1) -> list[Finding]:
-    """All that is wrong with the rows of a data set, in their order; `pack` goes on from what was decoded for it.
+    """The faults of all rows of a data set, in their order; a later `pack` need not decode the values again.
 
     Raises:
         FileNotFoundError: the raw files are not there at all.
@@ -93,13 +94,13 @@ def examine(dataset: Dataset, out: Path, num_workers: int = 1) -> list[Finding]:
     """
     root = dataset.locate()
     items = dataset.items(root).with_row_index(ROW, offset=1)
-    found = check(items, dataset, root)
-    sound = _without(items, found)
-    check_splits(sound, dataset, found)
+    findings = find_faults(items, dataset, root)
+    sound = _without(items, findings)
+    check_splits(sound, dataset, findings)
     kinds = fitted(dataset, sound, root)
-    with told_when_full(out), _draft(out, keep=True) as draft:
+    with full_disk_explained(out), _draft(out, keep=True) as draft:
         rows = _write_arrays(dataset, kinds, sound, root, draft, num_workers)
-    return sorted([*found, *rows.faults])
+    return sorted([*findings, *rows.faults])
 
 
 def fitted(dataset: Dataset, items: "pl.DataFrame", root: Path) -> dict[str, Kind]:
@@ -131,7 +132,7 @@ def _without(items: "pl.DataFrame", findings: Sequence[Finding]) -> "pl.DataFram
 def _write_arrays(
     dataset: Dataset, kinds: Mapping[str, Kind], items: "pl.DataFrame", root: Path, draft: Path, num_workers: int
 ) -> _Rows:
-    """What was found in the rows; the arrays lie in the draft, a row for each item."""
+    """Facts, moments and faults of the rows; the arrays are written into the draft, a row for each item."""
     import polars as pl
 
     rows_of: dict[Path, pl.DataFrame] = {}
@@ -149,7 +150,7 @@ def _write_arrays(
                 column = rows[name][start : start + NUM_VALUES]
                 blocks.append(Block(array, start, kind, column, root, forbidden, measured))
     size = max(items[ROW]) + 1
-    found = _Rows(
+    outcome = _Rows(
         defaultdict(lambda: [None] * size),
         {name: np.full((size, len(Moments._fields)), np.nan) for name in kinds},
         [],
@@ -160,23 +161,23 @@ def _write_arrays(
             name = block.array.stem
             for row, described in zip(numbers, packed.facts, strict=True):
                 for fact, value in described.items():
-                    found.facts[name, fact][row] = value
+                    outcome.facts[name, fact][row] = value
             for place, values in packed.moments.items():
-                found.moments[name][numbers[place]] = values
+                outcome.moments[name][numbers[place]] = values
             for place, reason in packed.faults.items():
                 is_path = block.kind.paths and block.column.dtype == pl.String
                 source = block.column[place] if is_path else name
-                found.faults.append(Finding(numbers[place], ids[place], source, reason))
+                outcome.faults.append(Finding(numbers[place], ids[place], source, reason))
             advance(len(numbers))
-    found.faults.sort()
-    return found
+    outcome.faults.sort()
+    return outcome
 
 
 def _write_split(
     split: Split,
     items: "pl.DataFrame",
     kept: "pl.DataFrame",
-    found: _Rows,
+    outcome: _Rows,
     dataset: Dataset,
     draft: Path,
 ) -> None:
@@ -189,7 +190,7 @@ def _write_split(
             note.unlink()
         if not is_kept.all():
             _keep_rows(array, np.flatnonzero(is_kept))
-    _manifest(of_split.filter(is_kept), dataset, found.facts).write_parquet(draft / split / MANIFEST)
+    _manifest(of_split.filter(is_kept), dataset, outcome.facts).write_parquet(draft / split / MANIFEST)
 
 
 def _keep_rows(path: Path, rows: np.ndarray) -> None:
@@ -205,7 +206,7 @@ def _keep_rows(path: Path, rows: np.ndarray) -> None:
 def _manifest(
     rows: "pl.DataFrame", dataset: Dataset, facts: Mapping[tuple[str, str], Sequence[Any]]
 ) -> "pl.DataFrame":
-    """index, id, label (a number), class, split, a column a modality, what `items` had beside, the facts."""
+    """One row a pair: index, id, label (a number), class, split, a column a modality, further columns, the facts."""
     import polars as pl
 
     number = {name: label for label, name in enumerate(dataset.classes)}
@@ -233,12 +234,12 @@ def _findings_table(findings: Sequence[Finding]) -> "pl.DataFrame":
 
 
 def _describe(
-    dataset: Dataset, kinds: Mapping[str, Kind], items: "pl.DataFrame", found: _Rows, num_skipped: int
+    dataset: Dataset, kinds: Mapping[str, Kind], items: "pl.DataFrame", outcome: _Rows, num_skipped: int
 ) -> Meta:
     train = items.filter(items["split"] == Split.TRAIN)
     modalities = {}
     for name, kind in kinds.items():
-        measured = found.moments[name][train[ROW].to_numpy()]
+        measured = outcome.moments[name][train[ROW].to_numpy()]
         mean, std = mean_and_std(measured[~np.isnan(measured).any(axis=1)])
         modalities[name] = ModalityMeta(
             kind=kind.name,

@@ -12,7 +12,7 @@ from bss.data.datasets.manifest import values_of
 from bss.data.kinds.kind import Kind
 from bss.data.packed import PRESENT, Meta
 from bss.data.packing.blocks import raw_values, read_row, reason
-from bss.data.packing.check import Finding, double_ids, told
+from bss.data.packing.check import Finding, double_ids, summary
 from bss.errors import InputError
 from bss.registry import UnknownName
 
@@ -37,15 +37,15 @@ class Rows:
     columns: Mapping[str, str | list[str]] = field(default_factory=dict)
     """Modality or role -> its column, if that has another name."""
     allow: Sequence[str] = ()
-    """What is no fault, as of the data set."""
+    """Faults that are none, see `Dataset.allow`."""
 
     def __post_init__(self) -> None:
         for name in self.kinds:
             column = self.columns.get(name, name)
-            for one in [column] if isinstance(column, str) else column:
-                if one not in self.table.columns:
-                    said = UnknownName("column", one, self.table.columns)
-                    raise InputError(f"{self.origin}: a column of the modality '{name}' is missing: {said}")
+            for part in [column] if isinstance(column, str) else column:
+                if part not in self.table.columns:
+                    reason = UnknownName("column", part, self.table.columns)
+                    raise InputError(f"{self.origin}: a column of the modality '{name}' is missing: {reason}")
         self._refuse([*double_ids(enumerate(self.ids, 1)), *self._missing()])
 
     def __len__(self) -> int:
@@ -57,8 +57,8 @@ class Rows:
         import polars as pl
 
         number = pl.Series([f"row {row}" for row in range(1, len(self) + 1)])
-        given = self.role("id")
-        return (number if given is None else given.cast(pl.String).fill_null(number)).to_list()
+        column = self.role("id")
+        return (number if column is None else column.cast(pl.String).fill_null(number)).to_list()
 
     def role(self, name: str) -> "pl.Series | None":
         """The column `label` or `id`, if there is one."""
@@ -66,27 +66,27 @@ class Rows:
         return self.table[column] if isinstance(column, str) and column in self.table.columns else None
 
     def read(self, start: int, num_rows: int) -> dict[str, np.ndarray]:
-        """Some rows, decoded: modality -> (B, *shape), and what is present, as `PackedSplit.read` gives it.
+        """Some rows, decoded: modality -> (B, *shape), and which are present, as `PackedSplit.read` gives them.
 
         Raises:
             InputError: a value cannot be used; the message has its row, the file and why.
         """
-        found, faults = dict[str, np.ndarray](), list[Finding]()
+        arrays, faults = dict[str, np.ndarray](), list[Finding]()
         for name, kind in self.kinds.items():
             column = self._columns[name][start : start + num_rows]
-            found[name] = np.zeros((len(column), *kind.shape), kind.dtype)
+            arrays[name] = np.zeros((len(column), *kind.shape), kind.dtype)
             if self.meta.masked:
-                found[f"{name}{PRESENT}"] = column.is_not_null().to_numpy()
+                arrays[f"{name}{PRESENT}"] = column.is_not_null().to_numpy()
             forbidden = None if kind.constant in self.allow else kind.constant
             for place, value in enumerate(raw_values(column, self.origin.parent, paths=kind.paths)):
                 try:
                     if value is not None:
-                        found[name][place] = read_row(kind, value, forbidden)
-                except (ValueError, OSError) as error:
+                        arrays[name][place] = read_row(kind, value, forbidden)
+                except (InputError, OSError) as error:
                     source = str(column[place]) if isinstance(value, Path) else name
                     faults.append(self._finding(start + place, source, reason(error, value)))
         self._refuse(faults)
-        return found
+        return arrays
 
     @cached_property
     def _columns(self) -> dict[str, "pl.Series"]:
@@ -97,20 +97,20 @@ class Rows:
         import polars as pl
 
         absent = pl.DataFrame({name: self._columns[name].is_null() for name in self.kinds})
-        found = []
+        findings = []
         for row, values in enumerate(absent.iter_rows()):
             if all(values) or (any(values) and not self.meta.masked):
                 names = [name for name, is_absent in zip(self.kinds, values, strict=True) if is_absent]
-                found.append(self._finding(row, ", ".join(names), "no value"))
+                findings.append(self._finding(row, ", ".join(names), "no value"))
         for name, kind in self.kinds.items():
             for row, value in enumerate(raw_values(self._columns[name], self.origin.parent, paths=kind.paths)):
                 if isinstance(value, Path) and not value.exists():
-                    found.append(self._finding(row, str(value), "no such file"))
-        return found
+                    findings.append(self._finding(row, str(value), "no such file"))
+        return findings
 
     def _finding(self, row: int, source: str, what: str) -> Finding:
         return Finding(row + 1, self.ids[row], source, what)
 
     def _refuse(self, findings: list[Finding]) -> None:
         if findings:
-            raise InputError(told(str(self.origin), sorted(findings)))
+            raise InputError(summary(str(self.origin), sorted(findings)))

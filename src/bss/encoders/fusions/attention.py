@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 class Attention(Fusion):
     """One layer of self-attention over a token a modality; the mean of the tokens is classified.
 
-    Token m is x_m = P_m f_m; queries also see a learned vector e_m, which tells the modalities apart. With
+    Token m is x_m = P_m f_m; queries also see a learned vector e_m, which marks the modality. With
     A = softmax(Q K^T / sqrt(d)) in each head, the tokens become x + O A V. Neither P, K, V nor O has a bias, so a
     missing modality takes a share of the attention and says nothing.
     """
 
     width: Annotated[int, Field(ge=1)] = 64
-    """Of a token."""
+    """Width of a token."""
     num_heads: Annotated[int, Field(ge=1)] = 4
 
     @model_validator(mode="after")
@@ -48,8 +48,8 @@ class Attention(Fusion):
 
             def forward(self, features: "Mapping[str, Tensor]") -> "Tensor":
                 tokens = torch.stack([project(features[name]) for name, project in self.projections.items()], dim=1)
-                told = tokens + self.kinds
-                query, key, value = map(self._split, (self.query(told), self.key(tokens), self.value(tokens)))
+                marked = tokens + self.kinds
+                query, key, value = map(self._split, (self.query(marked), self.key(tokens), self.value(tokens)))
                 # Written out: a handful of tokens gains nothing from a fused kernel, and this one repeats on CUDA.
                 shares = (query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5).softmax(dim=-1)
                 seen = (shares @ value).transpose(1, 2).flatten(2)

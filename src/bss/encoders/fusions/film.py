@@ -20,7 +20,7 @@ class Film(Fusion):
     """
 
     width: Annotated[int, Field(ge=1)] = 64
-    """Of the modulated projection."""
+    """Width of the modulated projection."""
     base: str | None = None
     """The modality that is modulated; the first where left out."""
 

@@ -24,7 +24,7 @@ class Fusion(Component):
             num_classes: C.
 
         Raises:
-            ValueError: the fusion cannot join these modalities.
+            InputError: the fusion cannot join these modalities.
         """
 
 

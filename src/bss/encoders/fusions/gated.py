@@ -19,7 +19,7 @@ class Gated(Fusion):
     """
 
     width: Annotated[int, Field(ge=1)] = 64
-    """Of the projections and of the gates."""
+    """Width of the projections and of the gates."""
 
     def build(self, widths: Mapping[str, int], num_classes: int) -> "nn.Module":
         """Modality -> (B, width), to (B, C)."""

@@ -15,7 +15,7 @@ class Sum(Fusion):
     """logits = W sum_m relu(P_m f_m) + b. The projections have no bias, so a missing modality adds nothing."""
 
     width: Annotated[int, Field(ge=1)] = 64
-    """Of the sum."""
+    """Width of the sum."""
 
     def build(self, widths: Mapping[str, int], num_classes: int) -> "nn.Module":
         """Modality -> (B, width), to (B, C)."""

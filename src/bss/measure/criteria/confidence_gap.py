@@ -1,4 +1,4 @@
-"""How much surer of the truth one modality is than another."""
+"""The gap between the modalities in their confidence in the true class."""
 
 from typing import TYPE_CHECKING
 

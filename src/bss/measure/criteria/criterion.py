@@ -40,7 +40,7 @@ def criterion(*, direction: int) -> Callable[[Callable[["Evidence"], "Tensor"]],
 CRITERIA: Registry[Criterion] = Registry("balance criterion", "bss.measure.criteria", Criterion)
 
 
-def different(names: tuple[str, ...]) -> tuple[str, ...]:
+def distinct(names: tuple[str, ...]) -> tuple[str, ...]:
     """The names, if they are those of different criteria.
 
     Raises:
@@ -55,7 +55,7 @@ def different(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-Criteria = Annotated[tuple[str, ...], Field(strict=False), AfterValidator(different)]
+Criteria = Annotated[tuple[str, ...], Field(strict=False), AfterValidator(distinct)]
 """Names of different criteria, at least one."""
 
 PUBLISHED = ("prediction_similarity", "training_loss")

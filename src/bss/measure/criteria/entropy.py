@@ -1,4 +1,4 @@
-"""How unsure the modalities are."""
+"""The uncertainty of the modalities."""
 
 from typing import TYPE_CHECKING
 

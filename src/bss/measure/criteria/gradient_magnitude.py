@@ -1,4 +1,4 @@
-"""How far a pair would move the classifiers."""
+"""The length of a pair's step for the classifiers."""
 
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def gradient_magnitude(evidence: "Evidence") -> "Tensor":
     """Norm of the gradient of the summed cross-entropies by all classifiers' weights and biases, (N,), at least 0.
 
-    In closed form: of one linear classifier it is |softmax - onehot| sqrt(|features|^2 + 1), and the fusion's
+    In closed form: for one linear classifier it is |softmax - onehot| sqrt(|features|^2 + 1), and the fusion's
     features are those of all modalities. `evidence.gradients`, where given, is taken instead. Larger is less
     balanced.
     Source: the criteria table of BSS (arXiv 2501.01470).

@@ -1,4 +1,4 @@
-"""How hard a pair still is."""
+"""The losses that a pair still has."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""How sure the fusion is by each modality alone: what modulation is steered by."""
+"""The confidence that the fusion owes to each modality, by which OGM and OPM modulate."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -31,11 +31,11 @@ def contributions(trainer: "Trainer", features: Mapping[str, "Tensor"]) -> dict[
 def leads(logits: Mapping[str, "Tensor"], labels: "Tensor") -> dict[str, float]:
     """Modality -> its discrepancy ratio: the sum of its softmax at the labels by the mean sum of the others.
 
-    Of two modalities that is OGM's rho_a = s_a / s_v and its reciprocal.
+    For two modalities that is OGM's rho_a = s_a / s_v and its reciprocal.
 
     Args:
         logits: modality -> (B, C).
         labels: (B,), int64.
     """
     sums = {name: float(z.softmax(dim=1)[range(len(labels)), labels].sum()) for name, z in logits.items()}
-    return {name: own * (len(sums) - 1) / (sum(sums.values()) - own) for name, own in sums.items()}
+    return {name: total * (len(sums) - 1) / (sum(sums.values()) - total) for name, total in sums.items()}

@@ -1,4 +1,4 @@
-"""AUG: classifiers are added to the weak modality, each boosted on what those before it leave."""
+"""AUG: classifiers are added to the weak modality, each boosted on the residual of those before it."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
@@ -46,13 +46,14 @@ class AUG(Method):
     interval: Annotated[int, Field(ge=1)] = 2
     """Epochs between two assignments; published 20 of 200 on CREMA-D, 10 or 5 elsewhere."""
     rate: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """How much of what is known leaves the residual label, lambda; published one of 0.1, 0.2, 0.33, 0.5, 1."""
+    """Share of the earlier classifiers' confidence that leaves the residual label, lambda; published one of 0.1, 0.2,
+    0.33, 0.5, 1."""
     sigma: Annotated[float, Field(gt=0)] = 1.0
     tau: Annotated[float, Field(ge=0)] = 0.01
     hidden: Annotated[int, Field(ge=1)] = 256
     """Width between the two layers."""
     max_classifiers: Annotated[int, Field(ge=1)] = 12
-    """Of a modality; the published runs end with 10."""
+    """Most classifiers of a modality; the published runs end with 10."""
     alternating: bool = True
     """Whether each modality takes a step of its own, as published, or all take one together."""
 
@@ -62,12 +63,12 @@ class AUG(Method):
         from torch import nn
 
         class Classifiers(nn.Module):
-            """All that there may be, of which the first `count` are in use."""
+            """The classifiers of one modality, `max_classifiers` of them, of which the first `count` are in use."""
 
             count: torch.Tensor
 
             # What `count` was when it was last read: a read waits for all that the device has to do.
-            known: tuple[torch.Tensor | None, int, int] = (None, 0, 0)
+            last_read: tuple[torch.Tensor | None, int, int] = (None, 0, 0)
 
             def __init__(self, width: int, hidden: int, number: int, shared: nn.Module) -> None:
                 super().__init__()
@@ -81,12 +82,12 @@ class AUG(Method):
             @property
             def num_used(self) -> int:
                 """`count` on the host, read again where the tensor is another or was written to."""
-                if self.known[0] is not self.count or self.known[1] != self.count._version:
-                    self.known = (self.count, self.count._version, int(self.count))
-                return self.known[2]
+                if self.last_read[0] is not self.count or self.last_read[1] != self.count._version:
+                    self.last_read = (self.count, self.count._version, int(self.count))
+                return self.last_read[2]
 
             def each(self, features: torch.Tensor) -> torch.Tensor:
-                """(n, B, C)."""
+                """The logits of each classifier in use, (n, B, C)."""
                 used = self.first[: self.num_used]
                 return torch.stack([self.shared(layer(features).relu()) for layer in used])
 
@@ -96,9 +97,9 @@ class AUG(Method):
         heads = {name: model.branch(name).head for name in model.branches}
         shared = nn.Linear(self.hidden, next(iter(heads.values())).out_features)
         for name, head in heads.items():
-            own = Classifiers(head.in_features, self.hidden, self.max_classifiers, shared)
-            own.first[1:].requires_grad_(self.variant == "published")
-            model.branch(name).head = own
+            classifiers = Classifiers(head.in_features, self.hidden, self.max_classifiers, shared)
+            classifiers.first[1:].requires_grad_(self.variant == "published")
+            model.branch(name).head = classifiers
         model.fusion = None
 
     def begin_epoch(self, trainer: "Trainer", epoch: int, evidence: "Callable[[], Evidence]") -> None:
@@ -124,12 +125,12 @@ class AUG(Method):
         names = list(trainer.model.branches)
         logits, features, losses = {}, {}, []
         for turn in [[name] for name in names] if self.alternating else [names]:
-            found = trainer.forward(batch.of(turn))
-            each = {name: self._each(trainer, batch, name, found.features[name]) for name in turn}
+            outputs = trainer.forward(batch.of(turn))
+            each = {name: self._each(trainer, batch, name, outputs.features[name]) for name in turn}
             loss = torch.stack([self.boosting_loss(z, batch.labels) for z in each.values()]).sum()
             trainer.backward(loss)
             trainer.update()
-            features.update(found.features)
+            features.update(outputs.features)
             logits.update({name: z.detach().sum(dim=0) for name, z in each.items()})
             losses.append(loss)
             for name, z in each.items():
@@ -139,7 +140,7 @@ class AUG(Method):
         return Outputs(logits, features), torch.stack(losses).sum()
 
     def boosting_loss(self, each: "Tensor", labels: "Tensor") -> "Tensor":
-        """Of one modality.
+        """The loss of one modality.
 
         Args:
             each: logits of its classifiers, (n, B, C), the newest last.
@@ -158,12 +159,13 @@ class AUG(Method):
         """Released: the softmax of the two modalities' logits, weighted."""
         if self.variant == "published" or len(probabilities) != len(MERGE):
             return None
+        from scipy.special import softmax
+
         # Not a product of powers: where each modality rules out what the other says, nothing would be left of it.
         tiny = np.finfo(float).tiny
         logs = [np.log(values.clip(tiny)) * part for values, part in zip(probabilities.values(), MERGE, strict=True)]
         total = np.sum(logs, axis=0)
-        powers = np.exp(total - total.max(axis=1, keepdims=True))
-        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+        return np.asarray(softmax(total, axis=1))
 
     def _each(self, trainer: "Trainer", batch: "Batch", modality: str, features: "Tensor") -> "Tensor":
         """The logits of each classifier for the whole batch, (n, B, C); zero where a sample lacks the modality."""
@@ -179,7 +181,7 @@ class AUG(Method):
         return best - self.sigma * score > self.tau
 
     def _confidence(self, each: "Tensor", labels: "Tensor") -> "Tensor":
-        """(B,), in the true class, of the classifiers (n, B, C) together."""
+        """Confidence (B,) in the true class, of the classifiers (n, B, C) together."""
         released = self.variant == "released"
         sure = each.sum(dim=0).softmax(dim=1) if released else each.softmax(dim=2).sum(dim=0)
         return sure.gather(1, labels[:, None]).squeeze(1)

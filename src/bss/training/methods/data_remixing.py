@@ -34,9 +34,9 @@ class DataRemixing(Joint):
 
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"starts": (2, 5)}
     unimodal_weight: Annotated[float, Field(ge=0)] = 0.5
-    """Of every modality in joint training."""
+    """Weight of every modality's loss in joint training."""
     own_weight: Annotated[float, Field(ge=0)] = 1.0
-    """Of the one modality that is shown, from `starts` on."""
+    """Weight of the loss of the one modality that is shown, from `starts` on."""
     starts: Annotated[int, Field(ge=0)] = 2
     """First epoch that is remixed, from 0; those before are joint training, without which noise would sort."""
 
@@ -46,9 +46,9 @@ class DataRemixing(Joint):
 
         if epoch < self.starts:
             return
-        found = evidence()
-        features, names = found.needed_features(self.name), found.modalities[::-1]
-        log_p = torch.stack([found.logits[name].double().log_softmax(dim=1) for name in names])
+        clean = evidence()
+        features, names = clean.needed_features(self.name), clean.modalities[::-1]
+        log_p = torch.stack([clean.logits[name].double().log_softmax(dim=1) for name in names])
         certainty = (log_p.exp() * log_p).sum(dim=2)  # log C is the same for all
         certainty[~torch.stack([features[name].any(dim=1) for name in names])] = torch.inf
         least = certainty.argmin(dim=0).to(trainer.runtime.device)
@@ -58,14 +58,14 @@ class DataRemixing(Joint):
         """One group of samples after the other."""
         if not memory:
             return Order(sequence)
-        groups = [sequence[own.cpu().numpy()[sequence]] for own in memory.values()]
+        groups = [sequence[members.cpu().numpy()[sequence]] for members in memory.values()]
         sizes = [len(group) for group in groups]
         shown = np.repeat(np.arange(len(groups)), sizes)
         hidden = {name: shown != place for place, name in enumerate(memory)}
         return Order(np.concatenate(groups), hidden, np.cumsum(sizes)[:-1].tolist())
 
     def step(self, trainer: "Trainer", batch: "Batch") -> "tuple[Outputs, Tensor]":
-        """Train the fusion and what is shown."""
+        """Train the fusion and the modality that is shown."""
         import torch
         from torch.nn.functional import cross_entropy
 
@@ -73,9 +73,9 @@ class DataRemixing(Joint):
             return super().step(trainer, batch)
         outputs = trainer.forward(batch.inputs)
         # What is hidden has zeros as its logits, so that the sum over the modalities is what the shown one says.
-        own = torch.stack([outputs.logits[name] for name in batch.hidden]).sum(dim=0)
+        shown = torch.stack([outputs.logits[name] for name in batch.hidden]).sum(dim=0)
         fused = cross_entropy(outputs.logits[FUSED], batch.labels)
-        loss = self.fused_weight * fused + self.own_weight * cross_entropy(own, batch.labels)
+        loss = self.fused_weight * fused + self.own_weight * cross_entropy(shown, batch.labels)
         trainer.backward(loss)
         trainer.update()
         return outputs, loss

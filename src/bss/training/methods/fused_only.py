@@ -21,4 +21,4 @@ class FusedOnly(Joint):
     def prepare(self, model: "MultimodalModel") -> None:
         """Cut the heads off from the encoders."""
         for modality in model.branches:
-            model.branch(modality).head.register_forward_pre_hook(lambda head, given: (given[0].detach(),))
+            model.branch(modality).head.register_forward_pre_hook(lambda head, inputs: (inputs[0].detach(),))

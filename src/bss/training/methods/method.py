@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Order:
-    """What an epoch trains on, sample by sample."""
+    """The samples of an epoch, in the order of training, and the modalities that are hidden of them."""
 
     indices: np.ndarray
     """(n,), int64, of the training split."""
     hidden: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """Modality -> (n,), where it is kept from the model: its features and logits are zero there."""
+    """Modality -> (n,), bool, whether it is kept from the model: its features and logits are zero there."""
     cuts: Sequence[int] = ()
     """Places in `indices`, rising, where one batch ends and the next begins, whatever their sizes."""
 
 
 class Method(Component):
-    """What one step does with the losses and the gradients. A method overrides the smallest hook that does.
+    """A way to take a step, from the losses to new weights. A method overrides the smallest hook that does.
 
-    A method holds its settings alone. What it learns lies in modules that `prepare` gives to the model; what else it
-    remembers lies in `Trainer.memory`. Both are part of every checkpoint, so a method saves nothing itself.
+    A method holds its settings alone. It learns in modules that `prepare` gives to the model, and keeps anything else
+    in `Trainer.memory`. Both are part of every checkpoint, so a method saves nothing itself.
     """
 
     from_warmup: ClassVar[bool] = True
@@ -42,7 +42,7 @@ class Method(Component):
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {}
     """Field -> the values that a fair comparison chooses from on validation; every combination is tried."""
     strategies: ClassVar[tuple[str, ...]] = ("ddp", "fsdp")
-    """Those of `spread.strategy` under which several processes share its training."""
+    """Values of `spread.strategy` under which several processes can share its training."""
 
     def prepare(self, model: "MultimodalModel") -> None:
         """Give the model the heads or the fusion that the method needs, before training and before evaluation.
@@ -51,25 +51,25 @@ class Method(Component):
         """
 
     def begin_epoch(self, trainer: "Trainer", epoch: int, evidence: "Callable[[], Evidence]") -> None:
-        """Do what is done between two epochs, and before the first.
+        """Change model or memory between two epochs, and before the first.
 
         Args:
             trainer: whose model and memory may change.
-            epoch: that begins, from 0.
+            epoch: the one that begins, from 0.
             evidence: of every training pair, by a clean pass of the model as it is; asked for twice it is taken once.
         """
 
     def order(self, sequence: np.ndarray, memory: "Mapping[str, Tensor]") -> Order:
-        """What the epoch trains on, given what the scheduler drew; a function of its arguments alone.
+        """The samples of the epoch, from those that the scheduler drew; a function of its arguments alone.
 
         Args:
             sequence: indices of the training split, (n,).
-            memory: the trainer's.
+            memory: `Trainer.memory`.
         """
         return Order(sequence)
 
     def step(self, trainer: "Trainer", batch: "Batch") -> "tuple[Outputs, Tensor]":
-        """Update the weights with a batch; what the model said before, and the loss that was minimised."""
+        """Update the weights with a batch; the outputs before the update, and the loss that was minimised."""
         outputs = trainer.forward(batch.inputs)
         loss = self.loss(outputs.logits, batch.labels)
         trainer.backward(loss)

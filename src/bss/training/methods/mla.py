@@ -35,8 +35,8 @@ class MLA(Method):
 
     variant: Literal["published", "released"] = "published"
     shared_head: bool = True
-    """Whether the modalities share a head; with heads of their own nothing is projected and `unimodal` is what is
-    left."""
+    """Whether the modalities share a head; with heads of their own nothing is projected, and each trains as in
+    `unimodal`."""
 
     @model_validator(mode="after")
     def _there_is_something_to_project(self) -> Self:
@@ -68,7 +68,7 @@ class MLA(Method):
 
         from bss.model import Outputs
 
-        said = Outputs({}, {})
+        logits, features = {}, {}
         losses = []
         for name in trainer.model.branches:
             outputs = trainer.forward(batch.of([name]))
@@ -78,9 +78,9 @@ class MLA(Method):
                 _project(trainer, trainer.model.branch(name).head, outputs.features[name])
             trainer.update()
             losses.append(loss.detach())
-            said.logits[name], said.features[name] = outputs.logits[name].detach(), outputs.features[name].detach()
-        said.logits[FUSED] = torch.stack([*said.logits.values()]).sum(dim=0)
-        return said, torch.stack(losses).sum()
+            logits[name], features[name] = outputs.logits[name].detach(), outputs.features[name].detach()
+        logits[FUSED] = torch.stack([*logits.values()]).sum(dim=0)
+        return Outputs(logits, features), torch.stack(losses).sum()
 
     def decide(self, probabilities: Mapping[str, np.ndarray]) -> np.ndarray:
         """The softmax of the modalities' logits, weighted by exp(max H - H_m) over its sum over the modalities.
@@ -91,15 +91,18 @@ class MLA(Method):
         64, here all that are given), and in practice the modality with the least H_m takes all of it. There it is
         of logits, here of log-probabilities, which differ by a constant a sample.
         """
-        given = np.stack(list(probabilities.values()))
-        logs = np.log(given.clip(np.finfo(given.dtype).tiny))
+        from scipy.special import softmax
+
+        stacked = np.stack(list(probabilities.values()))
+        tiny = np.finfo(stacked.dtype).tiny
+        logs = np.log(stacked.clip(tiny))
         if self.variant == "published":
-            entropies = -(given * logs).sum(axis=2, keepdims=True)
+            entropies = -(stacked * logs).sum(axis=2, keepdims=True)
         else:
-            over_samples = _softmax(logs, axis=1)
-            surprise = np.log(over_samples.clip(np.finfo(given.dtype).tiny))
+            over_samples = softmax(logs, axis=1)
+            surprise = np.log(over_samples.clip(tiny))
             entropies = -(over_samples * surprise).sum(axis=(1, 2), keepdims=True)
-        return _softmax((_softmax(-entropies, axis=0) * logs).sum(axis=0), axis=1)
+        return np.asarray(softmax((softmax(-entropies, axis=0) * logs).sum(axis=0), axis=1))
 
 
 def _project(trainer: "Trainer", head: "nn.Linear", features: "Tensor") -> None:
@@ -115,8 +118,3 @@ def _project(trainer: "Trainer", head: "nn.Linear", features: "Tensor") -> None:
     # Where the weights are spread over ranks each holds some rows, and a row is projected by itself.
     rows = gradient.to_local() if hasattr(gradient, "to_local") else gradient
     rows.copy_(rows @ p.T)
-
-
-def _softmax(values: np.ndarray, axis: int) -> np.ndarray:
-    powers = np.exp(values - values.max(axis=axis, keepdims=True))
-    return cast(np.ndarray, powers / powers.sum(axis=axis, keepdims=True))

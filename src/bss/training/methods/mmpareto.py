@@ -35,7 +35,7 @@ class MMPareto(Method):
     """Scale of the encoders' gradients."""
 
     def step(self, trainer: "Trainer", batch: "Batch") -> "tuple[Outputs, Tensor]":
-        """The gradients of each loss apart, and a step along what becomes of them."""
+        """One step along the combined gradients of the losses."""
         import torch
         from torch.nn.functional import cross_entropy
 
@@ -45,25 +45,27 @@ class MMPareto(Method):
         outputs = trainer.forward(batch.inputs, apart=True)
         losses = {output: cross_entropy(logits, batch.labels) for output, logits in outputs.logits.items()}
         weights = trained(trainer.model)
-        found = dict(zip(weights, trainer.gradients(losses[FUSED], weights), strict=True))
+        followed = dict(zip(weights, trainer.gradients(losses[FUSED], weights), strict=True))
         for name in trainer.model.branches:
             branch = trainer.model.branch(name)
             encoder, head = trained(branch.encoder), trained(branch.head)
-            own = trainer.gradients(losses[name], [*encoder, *head])
-            mixed = self.combined([found[weight] for weight in encoder], own[: len(encoder)])
-            found |= zip(encoder, mixed, strict=True)
-            found |= {weight: found[weight] + g for weight, g in zip(head, own[len(encoder) :], strict=True)}
-        for weight, gradient in found.items():
+            unimodal = trainer.gradients(losses[name], [*encoder, *head])
+            mixed = self.combined([followed[weight] for weight in encoder], unimodal[: len(encoder)])
+            followed |= zip(encoder, mixed, strict=True)
+            followed |= {
+                weight: followed[weight] + g for weight, g in zip(head, unimodal[len(encoder) :], strict=True)
+            }
+        for weight, gradient in followed.items():
             weight.grad = gradient
         trainer.update()
         return outputs, torch.stack(list(losses.values())).sum()
 
-    def combined(self, fused: "list[Tensor]", own: "list[Tensor]") -> "list[Tensor]":
-        """What an encoder's weights follow.
+    def combined(self, fused: "list[Tensor]", unimodal: "list[Tensor]") -> "list[Tensor]":
+        """The gradient that an encoder follows, weight by weight.
 
         Args:
             fused: gradient of the fused loss, weight by weight.
-            own: of the modality's.
+            unimodal: gradient of the modality's own loss, likewise.
         """
         import torch
 
@@ -73,15 +75,15 @@ class MMPareto(Method):
         def stretched(values: "list[Tensor]", plain: "list[Tensor]") -> "list[Tensor]":
             length, wanted = dot(values, values).sqrt(), dot(plain, plain).sqrt()
             factor = torch.where((wanted > length) & (length > 0), wanted / length, 1.0)
-            return [self.gamma * factor * each for each in values]
+            return [self.gamma * factor * gradient for gradient in values]
 
-        if not own:
+        if not unimodal:
             return []
-        product, square = dot(fused, own), dot(own, own)
+        product, square = dot(fused, unimodal), dot(unimodal, unimodal)
         # Where the gradients agree the fraction may be 0 / 0, and is not taken.
         k = torch.where(product >= 0, 0.5, (square - product) / (dot(fused, fused) + square - 2 * product))
-        mixed = [2 * (k * a + (1 - k) * b) for a, b in zip(fused, own, strict=True)]
-        plain = [a + b for a, b in zip(fused, own, strict=True)]
+        mixed = [2 * (k * a + (1 - k) * b) for a, b in zip(fused, unimodal, strict=True)]
+        plain = [a + b for a, b in zip(fused, unimodal, strict=True)]
         if self.variant == "released":
             return [stretched([h], [g])[0] for h, g in zip(mixed, plain, strict=True)]
         return stretched(mixed, plain)

@@ -1,4 +1,4 @@
-"""Modality valuation: what adds little to the prediction of a sample is shown more often by itself."""
+"""Modality valuation: a modality that adds little to the prediction of a sample is shown more often by itself."""
 
 from collections.abc import Callable, Mapping
 from itertools import combinations
@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 FEWER = (-0.1, 0.4, 1.0)
 """Contributions from which on a sample gets a copy less; 1 is the fair share in a right prediction."""
 MOST = 8
-"""Modalities: the fusion is asked for all 2^M sets of them."""
+"""Most modalities: the fusion is asked for all 2^M sets of them."""
 ROWS = 4096
 """Samples that the fusion is asked for at a time."""
 
 
 class ModalityValuation(Joint):
-    """Before every epoch, what each modality m contributes to each sample; of the little ones copies are trained on.
+    """Copies of a sample that show one modality alone, the more the less that modality contributes to it.
+
+    The contributions are measured before every epoch.
 
     v(S) is |S| where the fusion is right with the features of S, all others being zeros, and 0 where it is wrong. The
     contribution is the Shapley value: phi_m = sum over S without m of |S|! (M - |S| - 1)! / M! (v(S + m) - v(S)), of
@@ -58,16 +60,16 @@ class ModalityValuation(Joint):
         num_modalities = len(trainer.model.branches)
         if num_modalities > MOST:
             raise InputError(f"{self.name} values all sets of {MOST} modalities at most; here are {num_modalities}")
-        found = evidence()
-        features = found.needed_features(self.name)
-        present = {name: features[name].any(dim=1) for name in found.modalities}
+        clean = evidence()
+        features = clean.needed_features(self.name)
+        present = {name: features[name].any(dim=1) for name in clean.modalities}
         thresholds = torch.tensor(FEWER, dtype=torch.float64)
-        for name, phi in _contributions(_values(trainer, features, found.labels, present)).items():
+        for name, phi in _contributions(_values(trainer, features, clean.labels, present)).items():
             copies = len(FEWER) - torch.bucketize(phi, thresholds, right=True)
             trainer.memory[name] = (copies * present[name]).to(trainer.runtime.device, torch.uint8)
 
     def order(self, sequence: np.ndarray, memory: "Mapping[str, Tensor]") -> Order:
-        """The sequence, and in it the copies."""
+        """The sequence with the copies in it."""
         if not memory:
             return Order(sequence)
         whole = np.arange(len(sequence))
@@ -94,19 +96,19 @@ def _values(
     if fusion is None or runtime.is_sharded:
         raise InputError(f"spread.strategy: {trainer.method.name} asks the fusion alone, which needs ddp, not fsdp")
     subsets = [frozenset(some) for size in range(1, len(present) + 1) for some in combinations(present, size)]
-    found: dict[frozenset[str], list[Tensor]] = {some: [] for some in subsets}
+    hits: dict[frozenset[str], list[Tensor]] = {some: [] for some in subsets}
     was_training = fusion.training
     fusion.eval()
     with torch.no_grad(), runtime.autocast():
         for rows in (slice(first, first + ROWS) for first in range(0, len(labels), ROWS)):
-            known = {name: features[name][rows].to(runtime.device) for name in present}
-            nothing = {name: torch.zeros_like(values) for name, values in known.items()}
+            block = {name: features[name][rows].to(runtime.device) for name in present}
+            nothing = {name: torch.zeros_like(values) for name, values in block.items()}
             for some in subsets:
-                logits = fusion({name: (known if name in some else nothing)[name] for name in present})
-                found[some].append(logits.argmax(dim=1).cpu() == labels[rows])
+                logits = fusion({name: (block if name in some else nothing)[name] for name in present})
+                hits[some].append(logits.argmax(dim=1).cpu() == labels[rows])
     fusion.train(was_training)
     sizes = {some: torch.stack([present[name] for name in some]).sum(dim=0) for some in subsets}
-    values = {some: torch.cat(right) * sizes[some] for some, right in found.items()}
+    values = {some: torch.cat(right) * sizes[some] for some, right in hits.items()}
     return {frozenset(): torch.zeros_like(labels), **values}
 
 
@@ -115,8 +117,8 @@ def _contributions(values: "Mapping[frozenset[str], Tensor]") -> "dict[str, Tens
     everything = max(values, key=len)
     num = len(everything)
     weights = [factorial(size) * factorial(num - size - 1) for size in range(num)]
-    found = {}
+    shapley = {}
     for name in sorted(everything):
         gains = [weights[len(some)] * (values[some | {name}] - values[some]) for some in values if name not in some]
-        found[name] = sum(gains[1:], gains[0]).double() / factorial(num)
-    return found
+        shapley[name] = sum(gains[1:], gains[0]).double() / factorial(num)
+    return shapley

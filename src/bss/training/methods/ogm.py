@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class OGM(Joint):
     """The gradients of modality m's encoder are scaled by k_m = 1 - tanh(alpha rho_m) where rho_m > 1, else by 1.
 
-    rho_m is the discrepancy ratio of the batch, see `contribution.leads`: of several modalities each is compared with
-    the mean of the others. Source: OGM-GE (CVPR 2022), equations 9 to 11. `released` scales the weights of
+    rho_m is the discrepancy ratio of the batch, see `_contribution.leads`, which compares each of several modalities
+    with the mean of the others. Source: OGM-GE (CVPR 2022), equations 9 to 11. `released` scales the weights of
     convolutions alone.
     """
 
@@ -26,7 +26,7 @@ class OGM(Joint):
     strategies: ClassVar[tuple[str, ...]] = ("ddp",)
     variant: Literal["published", "released"] = "published"
     alpha: Annotated[float, Field(ge=0)] = 0.3
-    """How strongly; 0 scales nothing."""
+    """Strength of the scaling; 0 scales nothing."""
     ge: bool = True
     """Whether noise of the gradients' own standard deviation is added, to every modality."""
     starts: Annotated[int, Field(ge=0)] = 0
@@ -49,7 +49,9 @@ class OGM(Joint):
                 gradient = weight.grad
                 if gradient is None or (self.variant == "released" and weight.ndim != 4):
                     continue
-                spread = gradient.std() if self.ge and gradient.numel() > 1 else None
+                deviation = gradient.std() if self.ge and gradient.numel() > 1 else None
                 gradient.mul_(factor)
-                if spread is not None:
-                    gradient.add_(spread * torch.randn(gradient.shape, generator=generator, device=gradient.device))
+                if deviation is not None:
+                    gradient.add_(
+                        deviation * torch.randn(gradient.shape, generator=generator, device=gradient.device)
+                    )

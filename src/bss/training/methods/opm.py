@@ -23,7 +23,7 @@ class OPM(Joint):
     """The fusion learns from features that are missing with the probability q_m, sample by sample.
 
     q_m = q_base (1 + scale tanh(rho_m - 1)), at most 1, where the discrepancy ratio rho_m of the batch is above 1,
-    else 0; see `contribution.leads`: of several modalities each is compared with the mean of the others, and all that
+    else 0; see `_contribution.leads`, which compares each of several modalities with the mean of the others. All that
     lead are dropped. What stays is scaled by 1 / (1 - theta), theta = sum_m d_m q_m / sum_m d_m with the widths d_m.
     A sample of which nothing stays is left out of the fused loss. The unimodal losses are joint's, on all features.
 
@@ -36,7 +36,7 @@ class OPM(Joint):
     q_base: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Probability of a drop where a modality barely leads; 0 drops nothing."""
     scale: Annotated[float, Field(ge=0)] = 0.5
-    """How much the probability grows with the lead."""
+    """Growth of the probability with the lead."""
     p_exe: Annotated[float, Field(ge=0, le=1)] = 0.7
     """Probability that a batch is modulated at all."""
     starts: Annotated[int, Field(ge=0)] = 0
@@ -45,7 +45,7 @@ class OPM(Joint):
     """The epoch after the last one; all where left out."""
 
     def step(self, trainer: "Trainer", batch: "Batch") -> "tuple[Outputs, Tensor]":
-        """Joint's step, with the fused loss of what is not dropped."""
+        """Joint's step, with the fused loss of the features that are not dropped."""
         outputs = trainer.forward(batch.inputs)
         loss = self._dropped_loss(trainer, outputs, batch.labels)
         if loss is None:
@@ -55,7 +55,7 @@ class OPM(Joint):
         return outputs, loss
 
     def probabilities(self, leads: "Mapping[str, float]") -> dict[str, float]:
-        """Modality -> q_m, of its discrepancy ratio."""
+        """Modality -> q_m, from its discrepancy ratio."""
         return {
             name: min(self.q_base * (1 + self.scale * tanh(lead - 1)), 1.0) if lead > 1 else 0.0
             for name, lead in leads.items()
@@ -82,9 +82,9 @@ class OPM(Joint):
             return None
         # Drawn for the whole batch on every rank: the samples that are dropped do not depend on the number of ranks.
         kept = {name: torch.rand(len(labels), generator=generator, device=device) >= q[name] for name in features}
-        own = torch.from_numpy(trainer.runtime.share(np.arange(len(labels)))).to(device)
+        rows = torch.from_numpy(trainer.runtime.share(np.arange(len(labels)))).to(device)
         fused = trainer.fuse(
-            {name: values * kept[name][own, None] / (1 - theta) for name, values in features.items()}
+            {name: values * kept[name][rows, None] / (1 - theta) for name, values in features.items()}
         )
         counted = torch.stack(list(kept.values())).any(dim=0)
         loss = (cross_entropy(fused, labels, reduction="none") * counted).sum() / counted.sum().clamp(min=1)

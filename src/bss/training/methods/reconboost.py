@@ -1,4 +1,4 @@
-"""ReconBoost: one modality at a time learns what the others leave, then all are set right together."""
+"""ReconBoost: one modality at a time learns the residual of the others, then all are trained together."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
@@ -37,15 +37,15 @@ class ReconBoost(Method):
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"label_weight": (2.0, 5.0)}
     variant: Literal["published", "released"] = "published"
     boost_epochs: Annotated[int, Field(ge=0)] = 1
-    """Of a stage, in which its modality trains alone."""
+    """Epochs of a stage in which its modality trains alone."""
     rectify_epochs: Annotated[int, Field(ge=0)] = 1
-    """Of a stage, in which all train together."""
+    """Epochs of a stage in which all train together."""
     label_weight: Annotated[float, Field(gt=0)] = 5.0
-    """Of the modality's own cross-entropy."""
+    """Weight of the modality's own cross-entropy."""
     residual_weight: Annotated[float, Field(ge=0)] = 1.0
-    """How much less a sample counts that the others already have; 0 boosts nothing."""
+    """Weight that a sample loses where the others already have it right; 0 boosts nothing."""
     memory_weight: Annotated[float, Field(ge=0)] = 0.5
-    """Of staying near the modality that was trained before."""
+    """Weight of staying near the modality that was trained before."""
     hidden: Annotated[int, Field(ge=1)] = 256
     """Width of the heads' hidden layer."""
 
@@ -89,16 +89,16 @@ class ReconBoost(Method):
         from bss.model import Outputs
 
         names = list(trainer.model.branches)
-        own = names[number % len(names)]
+        turn = names[number % len(names)]
         with torch.no_grad():
-            others = trainer.forward(batch.of([name for name in names if name != own]))
-        trained = trainer.forward(batch.of([own]))
+            others = trainer.forward(batch.of([name for name in names if name != turn]))
+        trained = trainer.forward(batch.of([turn]))
         before = others.logits[names[(number - 1) % len(names)]] if number else None
-        loss = self.boosting_loss(trained.logits[own], [*others.logits.values()], before, batch.labels)
+        loss = self.boosting_loss(trained.logits[turn], [*others.logits.values()], before, batch.labels)
         trainer.backward(loss)
         trainer.update()
         logits, features = (
-            {name: {**one, **other}[name] for name in names} for one, other in zip(trained, others, strict=True)
+            {name: {**group, **other}[name] for name in names} for group, other in zip(trained, others, strict=True)
         )
         return Outputs({**logits, FUSED: torch.stack([*logits.values()]).sum(dim=0)}, features), loss
 
@@ -111,12 +111,12 @@ class ReconBoost(Method):
     def boosting_loss(
         self, own: "Tensor", others: "list[Tensor]", before: "Tensor | None", labels: "Tensor"
     ) -> "Tensor":
-        """That of the modality whose stage it is.
+        """The loss of the modality whose stage it is.
 
         Args:
             own: its logits (B, C).
-            others: those of the others.
-            before: those of the modality that was trained before it, if any was.
+            others: the logits of each of the others.
+            before: the logits of the modality that was trained before it, if any was.
             labels: (B,), int64.
         """
         import torch
