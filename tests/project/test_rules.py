@@ -93,6 +93,7 @@ def test_no_public_class_name_occurs_twice() -> None:
 # 5
 
 BANNED = {"told", "said"}
+NOT_YET = ("src/bss/evaluation", "tests/evaluation")
 
 
 def bound(path: Path) -> Iterator[str]:
@@ -106,10 +107,10 @@ def bound(path: Path) -> Iterator[str]:
                 yield name
 
 
-@pytest.mark.parametrize("part", ["flows", "tasks", "tests/flows", "tests/helpers", "tests/project"])
+@pytest.mark.parametrize("part", ["src/bss", "flows", "tasks", "tests"])
 def test_no_vague_word_names_anything(part: str) -> None:
     vague = {relative(path): BANNED & {*bound(path)} for path in (ROOT / part).rglob("*.py")}
-    assert {path: names for path, names in vague.items() if names} == {}
+    assert {path: names for path, names in vague.items() if names and not path.startswith(NOT_YET)} == {}
 
 
 # 6
