@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from pydantic import BeforeValidator
 
-from bss.curriculum.order import ranking
+from bss.curriculum.order import ordered
 from bss.curriculum.pacing.pacing import PACINGS, Pacing
 from bss.curriculum.schedulers.scheduler import Scheduler
 
@@ -24,4 +24,4 @@ class Dropped(Scheduler):
 
     def indices(self, scores: np.ndarray, epoch: int, generator: np.random.Generator) -> np.ndarray:
         """The samples in play."""
-        return generator.permutation(ranking(scores, anti=self.anti)[: self.num_in_play(len(scores), epoch)])
+        return generator.permutation(ordered(scores, anti=self.anti)[: self.num_in_play(len(scores), epoch)])
