@@ -195,10 +195,11 @@ def write_results(
 ) -> None:
     """Write what the cells of all workspaces say together: table and page, and the report of the whole grid."""
     from bss.evaluation.comparing.table import comparison_table, fused_runs
-    from bss.evaluation.report.grid import read_grid
-    from bss.evaluation.report.inputs import joined
-    from bss.evaluation.report.page import write_report
-    from bss.evaluation.study.page import Comparison, write_comparison
+    from bss.evaluation.grid.inputs import joined
+    from bss.evaluation.grid.page import write_report
+    from bss.evaluation.grid.reader import read_grid
+    from bss.evaluation.study.comparison import Comparison
+    from bss.evaluation.study.page import write_comparison
 
     grids = []
     for workspace in map(Workspace, workspaces):

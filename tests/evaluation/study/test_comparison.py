@@ -10,7 +10,8 @@ import pytest
 from bss.evaluation.comparing.statistics import bootstrap_difference, holm, sign_flip_p
 from bss.evaluation.comparing.table import comparison_table, fused_runs
 from bss.evaluation.comparing.variant import Variant
-from bss.evaluation.study.page import Comparison, write_comparison
+from bss.evaluation.study.comparison import Comparison
+from bss.evaluation.study.page import write_comparison
 
 BETAS = [Variant("learned", {"beta": beta}) for beta in (0.1, 0.5, 1.0)]
 CRITERION = {"criteria": ["training_loss"]}
@@ -126,7 +127,7 @@ def given(table: pl.DataFrame, **values: Any) -> Comparison:
             "name": "betas", "about": ("What beta does.",), "dataset": "toy", "notes": ("<b>made up</b>",),
             "num_pairs": {"train": 96, "test": 30}, "runs": runs(), "variants": VARIANTS, "table": table,
             "baseline": "random", "confidence": 0.95, "command": "bss compare betas",
-            "parameters": {"train": {"epochs": 3}},
+            "parameters": {"train": {"epochs": 3}}, "rule": "fused",
             **values,
         }
     )  # fmt: skip

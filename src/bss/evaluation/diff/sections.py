@@ -1,7 +1,7 @@
 """A difference as tables: a section for each kind of artifact that changed."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -12,6 +12,7 @@ from bss.evaluation.diff.models import FIXED, Flips
 from bss.evaluation.diff.scores import SHARES, TOLERANCE, ScoreDifference, movement_by_class
 from bss.evaluation.diff.sequences import DrawDifference, SequenceDifference
 from bss.evaluation.diff.summary import number, value
+from bss.evaluation.page.section import Section, Table
 from bss.evaluation.page.words import ABSENT, interval, percent, shortened
 from bss.types import Split
 
@@ -22,42 +23,34 @@ VALUE = 24
 METRICS = {"accuracy": "accuracy", "macro_f1": "macro F1", "mean_average_precision": "mAP", "auc": "AUC"}
 
 
-@dataclass(frozen=True)
-class Table:
-    """Cells as a reader sees them; the first of a row is its name."""
-
-    title: str
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    note: str = ""
+LONG = 20
+"""Rows, from which on a table is folded away."""
+FLIPPED = "Flipped: "
 
 
-@dataclass(frozen=True)
-class Section:
-    """One kind of artifact."""
-
-    title: str
-    tables: Sequence[Table]
-
-
-def sections(found: Difference, top: int) -> list[Section]:
-    """The sections in the order of the stages; of a list of pairs the first `top` rows."""
-    makers: dict[str, Callable[[Difference, int], Iterator[Table]]] = {
-        "Params": _params,
-        "Data": _data,
-        "Scores": _scores,
-        "Sequences": _sequences,
-        "Draws": _draws,
-        "Models": _models,
-        "Added and removed": _whole,
+def sections(difference: Difference, top: int) -> list[Section]:
+    """The sections in the order of the stages, tables alone; of a list of pairs the first `top` rows."""
+    tables: dict[str, Iterator[Table]] = {
+        "Params": _params(difference),
+        "Data": _data(difference, top),
+        "Scores": _scores(difference, top),
+        "Sequences": _sequences(difference, top),
+        "Draws": _draws(difference, top),
+        "Models": _models(difference, top),
+        "Added and removed": _whole(difference),
     }
-    made = {title: [table for table in maker(found, top) if table.rows] for title, maker in makers.items()}
-    return [Section(title, tables) for title, tables in made.items() if tables]
+    shown = {title: [_shown(table) for table in of_kind if table.rows] for title, of_kind in tables.items()}
+    return [Section(title, of_kind) for title, of_kind in shown.items() if of_kind]
 
 
-def _params(found: Difference, top: int) -> Iterator[Table]:
+def _shown(table: Table) -> Table:
+    return replace(table, headed=True, folded=len(table.rows) > LONG or table.title.startswith(FLIPPED))
+
+
+def _params(difference: Difference) -> Iterator[Table]:
     rows = [
-        (one.key, shortened(value(one.before), VALUE), shortened(value(one.after), VALUE)) for one in found.params
+        (one.key, shortened(value(one.before), VALUE), shortened(value(one.after), VALUE))
+        for one in difference.params
     ]
     yield Table("params.yaml", ("key", "before", "after"), rows)
 
@@ -215,10 +208,10 @@ def _flipped(title: str, flips: Flips, top: int) -> Table:
     kinds.sort(key=lambda table: table["flip"][0] != FIXED)
     rows = [row for table in kinds for row in _pairs("", table, ("flip", "class", "before", "after"), top).rows]
     note = f"{flips.num_fixed} fixed, {flips.num_broken} broken; class and what was predicted for it."
-    return Table(f"Flipped: {title}", ("id", "flip", "class", "before", "after"), rows, note)
+    return Table(f"{FLIPPED}{title}", ("id", "flip", "class", "before", "after"), rows, note)
 
 
-def _whole(found: Difference, top: int) -> Iterator[Table]:
+def _whole(found: Difference) -> Iterator[Table]:
     rows = [(name, word) for word, names in (("added", found.added), ("removed", found.removed)) for name in names]
     yield Table("Artifacts that one side alone has", ("artifact", ""), rows)
 

@@ -10,8 +10,9 @@ from typing import Any
 import polars as pl
 
 from bss.evaluation.diff.difference import Difference
-from bss.evaluation.diff.sections import Table, sections
+from bss.evaluation.diff.sections import sections
 from bss.evaluation.diff.summary import summary
+from bss.evaluation.page.section import Section, Table
 from bss.evaluation.page.text import WIDTH, markdown, plain
 
 
@@ -21,7 +22,7 @@ def format_text(found: Difference, top: int) -> str:
     blocks = ["\n".join(lines)]
     for section in sections(found, top):
         blocks.append(f"{section.title}\n{'=' * len(section.title)}")
-        blocks += [_plain(table) for table in section.tables]
+        blocks += [_plain(table) for table in _tables(section)]
     return "\n\n".join(blocks)
 
 
@@ -30,7 +31,7 @@ def format_markdown(found: Difference, top: int) -> str:
     blocks = [f"# {found.before} → {found.after}", "\n".join(f"- {_escaped(line)}" for line in summary(found)[1:])]
     for section in sections(found, top):
         blocks.append(f"## {section.title}")
-        for table in section.tables:
+        for table in _tables(section):
             rows = [[_escaped(cell) for cell in row] for row in table.rows]
             blocks += [f"### {table.title}", *([table.note] if table.note else []), markdown(table.header, rows)]
     return "\n\n".join(blocks)
@@ -47,6 +48,10 @@ FORMS: Mapping[str, Callable[[Difference, int], str]] = {
     "markdown": format_markdown,
     "json": format_json,
 }
+
+
+def _tables(section: Section) -> list[Table]:
+    return [block for block in section.blocks if isinstance(block, Table)]
 
 
 def _plain(table: Table) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from bss.errors import InputError
 from bss.evaluation.comparing.statistics import critical_distance, mean_ranks
 from bss.evaluation.page.canvas import INK, SERIES, WIDTH, Chart, canvas, finish
+from bss.evaluation.page.section import Charts, Code, Section
 from bss.evaluation.page.template import rendered
 from bss.evaluation.page.text import markdown
 from bss.evaluation.page.words import level, listed
@@ -128,7 +129,11 @@ class Ranks:
 
 def write_ranks(ranks: Ranks, title: str, command: str, folder: Path) -> None:
     """Write `ranks.md` and `ranks.html`."""
-    page = rendered(Path(__file__).with_name("ranks.html"), title=title, drawn=ranks.chart(), command=command)
-    write_text(page, folder / "ranks.html")
-    found = f"Critical distance ({level(ranks.confidence)}): {ranks.distance:.1f}"
-    write_text(f"{ranks.table()}\n\n{found}\n", folder / "ranks.md")
+    sections = [
+        Section("", [Charts([ranks.chart()], look="full")]),
+        Section("Repeat", [Code("Command", command)], heading="How to repeat"),
+    ]
+    heading = f"{title}: ranks"
+    write_text(rendered(heading, heading, (), sections), folder / "ranks.html")
+    distance = f"Critical distance ({level(ranks.confidence)}): {ranks.distance:.1f}"
+    write_text(f"{ranks.table()}\n\n{distance}\n", folder / "ranks.md")

@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 
 from bss.evaluation.comparing.table import fused_runs
+from bss.evaluation.grid.examples import damage
+from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.judging.metrics import confusion_matrix
-from bss.evaluation.report.examples import damage
-from bss.evaluation.report.inputs import ReportInputs
 from bss.types import FUSED
 
 NUM_BINS = 20

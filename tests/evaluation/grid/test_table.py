@@ -3,8 +3,8 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 import pytest
 
-from bss.evaluation.report.headline import cautions, verdicts
-from bss.evaluation.report.table import format_table, summary_table
+from bss.evaluation.grid.table import format_table, summary_table
+from bss.evaluation.grid.verdicts import cautions, verdicts
 
 
 def metrics(fused: Mapping[str, Sequence[float]], method: str = "joint", alone: Sequence[float] = ()) -> pl.DataFrame:
