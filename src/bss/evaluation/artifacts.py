@@ -84,6 +84,19 @@ def tables_of(place: Callable[[Cell], Path], name: str, cells: Iterable[Cell]) -
     return pl.concat([of_cell(read_table(place(cell) / f"{name}.parquet"), cell) for cell in cells])
 
 
+def kept_epoch(history: pl.DataFrame, keep: str) -> dict[str, Any]:
+    """The row of the fused output at the epoch whose weights training kept.
+
+    Args:
+        history: of one run, a row an epoch and output: epoch, output, validation_accuracy and validation_loss.
+        keep: `best`, the highest validation accuracy and of equal ones the lowest loss, then the first; or `last`.
+    """
+    rows = history.filter(history["output"] == FUSED).sort("epoch").to_dicts()
+    if keep == "last":
+        return rows[-1]
+    return max(rows, key=lambda row: (row["validation_accuracy"], -row["validation_loss"]))
+
+
 def seconds_of(workspace: Workspace, cell: Cell) -> float | None:
     """How long a training took; None where it was not timed, or the time is of another model than is there now."""
     path = workspace.seconds(cell)

@@ -10,17 +10,17 @@ import pytest
 import bss.evaluation.report as package
 from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.grid.page import section_modules, sections, write_report
-from bss.evaluation.page.section import Charts, Code, Examples, Facts, Legend, Section, Table, Text
+from bss.evaluation.page.section import Charts, Code, Examples, Facts, Legend, Prose, Section, Table
 from tests.evaluation.report.test_page import grid
 
 MODULES = section_modules()
 DROPPED = """
-from bss.evaluation.page.section import Section, Table, Text
+from bss.evaluation.page.section import Section, Table, Prose
 PLACE = {place}
 def section(inputs):
     return {made}
 """
-OWN = "Section('My own', [Text(['Of <digits>.']), Table('Mine', ('a', 'b'), [(inputs.dataset, '1')])])"
+OWN = "Section('My own', [Prose(['Of <digits>.']), Table('Mine', ('a', 'b'), [(inputs.dataset, '1')])])"
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_a_section_is_documented_data_with_a_link(module: ModuleType, inputs: Re
     assert made.anchor
     assert made.blocks
     for block in made.blocks:
-        assert isinstance(block, Text | Facts | Code | Legend | Charts | Table | Examples)
+        assert isinstance(block, Prose | Facts | Code | Legend | Charts | Table | Examples)
         if isinstance(block, Table):
             assert {len(row) for row in block.rows} <= {len(block.header)}, block.title
             assert all(isinstance(cell, str) for row in block.rows for cell in row), block.title

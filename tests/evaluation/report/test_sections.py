@@ -15,7 +15,6 @@ from bss.evaluation.artifacts import seconds_of
 from bss.evaluation.grid import provenance
 from bss.evaluation.grid.balance import accuracy_gaps, balance_verdict, discrepancy_ratios
 from bss.evaluation.grid.looks import Look, looks
-from bss.evaluation.grid.table import summary_table
 from bss.evaluation.report.changes import change_counts, changed_pairs, changed_predictions
 from bss.evaluation.report.cost import costs
 from bss.evaluation.report.draws import drawn_pairs
@@ -74,7 +73,7 @@ def test_the_first_screen_says_who_leads(tmp_path: Path, confidence: float, says
     inputs = grid(tmp_path)
     of_audio = pl.when(pl.col("output") == "audio").then(confidence).otherwise(0.6)
     ratios = discrepancy_ratios(inputs.history.with_columns(validation_confidence=of_audio), inputs.modalities)
-    found = balance_verdict(ratios, summary_table(inputs.metrics), inputs.modalities, inputs.baseline)
+    found = balance_verdict(ratios, inputs.table, inputs.modalities, inputs.baseline)
     assert found is not None
     assert says in found.finding
     assert found.remarks[1].startswith("audio: 78.")

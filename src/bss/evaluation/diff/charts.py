@@ -6,14 +6,14 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 
-from bss.evaluation.comparing.statistics import Difference as Interval
+from bss.evaluation.comparing.statistics import PairedDifference
 from bss.evaluation.diff.difference import Difference
-from bss.evaluation.diff.models import BROKEN, FIXED
+from bss.evaluation.diff.models import BROKEN, CONFIDENCE, FIXED
 from bss.evaluation.diff.scores import ScoreDifference, movement_by_class
 from bss.evaluation.diff.sequences import SequenceDifference
 from bss.evaluation.diff.summary import number
 from bss.evaluation.page.canvas import HEIGHT, INK, MUTED, SERIES, WIDE, WIDTH, Chart, canvas, finish
-from bss.evaluation.page.words import shortened
+from bss.evaluation.page.words import level, shortened
 
 NUM_BINS = 24
 MAX_CLASSES = 24
@@ -100,7 +100,7 @@ def _overlap(sequences: Sequence[SequenceDifference]) -> Chart:
         return finish(figure, "Overlap by epoch", caption)
 
 
-def _forest(rows: Sequence[tuple[str, Interval]], num_means: int) -> Chart:
+def _forest(rows: Sequence[tuple[str, PairedDifference]], num_means: int) -> Chart:
     with canvas(WIDE, 0.7 + 0.22 * len(rows)) as (figure, axes):
         axes.axvline(0, color=INK, linewidth=0.8)
         for place, (_, found) in enumerate(rows):
@@ -110,8 +110,8 @@ def _forest(rows: Sequence[tuple[str, Interval]], num_means: int) -> Chart:
         _name_rows(axes, [name for name, _ in rows], LABEL)
         axes.set_xlabel("accuracy after - before, points")
         caption = (
-            "Above: means over the seeds with their 95 % interval (Student's t). Below: each cell, with that "
-            "of the bootstrap over test pairs. A bar that crosses the line at 0 does not say which side is better."
+            f"Above: means over the seeds with their {level(CONFIDENCE)} interval (Student's t). Below: each cell, "
+            "with that of the bootstrap over test pairs. A bar that crosses the line at 0 does not say which side is better."
         )
         return finish(figure, "Accuracy", caption)
 

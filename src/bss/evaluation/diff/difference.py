@@ -63,14 +63,14 @@ class Difference:
         return any(found) or bool(self.removed)
 
 
-def difference(before: Snapshot, after: Snapshot, confidence: float = 0.95) -> Difference:
+def difference(before: Snapshot, after: Snapshot) -> Difference:
     """Compare two snapshots. What one of them lacks, because it was not fetched, counts as neither added nor removed.
 
     Raises:
         ValueError: a file is damaged.
     """
     data = data_difference(before, after) if len(before.manifest) and len(after.manifest) else None
-    models = _models(before, after, confidence)
+    models = _models(before, after)
     groups = {model.cell[:2] for model in models}
     scores = (score_difference(seed, *tables) for seed, tables in _differing(before.scores, after.scores))
     draws = {cell: draw_difference(*tables) for cell, tables in _differing(before.draws, after.draws)}
@@ -83,7 +83,7 @@ def difference(before: Snapshot, after: Snapshot, confidence: float = 0.95) -> D
         sequences=_sequences(before, after),
         draws={cell: one for cell, one in draws.items() if one.changed},
         models=models,
-        over_seeds=seed_differences(_of(before.metrics, groups), _of(after.metrics, groups), confidence),
+        over_seeds=seed_differences(_of(before.metrics, groups), _of(after.metrics, groups)),
         added=tuple(_only(after, before)),
         removed=tuple(_only(before, after)),
         missing=tuple(Missing(side.name, side.missing, side.remedy) for side in (before, after) if side.missing),
@@ -113,14 +113,12 @@ def _sequences(before: Snapshot, after: Snapshot) -> tuple[SequenceDifference, .
     return tuple(one for one in found if one.changed)
 
 
-def _models(before: Snapshot, after: Snapshot, confidence: float) -> tuple[ModelDifference, ...]:
+def _models(before: Snapshot, after: Snapshot) -> tuple[ModelDifference, ...]:
     metrics = _common(before.metrics, after.metrics)
     predictions = dict(_common(before.predictions, after.predictions))
     differing = [*_differing(before.metrics, after.metrics), *_differing(before.predictions, after.predictions)]
     stale = {cell for cell, _ in differing}
-    found = [
-        model_difference(cell, tables, predictions.get(cell), confidence) for cell, tables in metrics if cell in stale
-    ]
+    found = [model_difference(cell, tables, predictions.get(cell)) for cell, tables in metrics if cell in stale]
     return tuple(one for one in found if one.changed)
 
 

@@ -9,7 +9,7 @@ from bss.evaluation.diff.difference import Difference
 from bss.evaluation.diff.sections import sections
 from bss.evaluation.diff.summary import summary
 from bss.evaluation.page.canvas import Chart
-from bss.evaluation.page.section import Charts, Section, Text
+from bss.evaluation.page.section import Charts, Prose, Section
 from bss.evaluation.page.template import rendered
 from bss.files import write_text
 
@@ -30,7 +30,7 @@ def render(difference: Difference, top: int) -> str:
     """The page as text; of a list of pairs the first `top` rows."""
     title, *lines = summary(difference)
     shown = [_with_charts(section, difference) for section in sections(difference, top)]
-    first = Section("", [Text(lines, "verdict")])
+    first = Section("", [Prose(lines, "verdict")])
     return rendered(title, "What changed", [title], [first, *shown], navigation=bool(shown))
 
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import polars as pl
 
-from bss.evaluation.comparing.statistics import Difference as Interval
+from bss.evaluation.comparing.statistics import PairedDifference
 from bss.evaluation.diff.difference import Difference
-from bss.evaluation.diff.models import FIXED, Flips
+from bss.evaluation.diff.models import CONFIDENCE, FIXED, Flips
 from bss.evaluation.diff.scores import SHARES, TOLERANCE, ScoreDifference, movement_by_class
 from bss.evaluation.diff.sequences import DrawDifference, SequenceDifference
 from bss.evaluation.diff.summary import number, value
 from bss.evaluation.page.section import Section, Table
-from bss.evaluation.page.words import ABSENT, interval, percent, shortened
+from bss.evaluation.page.words import ABSENT, interval, level, percent, shortened
 from bss.types import Split
 
 CLASS = 12
@@ -152,7 +152,10 @@ def _most_drawn(title: str, drawn: Mapping[str, DrawDifference], top: int) -> Ta
 
 
 def _models(found: Difference, top: int) -> Iterator[Table]:
-    note = "After against before, points of accuracy on the test split, with the 95 % interval over the paired seeds."
+    note = (
+        "After against before, points of accuracy on the test split, with the "
+        f"{level(CONFIDENCE)} interval over the paired seeds."
+    )
     rows = [
         (f"{one.method}-{one.scheduler} {one.output}", _estimate(one.accuracy), f"{one.accuracy.num_pairs}")
         for one in found.over_seeds
@@ -168,7 +171,8 @@ def _models(found: Difference, top: int) -> Iterator[Table]:
 
 def _by_cell(found: Difference) -> Table:
     note = (
-        "Over the test pairs that both have: points of accuracy with the 95 % interval of the paired bootstrap over "
+        "Over the test pairs that both have: points of accuracy with the "
+        f"{level(CONFIDENCE)} interval of the paired bootstrap over "
         "pairs, wrong to right, right to wrong, p of McNemar's exact test (not corrected for the number of rows)."
     )
     rows = [
@@ -226,7 +230,7 @@ def _cell(value: Any) -> str:
     return f"{value:+.3f}" if isinstance(value, float) else shortened(str(value), CLASS)
 
 
-def _estimate(found: Interval) -> str:
+def _estimate(found: PairedDifference) -> str:
     return interval(found.mean, found.low, found.high)
 
 

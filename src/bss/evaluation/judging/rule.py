@@ -16,10 +16,10 @@ MAX_CANDIDATES = 5_000
 
 def summed(probabilities: Iterable[ArrayLike]) -> NDArray[np.float64]:
     """The softmax (N, C) of the sum of the logits behind several predictions (N, C), as released code adds them."""
+    from scipy.special import softmax
+
     logs = [np.log(np.maximum(np.asarray(values, dtype=float), TINY)) for values in probabilities]
-    total = np.sum(logs, axis=0)
-    odds = np.exp(total - total.max(axis=1, keepdims=True))
-    return np.asarray(odds / odds.sum(axis=1, keepdims=True))
+    return np.asarray(softmax(np.sum(logs, axis=0), axis=1))
 
 
 def weighted_mean(probabilities: Mapping[str, ArrayLike], weights: Mapping[str, float]) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ def anchor(title: str) -> str:
 
 
 @dataclass(frozen=True)
-class Text:
+class Prose:
     """Sentences: a paragraph each, or together in a box."""
 
     lines: Sequence[str]
@@ -114,7 +114,7 @@ class Examples:
     pairs: Sequence[Example]
 
 
-Block: TypeAlias = Text | Facts | Code | Legend | Charts | Table | Examples
+Block: TypeAlias = Prose | Facts | Code | Legend | Charts | Table | Examples
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from bss.data.packing.unpacked import Rows
 from bss.encoders.encoder import ENCODERS
 from bss.encoders.fusions.fusion import FUSIONS
 from bss.errors import InputError, MissingInput
-from bss.evaluation.artifacts import read_json, read_table
+from bss.evaluation.artifacts import kept_epoch, read_json, read_table
 from bss.evaluation.comparing.statistics import paired_difference
 from bss.files import checksum, replaced, write_text
 from bss.params import Params
@@ -25,7 +25,6 @@ from bss.parsing import faults
 from bss.paths import HERE, Cell, Workspace
 from bss.registry import Component, Registry, Strict
 from bss.training.settings import RuntimeSettings
-from bss.types import FUSED
 
 Spec = dict[str, Any]
 """A component as params.yaml would have it, with every field: its name, and its values."""
@@ -150,14 +149,6 @@ def best_cell(histories: Mapping[Cell, pl.DataFrame], keep: str) -> tuple[Cell, 
     kept = {cell: kept_epoch(history, keep) for cell, history in histories.items()}
     chosen = max(kept, key=lambda cell: float(kept[cell]["validation_accuracy"]))
     return chosen, kept[chosen]
-
-
-def kept_epoch(history: pl.DataFrame, keep: str) -> dict[str, Any]:
-    """The row of the fusion at the epoch that training kept: `best` on validation, or the `last`."""
-    rows = history.filter(history["output"] == FUSED).sort("epoch").to_dicts()
-    if keep == "last":
-        return rows[-1]
-    return max(rows, key=lambda row: (row["validation_accuracy"], -row["validation_loss"]))
 
 
 def figures(judged: Mapping[int, Mapping[str, Any]], seed: int, confidence: float) -> dict[str, dict[str, Figure]]:

@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.grid.looks import Look
 from bss.evaluation.page.canvas import INK, MAX_CLASSES, SERIES, Chart, canvas, finish
-from bss.evaluation.page.section import Charts, Section, Table, Text
+from bss.evaluation.page.section import Charts, Prose, Section, Table
 from bss.evaluation.page.words import counted, shortened
 from bss.types import FUSED
 
@@ -27,7 +27,7 @@ def section(inputs: ReportInputs) -> Section:
     counts = change_counts(changes, looks)
     if not counts:
         none = f"No run has one in {inputs.baseline} order to compare it with."
-        return Section("Changes", [Text([none])], heading=HEADING)
+        return Section("Changes", [Prose([none])], heading=HEADING)
     note = (
         f"Every fused prediction on the test split beside that of {inputs.baseline} order with the same method and "
         "seed: fixed is right here and wrong there, broken the other way round. Counts are summed over seeds."
@@ -37,9 +37,9 @@ def section(inputs: ReportInputs) -> Section:
     return Section("Changes", [Table(HEADING, COUNTED, counts, note), by_class, pairs], heading=HEADING)
 
 
-def _pairs(rows: list[tuple[str, ...]]) -> Table | Text:
+def _pairs(rows: list[tuple[str, ...]]) -> Table | Prose:
     if not rows:
-        return Text(["No run fixes or breaks a pair in more than half of the seeds."])
+        return Prose(["No run fixes or breaks a pair in more than half of the seeds."])
     note = (
         "Test pairs that a run fixes, or breaks, in more than half of the seeds. “Taken for” is what the wrong side "
         "says. They are not shown: only evaluation opens the test split."

@@ -11,7 +11,7 @@ from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.grid.looks import Look
 from bss.evaluation.judging.metrics import confusion_matrix
 from bss.evaluation.page.canvas import INK, Chart, canvas, finish
-from bss.evaluation.page.section import Charts, Section, Text
+from bss.evaluation.page.section import Charts, Prose, Section
 from bss.evaluation.page.words import counted, listed, shortened
 from bss.types import FUSED
 
@@ -31,7 +31,7 @@ def section(inputs: ReportInputs) -> Section:
         "larger the share of the row."
     )
     charts = confusion_charts(inputs.predictions, inputs.looks, inputs.classes)
-    return Section("Confusion", [Text([note]), Charts(charts)])
+    return Section("Confusion", [Prose([note]), Charts(charts)])
 
 
 def confusion_charts(predictions: pl.DataFrame, looks: Sequence[Look], classes: Sequence[str]) -> list[Chart]:

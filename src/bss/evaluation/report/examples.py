@@ -1,7 +1,7 @@
 """Training pairs from three places of the order, as a person can see and hear them."""
 
 from bss.evaluation.grid.inputs import ReportInputs
-from bss.evaluation.page.section import Examples, Section, Text
+from bss.evaluation.page.section import Examples, Prose, Section
 
 PLACE = 60
 TITLES = {
@@ -22,4 +22,4 @@ def section(inputs: ReportInputs) -> Section | None:
     rows = [
         Examples(title, [pair for pair in inputs.examples if pair.place == place]) for place, title in TITLES.items()
     ]
-    return Section("Examples", [Text([note]), *rows], heading="Early, middle and late pairs")
+    return Section("Examples", [Prose([note]), *rows], heading="Early, middle and late pairs")

@@ -10,7 +10,7 @@ from bss.evaluation.grid.balance import LEAD, accuracy_gaps, discrepancy_ratios
 from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.grid.looks import Look, legend
 from bss.evaluation.page.canvas import INK, Chart, canvas, finish, label_axes
-from bss.evaluation.page.section import Block, Charts, Section, Text
+from bss.evaluation.page.section import Block, Charts, Prose, Section
 from bss.evaluation.page.words import listed
 from bss.evaluation.report._bands import bands, draw_bands
 
@@ -22,7 +22,7 @@ def section(inputs: ReportInputs) -> Section:
     """The discrepancy ratio of each modality, and its accuracy alone less that inside."""
     ratios = ratio_charts(discrepancy_ratios(inputs.history, inputs.modalities), inputs.looks, inputs.modalities)
     gaps = gap_charts(accuracy_gaps(inputs.history, inputs.modalities), inputs.looks, inputs.modalities)
-    blocks: list[Block] = [Text(["No run trains an output for two modalities, so there is no discrepancy ratio."])]
+    blocks: list[Block] = [Prose(["No run trains an output for two modalities, so there is no discrepancy ratio."])]
     if ratios:
         blocks = [legend(inputs.looks), Charts(ratios, "Who leads", _ratio_note(len(inputs.modalities)))]
     if gaps:

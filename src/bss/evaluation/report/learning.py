@@ -7,7 +7,7 @@ import polars as pl
 from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.grid.looks import Look, legend
 from bss.evaluation.page.canvas import Chart, canvas, finish, label_axes
-from bss.evaluation.page.section import Charts, Section, Text
+from bss.evaluation.page.section import Charts, Prose, Section
 from bss.evaluation.page.words import listed
 from bss.evaluation.report._bands import bands, draw_bands
 from bss.types import FUSED
@@ -22,7 +22,7 @@ def section(inputs: ReportInputs) -> Section:
         "seed."
     )
     charts = Charts(learning_charts(inputs.history, inputs.looks))
-    return Section("Learning", [Text([note]), legend(inputs.looks), charts], heading="Learning curves")
+    return Section("Learning", [Prose([note]), legend(inputs.looks), charts], heading="Learning curves")
 
 
 def learning_charts(history: pl.DataFrame, looks: Sequence[Look]) -> list[Chart]:

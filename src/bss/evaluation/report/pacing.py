@@ -7,7 +7,7 @@ import polars as pl
 from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.grid.looks import Look, legend
 from bss.evaluation.page.canvas import WIDE, Chart, canvas, finish, label_axes
-from bss.evaluation.page.section import Charts, Section, Text
+from bss.evaluation.page.section import Charts, Prose, Section
 from bss.evaluation.page.words import counted, listed, percent
 
 PLACE = 80
@@ -17,7 +17,7 @@ def section(inputs: ReportInputs) -> Section:
     """One chart, with a line a scheduler."""
     note = "How many of the training pairs, ranked by balance score, may be drawn in each epoch."
     chart = pacing_chart(inputs.pacing, inputs.looks)
-    return Section("Pacing", [Text([note]), legend(inputs.looks), Charts([chart], look="wide")])
+    return Section("Pacing", [Prose([note]), legend(inputs.looks), Charts([chart], look="wide")])
 
 
 def pacing_chart(pacing: pl.DataFrame, looks: Sequence[Look]) -> Chart:

@@ -7,7 +7,7 @@ from bss.evaluation.grid.examples import damage
 from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.judging.metrics import detection_auc
 from bss.evaluation.page.canvas import INK, MAX_CLASSES, MUTED, SERIES, WIDE, Chart, canvas, finish
-from bss.evaluation.page.section import Charts, Section, Text
+from bss.evaluation.page.section import Charts, Prose, Section
 from bss.evaluation.page.words import listed, shortened
 
 PLACE = 50
@@ -24,7 +24,7 @@ def section(inputs: ReportInputs) -> Section:
     )
     charts = [score_histogram(scores), class_chart(scores, manifest), damage_chart(scores, manifest)]
     drawn = [chart for chart in charts if chart]
-    return Section("Scores", [Text([note]), Charts(drawn, look="wide")], heading="Balance scores")
+    return Section("Scores", [Prose([note]), Charts(drawn, look="wide")], heading="Balance scores")
 
 
 def score_histogram(scores: pl.DataFrame) -> Chart:

@@ -8,7 +8,7 @@ from bss.evaluation.grid.balance import balance_verdict, discrepancy_ratios
 from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.grid.verdicts import cautions, verdicts
 from bss.evaluation.page.canvas import INK, WIDE, Chart, canvas, finish
-from bss.evaluation.page.section import Charts, Facts, Section, Text
+from bss.evaluation.page.section import Charts, Facts, Prose, Section
 from bss.evaluation.page.words import RULES, level
 from bss.types import FUSED
 
@@ -24,10 +24,10 @@ def section(inputs: ReportInputs) -> Section:
     return Section(
         "Summary",
         [
-            *(Text([verdict.finding, *verdict.remarks], "finding") for verdict in findings),
-            Text(list(cautions(table)), "muted"),
+            *(Prose([verdict.finding, *verdict.remarks], "finding") for verdict in findings),
+            Prose(list(cautions(table)), "muted"),
             Facts(_facts(inputs)),
-            *([Text(inputs.notes, "notes")] if inputs.notes else []),
+            *([Prose(inputs.notes, "notes")] if inputs.notes else []),
             Charts(list(_difference_charts(inputs)), look="wide"),
         ],
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 import yaml
 
 from bss.evaluation.comparing.table import BESIDE
-from bss.evaluation.page.section import Block, Charts, Code, Facts, Section, Table, Text
+from bss.evaluation.page.section import Block, Charts, Code, Facts, Prose, Section, Table
 from bss.evaluation.page.template import rendered
 from bss.evaluation.page.text import markdown, plain
 from bss.evaluation.page.words import ABSENT, RULES, interval, level, mean_sd, percent
@@ -27,7 +27,7 @@ def write_comparison(given: Comparison, folder: Path) -> None:
 def sections(given: Comparison) -> list[Section]:
     """The page: what was compared, every difference drawn, the table, and how to have it again."""
     parameters = yaml.safe_dump(dict(given.parameters), sort_keys=False, allow_unicode=True)
-    notes: list[Block] = [Text(given.notes, "notes")] if given.notes else []
+    notes: list[Block] = [Prose(given.notes, "notes")] if given.notes else []
     drawn = [Charts([*forests(given), *rank_charts(given)], look="full"), Charts(curves(given))]
     return [
         Section("", [Facts(_facts(given)), *notes]),
