@@ -55,7 +55,7 @@ def bootstrap_difference(values: ArrayLike, baseline: ArrayLike, confidence: flo
     if len(differences) < MIN_RESAMPLED:
         return PairedDifference(mean, nan, nan, len(differences))
     generator = np.random.default_rng(0)
-    found = bootstrap(
+    resampled = bootstrap(
         (differences,),
         np.mean,
         n_resamples=NUM_RESAMPLES,
@@ -63,7 +63,7 @@ def bootstrap_difference(values: ArrayLike, baseline: ArrayLike, confidence: flo
         method="percentile",
         rng=generator,
     )
-    low, high = found.confidence_interval
+    low, high = resampled.confidence_interval
     return PairedDifference(mean, float(low), float(high), len(differences))
 
 
@@ -78,14 +78,14 @@ def sign_flip_p(values: ArrayLike, baseline: ArrayLike) -> float:
     differences = _differences(values, baseline)
     if len(differences) < 2:
         return 1.0
-    found = permutation_test(
+    flipped = permutation_test(
         (differences,),
         np.mean,
         permutation_type="samples",
         n_resamples=NUM_RESAMPLES,
         rng=np.random.default_rng(0),
     )
-    return float(found.pvalue)
+    return float(flipped.pvalue)
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ from bss.types import FUSED, OWN
 
 COUNTS = ("num_steps", "num_samples")
 BESIDE = ("accuracy_of_", "accuracy_by_")
-"""What the columns of other outputs of the same run begin with: of a modality, by the method's own rule."""
+"""Prefixes of the columns for other outputs of the same run: of a modality, and by the method's own rule."""
 Row = dict[str, Any]
 
 

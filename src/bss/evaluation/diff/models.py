@@ -12,15 +12,15 @@ from bss.paths import Cell
 from bss.types import FUSED, OWN
 
 FIXED, BROKEN, OTHER = "fixed", "broken", "other"
-"""Wrong to right, right to wrong, and wrong to wrong in another way."""
+"""A prediction that went from wrong to right, from right to wrong, or from wrong to another wrong class."""
 ACCURACY = "accuracy"
 CONFIDENCE = 0.95
-"""Of every interval of a difference between two snapshots."""
+"""Confidence of every interval of a difference between two snapshots."""
 
 
 @dataclass(frozen=True)
 class Flips:
-    """What one output of a cell predicts, before and after, over the test pairs that both have."""
+    """The predictions of one output of a cell, before and after, over the test pairs that both have."""
 
     output: str
     num_common: int
@@ -32,7 +32,7 @@ class Flips:
     """(fixed - broken) / common with the percentile interval of the paired bootstrap over pairs, in [-1, 1]: what
     other test pairs might show of these two models; it knows nothing of other seeds."""
     p: float
-    """Of McNemar's exact test, two-sided: as many fixed as broken ones are expected."""
+    """Two-sided p value of McNemar's exact test, which expects as many fixed as broken pairs."""
     flipped: pl.DataFrame
     """A row a pair with another prediction: id, class, before, after (classes), and `flip`."""
 
@@ -83,9 +83,9 @@ def flips(output: str, before: pl.DataFrame, after: pl.DataFrame) -> Flips:
     flip = (
         pl.when(~was & is_now).then(pl.lit(FIXED)).when(was & ~is_now).then(pl.lit(BROKEN)).otherwise(pl.lit(OTHER))
     )
-    told = {"class": "class_after", "before": "prediction", "after": "prediction_after"}
+    columns = {"class": "class_after", "before": "prediction", "after": "prediction_after"}
     rows = common.filter((pl.col("prediction") != pl.col("prediction_after")) | (was != is_now))
-    flipped = rows.select("id", flip=flip, **{name: pl.col(column) for name, column in told.items()})
+    flipped = rows.select("id", flip=flip, **{name: pl.col(column) for name, column in columns.items()})
     num_fixed, num_broken = (len(flipped.filter(pl.col("flip") == kind)) for kind in (FIXED, BROKEN))
     total = num_fixed + num_broken
     p = float(binomtest(num_fixed, total).pvalue) if total else 1.0
@@ -120,13 +120,13 @@ def model_difference(
         metrics: before and after, a row an output.
         predictions: before and after, a row a pair and output: id, class, prediction; None where one is not there.
     """
-    found: dict[str, Flips] = {}
+    by_output: dict[str, Flips] = {}
     if predictions:
         outputs = [set(table["output"].unique()) for table in predictions]
         for output in sorted(outputs[0] & outputs[1]):
             before, after = (table.filter(output=output) for table in predictions)
-            found[output] = flips(output, before, after)
-    return ModelDifference(cell, _metrics(*metrics), found)
+            by_output[output] = flips(output, before, after)
+    return ModelDifference(cell, _metrics(*metrics), by_output)
 
 
 def seed_differences(

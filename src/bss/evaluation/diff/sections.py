@@ -17,14 +17,14 @@ from bss.evaluation.page.words import ABSENT, interval, level, percent, shortene
 from bss.types import Split
 
 CLASS = 12
-"""Characters of a class's name in a table."""
+"""Characters that a class's name has at most in a table."""
 VALUE = 24
-"""Characters of a value of params.yaml."""
+"""Characters that a value of params.yaml has at most in a table."""
 METRICS = {"accuracy": "accuracy", "macro_f1": "macro F1", "mean_average_precision": "mAP", "auc": "AUC"}
 
 
 LONG = 20
-"""Rows, from which on a table is folded away."""
+"""Rows of a table that are in sight; one with more is folded away."""
 FLIPPED = "Flipped: "
 
 
@@ -55,8 +55,8 @@ def _params(difference: Difference) -> Iterator[Table]:
     yield Table("params.yaml", ("key", "before", "after"), rows)
 
 
-def _data(found: Difference, top: int) -> Iterator[Table]:
-    data = found.data
+def _data(difference: Difference, top: int) -> Iterator[Table]:
+    data = difference.data
     if data is None:
         return
     lists = {"added": data.added, "removed": data.removed, "relabelled": data.relabelled}
@@ -74,19 +74,21 @@ def _data(found: Difference, top: int) -> Iterator[Table]:
         yield _pairs(name[0].upper() + name[1:], table, ("split", "class"), top)
 
 
-def _scores(found: Difference, top: int) -> Iterator[Table]:
-    if not found.scores:
+def _scores(difference: Difference, top: int) -> Iterator[Table]:
+    if not difference.scores:
         return
     ends = [f"{end} {share:.0%}" for share in SHARES for end in ("top", "last")]
     note = (
         "Training pairs alone have scores. Over the pairs that both have: Spearman's rank correlation, and how "
         "many % of the most and of the least balanced are still among them."
     )
-    yield Table("By seed", ("seed", "pairs", "correlation", *ends), [_agreement(one) for one in found.scores], note)
-    criteria = [(name, str(one.seed), value) for one in found.scores for name, value in one.criteria.items()]
+    yield Table(
+        "By seed", ("seed", "pairs", "correlation", *ends), [_agreement(one) for one in difference.scores], note
+    )
+    criteria = [(name, str(one.seed), value) for one in difference.scores for name, value in one.criteria.items()]
     rows = [(name, seed, number(value)) for name, seed, value in criteria]
     yield Table("Rank correlation of each criterion", ("criterion", "seed", "correlation"), rows)
-    moved = pl.concat([one.moved.with_columns(seed=pl.lit(str(one.seed))) for one in found.scores])
+    moved = pl.concat([one.moved.with_columns(seed=pl.lit(str(one.seed))) for one in difference.scores])
     yield _by_class(moved)
     first = moved.sort(pl.col("movement").abs(), descending=True, maintain_order=True)
     yield _pairs("Pairs that moved most", first, ("class", "seed", "before", "after", "movement"), top)
@@ -107,16 +109,16 @@ def _by_class(moved: pl.DataFrame) -> Table:
     return Table("Movement by class", ("class", "pairs", "mean", "mean distance"), rows, note)
 
 
-def _sequences(found: Difference, top: int) -> Iterator[Table]:
+def _sequences(difference: Difference, top: int) -> Iterator[Table]:
     note = (
         "Means over the epochs: Jaccard overlap of the sets of samples, overlap with the numbers of their draws, "
         "displacement of the common samples as a share of the epoch. Distance: total variation between the "
         "distributions of draws. A scheduler that draws during training has a dash; of it the probabilities to "
         "start from are compared."
     )
-    rows = [_laid_out(one) for one in found.sequences]
+    rows = [_laid_out(one) for one in difference.sequences]
     yield Table("As laid out", ("sequence", "epochs", "sets", "draws", "displacement", "distance"), rows, note)
-    drawn = {f"{one.scheduler}-{one.seed}": one.draws for one in found.sequences}
+    drawn = {f"{one.scheduler}-{one.seed}": one.draws for one in difference.sequences}
     yield _most_drawn("Samples laid out more or less often", drawn, top)
 
 
@@ -127,8 +129,8 @@ def _laid_out(one: SequenceDifference) -> tuple[str, ...]:
     return f"{one.scheduler}-{one.seed}", epochs, *means, number(one.draws.distance)
 
 
-def _draws(found: Difference, top: int) -> Iterator[Table]:
-    drawn = {"-".join(map(str, cell)): one for cell, one in found.draws.items()}
+def _draws(difference: Difference, top: int) -> Iterator[Table]:
+    drawn = {"-".join(map(str, cell)): one for cell, one in difference.draws.items()}
     rows = [
         (name, f"{one.num_before:,.0f}", f"{one.num_after:,.0f}", number(one.distance)) for name, one in drawn.items()
     ]
@@ -151,25 +153,25 @@ def _most_drawn(title: str, drawn: Mapping[str, DrawDifference], top: int) -> Ta
     return Table(title, header, rows, "Of 1,000 draws.")
 
 
-def _models(found: Difference, top: int) -> Iterator[Table]:
+def _models(difference: Difference, top: int) -> Iterator[Table]:
     note = (
         "After against before, points of accuracy on the test split, with the "
         f"{level(CONFIDENCE)} interval over the paired seeds."
     )
     rows = [
         (f"{one.method}-{one.scheduler} {one.output}", _estimate(one.accuracy), f"{one.accuracy.num_pairs}")
-        for one in found.over_seeds
+        for one in difference.over_seeds
     ]
     yield Table("Over the seeds", ("output", "difference", "seeds"), rows, note)
-    yield _by_cell(found)
-    yield Table("Metrics", ("output", *METRICS.values()), list(_metrics(found)), "In %, before and after.")
-    yield Table("Training", ("cell", "before", "after"), list(_budgets(found)))
-    for model in found.models:
+    yield _by_cell(difference)
+    yield Table("Metrics", ("output", *METRICS.values()), list(_metrics(difference)), "In %, before and after.")
+    yield Table("Training", ("cell", "before", "after"), list(_budgets(difference)))
+    for model in difference.models:
         for one in model.judged:
             yield _flipped(f"{model.name}, {one.output}", one, top)
 
 
-def _by_cell(found: Difference) -> Table:
+def _by_cell(difference: Difference) -> Table:
     note = (
         "Over the test pairs that both have: points of accuracy with the "
         f"{level(CONFIDENCE)} interval of the paired bootstrap over "
@@ -183,23 +185,23 @@ def _by_cell(found: Difference) -> Table:
             f"{one.num_broken}",
             f"{one.p:.3f}",
         )
-        for model in found.models
+        for model in difference.models
         for one in model.flips.values()
     ]
     return Table("By cell", ("output", "difference", "fixed", "broken", "p"), rows, note)
 
 
-def _budgets(found: Difference) -> Iterator[tuple[str, ...]]:
+def _budgets(difference: Difference) -> Iterator[tuple[str, ...]]:
     """Steps and samples, which are the same for all outputs of a cell."""
-    for model in found.models:
+    for model in difference.models:
         counts = model.metrics.filter(pl.col("metric").str.starts_with("num_"))
         for row in counts.unique("metric", maintain_order=True).iter_rows(named=True):
             name = f"{model.name} {row['metric'].removeprefix('num_')}"
             yield name, *(ABSENT if row[side] is None else f"{row[side]:,.0f}" for side in ("before", "after"))
 
 
-def _metrics(found: Difference) -> Iterator[tuple[str, ...]]:
-    for model in found.models:
+def _metrics(difference: Difference) -> Iterator[tuple[str, ...]]:
+    for model in difference.models:
         for output, table in model.metrics.group_by("output", maintain_order=True):
             values = {row["metric"]: f"{percent(row['before'])} {percent(row['after'])}" for row in table.to_dicts()}
             if values.keys() & METRICS.keys():
@@ -215,8 +217,12 @@ def _flipped(title: str, flips: Flips, top: int) -> Table:
     return Table(f"{FLIPPED}{title}", ("id", "flip", "class", "before", "after"), rows, note)
 
 
-def _whole(found: Difference) -> Iterator[Table]:
-    rows = [(name, word) for word, names in (("added", found.added), ("removed", found.removed)) for name in names]
+def _whole(difference: Difference) -> Iterator[Table]:
+    rows = [
+        (name, word)
+        for word, names in (("added", difference.added), ("removed", difference.removed))
+        for name in names
+    ]
     yield Table("Artifacts that one side alone has", ("artifact", ""), rows)
 
 
@@ -230,8 +236,8 @@ def _cell(value: Any) -> str:
     return f"{value:+.3f}" if isinstance(value, float) else shortened(str(value), CLASS)
 
 
-def _estimate(found: PairedDifference) -> str:
-    return interval(found.mean, found.low, found.high)
+def _estimate(accuracy: PairedDifference) -> str:
+    return interval(accuracy.mean, accuracy.low, accuracy.high)
 
 
 def _mean(values: pl.Series) -> str:

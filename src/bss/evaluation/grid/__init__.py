@@ -1,1 +1,1 @@
-"""One grid of runs: its artifacts gathered, what they say in numbers and words, and the page of it."""
+"""One grid of runs: its artifacts in one object, their table and verdicts, and the report of them."""

@@ -35,7 +35,7 @@ def discrepancy_ratios(history: pl.DataFrame, modalities: Sequence[str]) -> pl.D
 
 
 def accuracy_gaps(history: pl.DataFrame, modalities: Sequence[str]) -> pl.DataFrame:
-    """What each modality loses beside the others: its validation accuracy alone, less that inside, by epoch and seed.
+    """How much accuracy each modality loses inside the joint model: that alone less that inside, by epoch and seed.
 
     Epochs are paired from the last, for a modality alone trains through the epochs that are the warm-up of others.
 

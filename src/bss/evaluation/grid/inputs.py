@@ -1,4 +1,4 @@
-"""What the report is made of: frames and words, wherever their files lie."""
+"""The inputs of the report: tables and words of a grid, wherever their files lie."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -36,18 +36,18 @@ class ReportInputs:
 
     dataset: str
     notes: tuple[str, ...]
-    """What a reader must know of the data set, a sentence each."""
+    """Sentences that a reader must know of the data set."""
     classes: tuple[str, ...]
     modalities: tuple[str, ...]
     num_pairs: Mapping[str, int]
     """Split -> number of pairs."""
 
     metrics: pl.DataFrame
-    """On the test split, a row a run and output."""
+    """Metrics on the test split, a row a run and output."""
     history: pl.DataFrame
     """A row a run, epoch and output."""
     predictions: pl.DataFrame
-    """On the test split, a row a run, pair and output."""
+    """Predictions on the test split, a row a run, pair and output."""
     scores: pl.DataFrame
     """A row a seed and training pair."""
     pacing: pl.DataFrame
@@ -61,17 +61,17 @@ class ReportInputs:
 
     examples: tuple[Example, ...]
     command: str
-    """What a reader types to repeat the grid."""
+    """The command that repeats the grid."""
     parameters: Mapping[str, object]
     versions: Mapping[str, str]
     commit: str
-    """Of the code and the parameters; "-" where they are in no commit."""
+    """The commit of the code and the parameters; "-" where they are in no commit."""
     baseline: str
     """The scheduler that differences are to."""
     confidence: float
-    """Of the intervals, in (0, 1)."""
+    """Confidence of all intervals, in (0, 1)."""
     rule: str
-    """What made the multimodal predictions, see `Evaluate.rule`; tables have them as the output "fused"."""
+    """The rule that made the multimodal predictions, see `Evaluate.rule`; tables call them the output "fused"."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -92,7 +92,7 @@ class ReportInputs:
 
     @property
     def seeds(self) -> list[int]:
-        """Those of the runs, in ascending order."""
+        """The seeds of the runs, in ascending order."""
         return sorted(self.metrics["seed"].unique())
 
     @property

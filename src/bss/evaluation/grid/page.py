@@ -42,8 +42,8 @@ def section_modules() -> list[ModuleType]:
     Raises:
         TypeError: one has no function `section`, or no number `PLACE`.
     """
-    found = pkgutil.iter_modules(importlib.import_module(PACKAGE).__path__)
-    names = [module.name for module in found if not module.name.startswith("_")]
+    files = pkgutil.iter_modules(importlib.import_module(PACKAGE).__path__)
+    names = [file.name for file in files if not file.name.startswith("_")]
     modules = [importlib.import_module(f"{PACKAGE}.{name}") for name in names]
     for module in modules:
         if not callable(getattr(module, "section", None)) or not isinstance(getattr(module, "PLACE", None), int):

@@ -15,7 +15,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one method's runs say: the finding, and how far it can be trusted."""
+    """A finding in a sentence, and remarks on how far it can be trusted."""
 
     finding: str
     remarks: tuple[str, ...]
@@ -65,7 +65,7 @@ def _budget(other: Row, reference: Row) -> Iterator[str]:
 
 
 def cautions(table: pl.DataFrame) -> Iterator[str]:
-    """What holds for the whole grid."""
+    """Sentences on the whole grid: the best modality alone, and what the intervals are not corrected for."""
     alone = table.filter(~pl.col("output").is_in([FUSED, OWN])).sort("accuracy", descending=True, maintain_order=True)
     if not alone.is_empty():
         yield f"The best modality alone, {alone['output'][0]}, reaches {percent(alone['accuracy'][0])} %."

@@ -1,4 +1,4 @@
-"""What a page is made of, as data: sections, and the blocks in them that `page.html` draws, one macro a block."""
+"""The content of a page as data: sections of blocks; `page.html` has a macro for each kind of block."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -58,7 +58,7 @@ class Charts:
     look: Literal["grid", "wide", "full"] = "grid"
     """`grid` sets them side by side; `wide` gives each a row, its caption beside; `full` scrolls what is too wide."""
     num_open: int = 6
-    """Of a grid: further ones are folded away."""
+    """Charts of a grid that are in sight; further ones are folded away."""
 
 
 @dataclass(frozen=True)
@@ -122,10 +122,10 @@ class Section:
     """A part of a page."""
 
     title: str
-    """As the navigation has it; a section without one has no heading and no link."""
+    """The text of its link in the navigation; a section without one has neither link nor heading."""
     blocks: Sequence[Block]
     heading: str = ""
-    """Where it says more than the title."""
+    """Where it is another one than the title."""
 
     @property
     def anchor(self) -> str:

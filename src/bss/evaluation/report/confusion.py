@@ -21,7 +21,7 @@ MAX_NAMED = 12
 SHADE = (0.12, 0.53, 0.82)
 """A blue that shows on white and on black; how opaque it is says how often."""
 MAX_OPACITY = 0.65
-"""At which a number can be read on it."""
+"""The largest opacity at which a number can be read on the shade."""
 
 
 def section(inputs: ReportInputs) -> Section:

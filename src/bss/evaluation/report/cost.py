@@ -1,4 +1,4 @@
-"""What each run costs, and what it brings."""
+"""The budget of each run, beside its accuracy."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a reader types to have the same grid, and what it was made with."""
+"""The command that makes the same grid again, and the versions and parameters that it was made with."""
 
 import yaml
 

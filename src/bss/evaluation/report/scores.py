@@ -93,12 +93,12 @@ def damage_chart(scores: pl.DataFrame, manifest: pl.DataFrame) -> Chart | None:
 def _detection(pairs: pl.DataFrame) -> str:
     pairs = pairs.sort("seed", "index").with_columns(is_damaged=pl.col("damage") != "")
     by_seed = [group for _, group in pairs.group_by("seed", maintain_order=True)]
-    found = [f"{detection_auc(group['balance_score'], group['is_damaged']):.2f}" for group in by_seed]
+    areas = [f"{detection_auc(group['balance_score'], group['is_damaged']):.2f}" for group in by_seed]
     num_damaged = len(by_seed[0].filter("is_damaged"))
     return (
         f"{num_damaged:,} of {by_seed[0].height:,} pairs were damaged on purpose; the score was not told. "
-        f"A damaged pair scores below an intact one with probability {listed(found)} "
-        f"(ROC AUC, {'each seed' if len(found) > 1 else 'one seed'}; 0.5 is chance, 1 is perfect)."
+        f"A damaged pair scores below an intact one with probability {listed(areas)} "
+        f"(ROC AUC, {'each seed' if len(areas) > 1 else 'one seed'}; 0.5 is chance, 1 is perfect)."
     )
 
 

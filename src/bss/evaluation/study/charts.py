@@ -77,7 +77,7 @@ def _swept(given: Comparison) -> list[_Sweep]:
     rows = {(row["method"], row["scheduler"]): row for row in given.table.iter_rows(named=True)}
     for method in given.table["method"].unique(maintain_order=True):
         for key in dict.fromkeys(key for variant in given.variants for key in variant.settings):
-            for title, group in groupby(_varied(given.variants, key), key=lambda found: found[0]):
+            for title, group in groupby(_varied(given.variants, key), key=lambda pair: pair[0]):
                 members = sorted((variant.settings[key], variant.name) for _, variant in group)
                 if len(members) >= MIN_VALUES:
                     values = [value for value, _ in members]
@@ -87,13 +87,13 @@ def _swept(given: Comparison) -> list[_Sweep]:
 
 def _varied(variants: Sequence[Variant], field: str) -> list[tuple[str, Variant]]:
     """The variants whose `field` is a number, each with the label of all else in it, the same ones in a row."""
-    found = []
+    varied = []
     for variant in variants:
         value = variant.settings.get(field)
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             others = {key: other for key, other in variant.settings.items() if key != field}
-            found.append((Variant(variant.base, others).label, variant))
-    return sorted(found, key=lambda pair: pair[0])
+            varied.append((Variant(variant.base, others).label, variant))
+    return sorted(varied, key=lambda pair: pair[0])
 
 
 def _curve(given: Comparison, sweep: _Sweep) -> Chart:

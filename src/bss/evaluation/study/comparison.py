@@ -1,4 +1,4 @@
-"""What a study has found: many rows against one baseline."""
+"""The result of a study: many rows against one baseline."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,15 +22,15 @@ class Comparison:
     num_pairs: Mapping[str, int]
     variants: Sequence[Variant]
     runs: pl.DataFrame
-    """As `fused_runs` gives them."""
+    """A row a run, see `fused_runs`."""
     table: pl.DataFrame
-    """As `comparison_table` gives it."""
+    """A row a method and variant, see `comparison_table`."""
     baseline: str
     confidence: float
     command: str
     parameters: Mapping[str, object]
     rule: str
-    """What made the multimodal predictions, see `Evaluate.rule`."""
+    """The rule that made the multimodal predictions, see `Evaluate.rule`."""
     chosen_of: Mapping[str, str] = field(default_factory=dict)
     """Name of a method whose fields were chosen -> the method."""
 
@@ -40,7 +40,7 @@ class Comparison:
         return self.table["method"].n_unique() > 1
 
     def label(self, row: Row) -> str:
-        """What a reader calls a row of `table`."""
+        """The label of a row of `table`, for a reader."""
         label: str = row["label"]
         method = row["method"]
         return f"{self.chosen_of.get(method, method)} · {label}" if self.has_methods else label

@@ -47,7 +47,7 @@ class Ranks:
     """
 
     accuracies: Mapping[str, Mapping[str, NDArray[np.float64]]]
-    """Data set -> as of `row_accuracies`."""
+    """Data set -> row -> accuracy of each seed in [0, 1], see `row_accuracies`."""
     confidence: float
 
     def __post_init__(self) -> None:
@@ -58,7 +58,7 @@ class Ranks:
 
     @property
     def rows(self) -> list[str]:
-        """In the order of the first data set."""
+        """The rows, in the order of the first data set."""
         return list(next(iter(self.accuracies.values())))
 
     def blocks(self, dataset: str) -> NDArray[np.float64]:
@@ -77,7 +77,7 @@ class Ranks:
 
     @property
     def order(self) -> NDArray[np.intp]:
-        """The rows, the best first."""
+        """The places of the rows in `rows`, the best first."""
         return np.argsort(self.means, kind="stable")
 
     def chart(self) -> Chart:
