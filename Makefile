@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DO_NOT_TRACK := 1
 
-.PHONY: run ui retrain gate test test-faults test-spread test-ui bench screenshots lint lock clean
+.PHONY: run ui retrain gate test test-all test-faults test-distribute test-ui bench screenshots lint lock clean
 
 run: .venv/ready  ## the main job: the whole pipeline through the Prefect flow
 	bss run
@@ -21,11 +21,14 @@ gate: .venv/ready  ## the stages that `make retrain` would run; needs no data
 test: .venv/ready lint  ## format, lint, types and the test suite
 	python -m pytest -n 2 --dist loadgroup
 
+test-all: .venv/ready lint  ## the suite with what repeats it at greater length, as a nightly job runs it
+	python -m pytest -n 2 --dist loadgroup --nightly --ui --distribute --kills 20
+
 test-faults: .venv/ready  ## kills a run at 20 moments and compares what it leaves; SEED=1 for other moments
 	python -m pytest tests/flows/workspace/test_faults.py -s --kills 20 --faults-seed $(or $(SEED),0)
 
-test-spread: .venv/ready  ## a grid over two workers of a Prefect work pool, with a shared remote
-	python -m pytest tests/flows/machines/test_spread.py --spread
+test-distribute: .venv/ready  ## a grid over two workers of a Prefect work pool, with a shared remote
+	python -m pytest tests/flows/machines/test_distribute.py --distribute
 
 test-ui: .venv/ready  ## what make ui starts, killed and stopped in every way
 	python -m pytest tests/flows/pages/test_deployments.py tests/flows/pages/test_ui_browser.py --ui

@@ -16,9 +16,10 @@ ALONE = (
     "-c",
     "from contextlib import nullcontext\n"
     "import typer\n"
-    "from flows import graph, pipeline\n"
-    "graph.forkserver = lambda num_stages: nullcontext({})\n"
-    "typer.run(pipeline.main)",
+    "from flows.commands import run\n"
+    "from flows.graph import flow\n"
+    "flow.forkserver = lambda num_stages: nullcontext({})\n"
+    "typer.run(run.main)",
 )
 REPRO = ("-m", "dvc", "repro")
 

@@ -25,13 +25,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 MethodName = Annotated[str, typer.Option("--method", help="A name under `methods` of params.yaml.")]
 SchedulerName = Annotated[str, typer.Option("--scheduler", help="A name under `curriculum.schedulers`.")]
 Seed = Annotated[int, typer.Option("--seed", help="Of the weights and of every draw.")]
-"""Options, because DVC quotes those for the shell, and nothing else that it fills in."""
-LOGS = Path("logs")
-TEMPORARY = Path(".dvc/tmp")
+"""They are options because DVC quotes the values of options for the shell, and nothing else that it fills in."""
 SECONDS_TO_COPY = 0.2
-"""The last lines of a stage are in its log and on the terminal before that."""
+"""How long the last lines of a stage take at most to its log and to the terminal."""
 SECONDS_TO_END = 15.0
-"""A stage whose run was killed ends before that."""
+"""How long a stage whose run was killed lives on at most."""
 
 
 def params() -> "Params":
@@ -51,21 +49,23 @@ def run(stage: Callable[..., None]) -> None:
     if status is not None:
         sys.exit(status)
 
-    from bss.exits import exits
+    from bss.exits import exits, needs
+    from bss.paths import HERE
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that unfinished files are cleared away
-    name = _name(stage.__name__, sys.argv[1:])
+    name = file_name(stage.__name__, sys.argv[1:])
     if not _is_first_rank():
-        with exits():
+        with exits(), needs(stage.__name__):
             typer.run(stage)
         return
-    with logged(LOGS / f"{name}.log"), exits(), alone(name):
+    # The outer one: no room for the log.
+    with exits(), logged(HERE.logs / f"{name}.log"), exits(), needs(stage.__name__), alone(name):
         typer.run(stage)
 
 
 @contextmanager
 def logged(path: Path) -> Iterator[None]:
-    """Copy all that this process and its children print into a file; where the block fails, say at last which."""
+    """Copy what this process and its children print into a file, whose path is the last line if the block fails."""
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(b"")
     streams = {number: os.dup(number) for number in (1, 2)}
@@ -104,19 +104,20 @@ def alone(stage: str) -> Iterator[None]:
     """Hold a stage of the current workspace: one process works on it at a time, whoever started it.
 
     Raises:
-        Busy: another process works on, which then has not been told to end.
+        Busy: another process works on it, and goes on.
     """
-    if not TEMPORARY.parent.is_dir():
+    from bss.locks import held
+    from bss.paths import HERE
+
+    if not HERE.temporary.parent.is_dir():
         yield
         return
-    from bss.locks import held
-
     busy = "process {pid} is at work on this stage; wait for it or stop it"
-    with held(TEMPORARY / "stages" / stage, busy, SECONDS_TO_END):
+    with held(HERE.temporary / "stages" / stage, busy, SECONDS_TO_END):
         yield
 
 
-def _name(stage: str, arguments: Sequence[str]) -> str:
+def file_name(stage: str, arguments: Sequence[str]) -> str:
     """The name of a cell, `train-joint-random-0`, as a file may have it."""
     return re.sub(r"[^\w.-]", "_", "-".join([stage, *arguments[1::2]]))
 

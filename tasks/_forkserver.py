@@ -27,7 +27,7 @@ SLOW = ("torch", "torch._dynamo", "lightning_fabric", "sklearn.metrics", "scipy.
 
 SECONDS_TO_END = 3.0
 KILLED = 128 + signal.SIGKILL
-"""The exit of a stage that was gone before it could tell one, as a shell would say it."""
+"""The exit code of a stage that was killed, as a shell has it."""
 
 
 def serve(address: str) -> None:
@@ -49,7 +49,7 @@ def serve(address: str) -> None:
 
 
 def delegate() -> int | None:
-    """Hand this process's work to the server, and return its exit status; None where there is no server."""
+    """Have the server fork this stage, and wait; the exit code of the fork, or None where there is no server."""
     if ADDRESS not in os.environ:
         return None
     with socket.socket(socket.AF_UNIX) as connection:

@@ -1,5 +1,7 @@
 """Fixtures that several test files share."""
 
+import json
+import os
 import shutil
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bss.locks import held
 from flows.pages.server import Server
 from tests.helpers import ROOT
 from tests.helpers.served import Served, make_served_project, serving
@@ -29,14 +32,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--kills", type=int, default=3, help="how often tests/flows/workspace/test_faults.py kills a run"
     )
     parser.addoption("--faults-seed", type=int, default=0, help="of the moments and the ways of those kills")
+    parser.addoption("--nightly", action="store_true", help="also what repeats other tests at greater length")
     parser.addoption("--ui", action="store_true", help="kill and stop what make ui starts, which takes minutes")
     parser.addoption(
-        "--spread", action="store_true", help="run tests/flows/machines/test_spread.py, which takes minutes"
+        "--distribute", action="store_true", help="run tests/flows/machines/test_distribute.py, which takes minutes"
     )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Groups first: they take longest, and of two workers none should wait for the other's last group."""
+    if not config.getoption("--nightly"):
+        left_out = [item for item in items if item.get_closest_marker("nightly")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("nightly")]
     items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
 
 
@@ -67,10 +75,16 @@ def forkserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, forkserver: str) -> tuple[Workspace, set[str]]:
-    """A workspace in which the smallest grid has run, to be copied, and the stages that ran."""
-    made = Workspace(tmp_path_factory.mktemp("finished") / "workspace", forkserver)
-    made.shrink()
-    return made, made.reproduce()
+    """A workspace in which the smallest grid has run, to be copied, and the stages that ran; one for all workers."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "finished"
+    with held(folder.with_suffix(".lock"), "process {pid} makes it", seconds=300):
+        stages = folder / "stages.json"
+        if not stages.exists():
+            made = Workspace(folder / "workspace", forkserver)
+            made.shrink()
+            stages.write_text(json.dumps(sorted(made.reproduce())))
+    return Workspace.at(folder / "workspace", forkserver), set(json.loads(stages.read_text()))
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""What `bss` does in this workspace beside what the library does alone. Nothing heavy is imported for a help text."""
+"""The commands of `bss` that need a workspace. Nothing heavy is imported for a help text."""
 
 import webbrowser
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bss.paths import HERE
-from flows.commands import compare, diff, ranks, retrain, run, spread, ui, watch
+from flows.commands import compare, diff, distribute, ranks, retrain, run, ui, watch
 from flows.commands.exits import command
 from flows.workspace.lifeline import end_with_parent
 
@@ -37,7 +37,7 @@ for _name, _main, _example in (
     ("ranks", ranks.main, "bss ranks methods-avdigits methods-emoji_imgtext"),
     ("diff", diff.main, "bss diff HEAD~1 --html diff.html"),
     ("retrain", retrain.main, "bss retrain --base origin/main"),
-    ("spread", spread.main, "bss spread --pool machines"),
+    ("distribute", distribute.main, "bss distribute --pool machines"),
     ("watch", watch.main, "bss watch --once"),
     ("ui", ui.main, "bss ui --port 4300"),
 ):

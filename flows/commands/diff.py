@@ -3,7 +3,6 @@
 Exit 0 done, 1 something changed and --exit-code is given, 2 wrong input, 130 interrupted.
 """
 
-import subprocess
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +11,7 @@ import typer
 
 from bss.commands.completion import revisions
 from bss.errors import InputError
-from bss.exits import FAILED, WRONG_INPUT, exits, leave
+from bss.exits import WRONG_INPUT, exits, leave
 
 
 def main(
@@ -34,11 +33,8 @@ def main(
     """Tell what changed in meaning, between revisions or folders."""
     if json and markdown:
         leave("error: --json and --markdown: one of them", WRONG_INPUT)
-    try:
-        with exits():
-            changed = run(rev_a, rev_b, "json" if json else "markdown" if markdown else "text", html, top)
-    except subprocess.CalledProcessError as error:
-        leave(f"error: {' '.join(error.cmd[:2])}: {error.stderr.decode(errors='replace').strip()}", FAILED)
+    with exits():
+        changed = run(rev_a, rev_b, "json" if json else "markdown" if markdown else "text", html, top)
     raise typer.Exit(1 if changed and exit_code else 0)
 
 
@@ -58,11 +54,11 @@ def run(rev_a: str, rev_b: str | None, form: str, html: Path | None, top: int) -
         from bss.evaluation.diff.difference import difference
         from bss.evaluation.diff.text import FORMS
 
-        found = difference(before, after)
-        typer.echo(FORMS[form](found, top))
+        changes = difference(before, after)
+        typer.echo(FORMS[form](changes, top))
         if html is not None:
             from bss.evaluation.diff.page import write_page
 
-            write_page(found, html, top)
+            write_page(changes, html, top)
             typer.echo(f"page: {html.resolve()}", err=True)
-    return found.changed
+    return changes.changed

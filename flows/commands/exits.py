@@ -1,4 +1,4 @@
-"""What the commands of this folder share: exit codes, Prefect's settings, a server for the run."""
+"""What the commands of this folder share: how they end, what they print last, and Prefect's settings."""
 
 import os
 import signal
@@ -33,6 +33,6 @@ def show(table: Path, page: Path) -> None:
 
 
 def succeeds(state: Any) -> bool:
-    """Say how a flow run ended; whether it is completed."""
+    """Print how a flow run ended; whether it is completed."""
     typer.echo(f"{state.name}: {state.message}")
     return bool(state.is_completed())

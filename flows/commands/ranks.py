@@ -1,6 +1,6 @@
-"""Ranks over several comparisons from the command line: `bss ranks NAME ...`.
+"""Ranks of the rows of a study over several data sets: `bss ranks NAME ...`.
 
-Of one study on several data sets: which rows come first on all of them. Exit as for `bss run`.
+Each NAME is a folder of results that `bss compare` left. Exit as for `bss run`.
 """
 
 import shlex
@@ -11,18 +11,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bss.errors import InputError
+from bss.paths import HERE
 from bss.registry import lookup
 from flows.commands.exits import command, show
 
 if TYPE_CHECKING:
     import polars as pl
 
-RESULTS = Path("reports/compare")
-
 
 def main(
     names: Annotated[list[str], typer.Argument(help="Folders of reports/compare/, for example methods-avdigits.")],
-    out: Annotated[Path, typer.Option(help="Where ranks.html and ranks.md go.")] = RESULTS,
+    out: Annotated[Path, typer.Option(help="Where ranks.html and ranks.md go.")] = HERE.studies,
     confidence: Annotated[float, typer.Option(help="Of the critical distance.")] = 0.95,
 ) -> None:
     """Rank the rows of a study over all seeds of several data sets."""
@@ -31,9 +30,9 @@ def main(
 
 def run(names: list[str], out: Path, confidence: float) -> bool:
     """Read what the comparisons left, and write the ranks; true."""
-    known = {path.parent.name: path for path in sorted(RESULTS.glob("*/runs.csv"))}
+    known = {path.parent.name: path for path in sorted(HERE.studies.glob("*/runs.csv"))}
     if not known:
-        raise InputError(f"{RESULTS} holds no comparison yet; `bss compare methods --on NAME` makes one")
+        raise InputError(f"{HERE.studies} holds no comparison yet; `bss compare methods --on NAME` makes one")
     places = {name: lookup("comparison", name, known) for name in dict.fromkeys(names)}
 
     from bss.evaluation.study.ranks import Ranks, row_accuracies, write_ranks
@@ -46,7 +45,7 @@ def run(names: list[str], out: Path, confidence: float) -> bool:
 
 
 def _runs(place: Path) -> "pl.DataFrame":
-    """The runs that a comparison left.
+    """The rows of a file that `bss compare` left.
 
     Raises:
         InputError: they are damaged.
@@ -56,5 +55,5 @@ def _runs(place: Path) -> "pl.DataFrame":
     try:
         return pl.read_csv(place).select("row", "seed", "accuracy")
     except pl.exceptions.PolarsError as error:
-        told = str(error).partition("\n")[0]
-        raise InputError(f"{place} is damaged: {told}; `bss compare` writes it again") from None
+        cause = str(error).partition("\n")[0]
+        raise InputError(f"{place} is damaged: {cause}; `bss compare` writes it again") from None

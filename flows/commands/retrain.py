@@ -19,15 +19,14 @@ from bss.paths import HERE
 from flows.commands import run as pipeline
 from flows.commands.exits import command
 from flows.revisions import validation
-from flows.revisions.validation import Accuracies
+from flows.revisions.change import Accuracies, change_table
 
-SUMMARY = Path("reports/retrain.md")
 CHANGES = {
     "Metrics": ("dvc", "metrics", "diff", "--md"),
     "Parameters": ("dvc", "params", "diff", "--md"),
     "Artifacts": ("bss", "diff", "--markdown"),
 }
-"""Title -> what is asked about the base and the workspace."""
+"""Title -> the command that compares the base with the workspace."""
 FOLDED = "\n<details><summary>{title}</summary>\n\n{content}\n\n</details>"
 HEADER = ("run", "base %", "now %", "points")
 
@@ -38,7 +37,7 @@ def main(
     verbose: Annotated[bool, typer.Option(help="Show the whole output of the stages.")] = False,
 ) -> None:
     """Pull, run what is stale, push, and compare with a base."""
-    command(lambda: told() if dry else retrain(base, verbose))
+    command(lambda: show_gate() if dry else retrain(base, verbose))
 
 
 def retrain(base: str, verbose: bool) -> bool:
@@ -47,23 +46,23 @@ def retrain(base: str, verbose: bool) -> bool:
     before = validation.at(base)
     if (stale := gate()) and not _ran(verbose):
         return False
-    own = validation.now()
-    found = validation.drops(before, own, max_drop)
-    write_summary(base, before, own, found, stale)
-    typer.echo(f"\n{plain(HEADER, _rows(before, own))}\n\nsummary: {SUMMARY.resolve()}")
-    for line in found:
+    now = validation.now()
+    drops = validation.drops(before, now, max_drop)
+    write_summary(base, before, now, drops, stale)
+    typer.echo(f"\n{plain(HEADER, change_table(before, now))}\n\nsummary: {HERE.retraining.resolve()}")
+    for line in drops:
         typer.echo(line, err=True)
-    return not found
+    return not drops
 
 
-def told() -> bool:
-    """Only tell what would run, which is no failure."""
+def show_gate() -> bool:
+    """Print the stages that would run, and no more; true, for that is no failure."""
     typer.echo("".join(f"  {name}\n" for name in gate()), nl=False)
     return True
 
 
 def gate() -> list[str]:
-    """The stages that dvc.lock has no results for, counted aloud; artifacts that are not here do not matter."""
+    """The stages that dvc.lock has no results for; their number is printed. Missing artifacts do not matter."""
     load(HERE.params)
     from flows.graph.plan import plan
 
@@ -74,18 +73,18 @@ def gate() -> list[str]:
     return stale
 
 
-def write_summary(base: str, before: Accuracies, own: Accuracies, found: list[str], stale: list[str]) -> None:
-    """What has changed since the base, in Markdown, for people and for the summary of a job."""
-    verdict = [f"- **{line}**" for line in found] or ["No run has lost more validation accuracy than `ci.max_drop`."]
+def write_summary(base: str, before: Accuracies, now: Accuracies, drops: list[str], stale: list[str]) -> None:
+    """Write what has changed since the base, in Markdown, for people and for the summary of a job."""
+    verdict = [f"- **{line}**" for line in drops] or ["No run has lost more validation accuracy than `ci.max_drop`."]
     parts = [
         "# Retraining\n",
         *verdict,
         f"\n{len(stale)} stages had to run. Base: `{base}`.\n",
-        f"## Fused validation accuracy, mean over seeds\n\n{markdown(HEADER, _rows(before, own))}",
-        *(FOLDED.format(title=title, content=_changes(asked, base)) for title, asked in CHANGES.items()),
+        f"## Fused validation accuracy, mean over seeds\n\n{markdown(HEADER, change_table(before, now))}",
+        *(FOLDED.format(title=title, content=_changes(command, base)) for title, command in CHANGES.items()),
     ]
-    write_text("\n".join(parts) + "\n", SUMMARY)
-    _append("GITHUB_STEP_SUMMARY", SUMMARY.read_text(encoding="utf-8"))
+    write_text("\n".join(parts) + "\n", HERE.retraining)
+    _append("GITHUB_STEP_SUMMARY", HERE.retraining.read_text(encoding="utf-8"))
 
 
 def _ran(verbose: bool) -> bool:
@@ -104,21 +103,10 @@ def _ran(verbose: bool) -> bool:
     return succeeded
 
 
-def _rows(before: Accuracies, own: Accuracies) -> list[tuple[str, ...]]:
-    gains = validation.differences(before, own)
-    return [
-        (
-            row,
-            f"{100 * before[row]:.1f}" if row in before else "-",
-            f"{100 * accuracy:.1f}",
-            f"{gains[row]:+.1f}" if row in gains else "-",
-        )
-        for row, accuracy in own.items()
-    ]
-
-
-def _changes(asked: tuple[str, ...], base: str) -> str:
-    done = subprocess.run([sys.executable, "-m", *asked, base], check=True, stdout=subprocess.PIPE, encoding="utf-8")
+def _changes(command: tuple[str, ...], base: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", *command, base], check=True, stdout=subprocess.PIPE, encoding="utf-8"
+    )
     return done.stdout.strip() or "None."
 
 

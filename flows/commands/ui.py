@@ -21,7 +21,6 @@ from flows.commands.exits import command, prepare_prefect
 from flows.pages.configuration import definitions
 from flows.pages.server import HOST, REPORTS, check, start_if_needed
 from flows.workspace.lifeline import end_with_parent
-from flows.workspace.lock import TEMPORARY
 
 if TYPE_CHECKING:
     from flows.pages.server import Server
@@ -49,9 +48,9 @@ def main(
 def run(port: int) -> bool:
     """Stay until one of the parts ends, which none of them should."""
     load(HERE.params)
-    given = definitions()
+    settings = definitions()
     with ExitStack() as stack:
-        stack.enter_context(_alone())
+        stack.enter_context(_open_once())
         prepare_prefect(verbose=False)
         typer.echo("starting the server, the deployments and a worker ...")
         server = _own_server(port)
@@ -61,13 +60,13 @@ def run(port: int) -> bool:
         from flows.pages.deploy import deploy, end_lost_runs
 
         if server is not None:
-            end_lost_runs(given.pool.name)
-            stack.enter_context(_told(server.url))
-        deployments = deploy(given)
+            end_lost_runs(settings.pool.name)
+            stack.enter_context(_address_file(server.url))
+        deployments = deploy(settings)
         from flows.pages.worker import worker
 
         reports = f"{server.pages}/reports" if server else None
-        running = stack.enter_context(worker(given.pool.name, reports, LOCK))
+        running = stack.enter_context(worker(settings.pool.name, reports, LOCK))
         _welcome(server, deployments)
         while server is None or server.process.poll() is None:
             running.check()
@@ -88,13 +87,14 @@ def _own_server(port: int) -> "Server | None":
         # A deployment is a program: no page of another site that the user has open may make one.
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://{HOST}",
         "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
-        REPORTS: str(HERE.report.parent.resolve()),
+        REPORTS: str(HERE.reports.resolve()),
     }
     return start_if_needed(settings, port)
 
 
 @contextmanager
-def _told(address: str) -> Iterator[None]:
+def _address_file(address: str) -> Iterator[None]:
+    """The address of the server in a file, for `bss watch`."""
     ADDRESS.write_text(address, encoding="utf-8")
     try:
         yield
@@ -111,9 +111,9 @@ def _welcome(server: "Server | None", deployments: Mapping[str, str]) -> None:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    """Two servers would share the data base, and two workers the runs."""
-    if not TEMPORARY.parent.is_dir():
+def _open_once() -> Iterator[None]:
+    """Refuse a second `bss ui` here: two servers would share the data base, and two workers the runs."""
+    if not HERE.temporary.parent.is_dir():
         raise MissingInput(f"{Path.cwd()} has no .dvc folder; run in the folder that holds dvc.yaml")
     with held(LOCK, f"process {{pid}} shows the pages in {Path.cwd()}; wait for it or stop it"):
         yield

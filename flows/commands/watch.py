@@ -24,7 +24,7 @@ from flows.workspace.lock import occupied, repository
 
 EVENT = "bss.workspace.changed"
 NUM_PATHS = 100
-"""Of those that have changed, in an event."""
+"""So many changed paths are named in an event."""
 Look = dict[str, tuple[int, int]]
 """Path -> time of its last change in nanoseconds, and size in bytes."""
 
@@ -41,7 +41,7 @@ def main(
 
 
 def run(once: bool, seconds: float) -> bool:
-    """Whether all is up to date, where it looks once; else it stays."""
+    """Look once; whether all is up to date. Or watch until Ctrl-C."""
     load(HERE.params)
     prepare_prefect(verbose=False)
     choose_server()
@@ -52,7 +52,7 @@ def run(once: bool, seconds: float) -> bool:
 
 
 def watch(seconds: float) -> None:
-    """Look again and again. What is out of date before the first look is told as well."""
+    """Look again and again. The first event is about what was out of date before."""
     roots = sources()
     typer.echo(f"watching {len(roots)} files and folders")
     seen, changed, waiting, away = look(roots), set[str](), True, False
@@ -86,13 +86,13 @@ def sources() -> list[str]:
     with repository() as repo:
         made = [Path(output.fs_path) for output in repo.index.outs]
         read = {Path(dependency.fs_path) for dependency in repo.index.deps}
-    own = {path for path in read if not any(path.is_relative_to(out) or out.is_relative_to(path) for out in made)}
-    return ["dvc.yaml", *sorted(os.path.relpath(path) for path in own)]
+    sources = {path for path in read if not any(path.is_relative_to(out) or out.is_relative_to(path) for out in made)}
+    return ["dvc.yaml", *sorted(os.path.relpath(path) for path in sources)]
 
 
 def look(roots: Iterable[str]) -> Look:
     """Every file of these files and folders, as far as it is there."""
-    return {path: (found.st_mtime_ns, found.st_size) for path in _files(roots) if (found := _stat(path))}
+    return {path: (status.st_mtime_ns, status.st_size) for path in _files(roots) if (status := _stat(path))}
 
 
 def different(before: Look, now: Look) -> set[str]:
@@ -137,8 +137,7 @@ def choose_server() -> None:
     from prefect.settings import get_current_settings
 
     if not get_current_settings().api.url:
-        own = ADDRESS.read_text(encoding="utf-8") if ADDRESS.exists() else f"http://127.0.0.1:{PORT}/api"
-        use(own)
+        use(ADDRESS.read_text(encoding="utf-8") if ADDRESS.exists() else f"http://127.0.0.1:{PORT}/api")
     check()
 
 

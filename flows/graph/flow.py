@@ -20,10 +20,10 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from bss.params import load
 from bss.paths import HERE
-from flows.graph.machine import usable_gpus
+from flows.graph.machine import Machine, usable_gpus, uses_gpu
 from flows.graph.outcome import keep_outcome
 from flows.graph.plan import Planned, plan
-from flows.graph.stages import Machine, resumes, run_stage, uses_gpu
+from flows.graph.stages import resumes, run_stage
 from flows.graph.terminal import Terminal
 from flows.workspace.children import Children
 from flows.workspace.forkserver import forkserver
@@ -59,7 +59,7 @@ def pipeline(
 
 
 def reproduce(targets: Sequence[str], max_parallel: int, gpus: list[str], retries: int = NUM_RETRIES) -> State[None]:
-    """What `pipeline` does, inside of a flow run that has occupied the workspace.
+    """Do what `pipeline` does, in a flow run that has occupied the workspace.
 
     Args:
         retries: how often a stage that was killed and goes on from a checkpoint is started again.

@@ -1,18 +1,63 @@
-"""Which GPUs the stages may use, found without loading torch."""
+"""What the stages of one run share: child processes, GPUs, environment. GPUs are found without loading torch."""
 
 import os
+import queue
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
+from flows.workspace.children import Children
 
-def visible_gpus(devices: Path = Path("/dev")) -> list[str]:
-    """What CUDA_VISIBLE_DEVICES allows, or one index a GPU of the machine; empty without a GPU."""
-    present = sorted(device.name.removeprefix("nvidia") for device in devices.glob("nvidia[0-9]*"))
-    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if not present or allowed is None:
-        return present
-    return [device for device in allowed.split(",") if device not in ("", "-1")]
+GPU_STAGES = {"warmup", "train", "evaluate"}
+
+
+class Machine:
+    """The running children, the GPUs that are free, and the environment of the stages of one run."""
+
+    def __init__(self, gpus: list[str], environment: Mapping[str, str]) -> None:
+        self.children = Children()
+        self._environment = environment
+        self.has_gpus = bool(gpus)
+        self._free: queue.Queue[str] = queue.Queue()
+        for gpu in gpus:
+            self._free.put(gpu)
+
+    @contextmanager
+    def environment(self, stage: str) -> Iterator[dict[str, str]]:
+        """The environment of a stage's process; a stage that computes waits for a GPU of its own."""
+        folders = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        settings = {"PATH": folders, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
+        environment = {**os.environ, **self._environment, **settings}
+        if not (self.has_gpus and uses_gpu(stage)):
+            yield environment
+            return
+        gpu = self._free.get()
+        try:
+            yield environment | {"CUDA_VISIBLE_DEVICES": gpu}
+        finally:
+            self._free.put(gpu)
+
+
+def kind(stage: str) -> str:
+    """The stage of dvc.yaml that a cell belongs to: `train` of `train@joint-random-0` and of `train-alone@...`."""
+    return stage.partition("@")[0].removesuffix("-alone")
+
+
+def uses_gpu(stage: str) -> bool:
+    """Whether a stage computes on the GPU where there is one."""
+    return kind(stage) in GPU_STAGES
 
 
 def usable_gpus(device: str) -> list[str]:
     """`visible_gpus` unless `runtime.device` of params.yaml is the CPU."""
     return [] if device == "cpu" else visible_gpus()
+
+
+def visible_gpus(devices: Path = Path("/dev")) -> list[str]:
+    """The GPUs that CUDA_VISIBLE_DEVICES allows, all of the machine where it is not set; empty without a GPU."""
+    present = sorted(device.name.removeprefix("nvidia") for device in devices.glob("nvidia[0-9]*"))
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if not present or allowed is None:
+        return present
+    return [device for device in allowed.split(",") if device not in ("", "-1")]

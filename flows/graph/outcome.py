@@ -1,30 +1,32 @@
-"""What a successful run keeps at the server: its table, the change against the last one, and a link to the report."""
+"""Artifacts of a successful run at the server: its table, the change against the last run, a link to the report."""
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
+from bss.evaluation.page.text import markdown
 from bss.files import write_text
 from bss.paths import HERE
-from flows.workspace.lock import TEMPORARY
+from flows.revisions.change import Accuracies, change_table
 
 REPORTS_URL = "BSS_REPORTS_URL"
-"""Set where a server shows the folder of the reports: its address, without a slash at the end."""
-LAST = TEMPORARY / "summary.json"
-"""The figures of the last successful run of this workspace."""
-Accuracies = dict[str, float]
+"""The variable with the address at which a server shows the folder of the reports, without a slash at the end."""
+HEADING = "### Change against the last successful run"
+HEADER = ("row", "before %", "accuracy %", "change in points")
+LAST = HERE.temporary / "summary.json"
+"""The table of the last successful run of this workspace."""
 
 
 def keep_outcome() -> None:
-    """Keep what the report says, as far as it was made."""
+    """Make the artifacts, as far as there is a report."""
     table, summary = HERE.summary("md"), HERE.summary("json")
     text = table.read_text(encoding="utf-8") if table.exists() else ""
     if summary.exists():
-        text = "\n".join([text, *change(accuracies(LAST), accuracies(summary)), ""])
+        text = f"{text}\n{HEADING}\n\n{change(accuracies(LAST), accuracies(summary))}\n"
         write_text(summary.read_text(encoding="utf-8"), LAST)
     if text:
         create_markdown_artifact(text, key="summary")
@@ -33,12 +35,12 @@ def keep_outcome() -> None:
 
 
 def report_address(page: Path = HERE.report) -> str:
-    """Where a browser finds a page of reports/: at the server of `make ui`, or on the disk of this machine.
+    """The address of a page of reports/: at the server of `make ui`, or on the disk of this machine.
 
     A browser follows no link from a server to its disk, but it opens the address where that is pasted.
     """
     if (folder := os.environ.get(REPORTS_URL)) is not None:
-        return f"{folder}/{page.relative_to(HERE.report.parent)}"
+        return f"{folder}/{page.relative_to(HERE.reports)}"
     return page.resolve().as_uri()
 
 
@@ -50,25 +52,6 @@ def accuracies(summary: Path) -> Accuracies:
     return {row["run"]: row["accuracy"] for row in rows}
 
 
-def change(before: Accuracies, now: Accuracies) -> Iterable[str]:
-    """The lines of a table in Markdown: the accuracy of each row, now and after the last successful run."""
-    yield "### Change against the last successful run"
-    yield ""
-    if not before:
-        yield "There was none."
-        return
-    yield "| row | accuracy % | before | change in points |"
-    yield "| --- | --: | --: | --: |"
-    for row in [*now, *(row for row in before if row not in now)]:
-        yield f"| {row} | {_percent(now.get(row))} | {_percent(before.get(row))} | {_points(before, now, row)} |"
-
-
-def _percent(accuracy: float | None) -> str:
-    return "-" if accuracy is None else f"{100 * accuracy:.1f}"
-
-
-def _points(before: Accuracies, now: Accuracies, row: str) -> str:
-    if row not in before or row not in now:
-        return "-"
-    difference = 100 * (now[row] - before[row])
-    return f"{difference:+.1f}" if difference else "0"
+def change(before: Accuracies, now: Accuracies) -> str:
+    """A table in Markdown of the accuracy of each row, after the last successful run and now."""
+    return markdown(HEADER, change_table(before, now)) if before else "There was none."

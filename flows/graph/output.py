@@ -1,4 +1,4 @@
-"""What a stage prints: noise, progress, and the lines that tell why it failed."""
+"""Sorts the lines that a stage prints: noise, progress, and why it failed."""
 
 import re
 from dataclasses import dataclass
@@ -23,9 +23,9 @@ class Progress:
     @classmethod
     def parse(cls, line: str) -> Self | None:
         """The progress that a line reports, if it is such a line."""
-        if (found := _PROGRESS.match(line)) is None:
+        if (match := _PROGRESS.match(line)) is None:
             return None
-        return cls(int(found["done"]), int(found["total"]), found["figures"].strip())
+        return cls(int(match["done"]), int(match["total"]), match["figures"].strip())
 
     @property
     def percent(self) -> float:
@@ -34,25 +34,25 @@ class Progress:
 
     @property
     def brief(self) -> str:
-        """The figures short enough for a card of the pages: loss is of training, accuracy of validation."""
+        """The figures with shorter names, for a card: `loss` is of training, `accuracy` of validation."""
         return re.sub(r"\b(train|validation)_", "", self.figures)
 
 
 def reason(line: str) -> str | None:
-    """What a line tells about a failure; DVC's own repeat the command and boil down to its exit."""
+    """The part of a line that explains a failure; lines of DVC, which repeat the command, only have its exit code."""
     if line.startswith(("Running stage '", "> ")):
         return None
-    return found["exit"] if (found := _FAILED.match(line)) else line
+    return match["exit"] if (match := _FAILED.match(line)) else line
 
 
 def tells_a_kill(line: str) -> bool:
     """Whether a line of DVC says that a signal ended the command of the stage."""
     # A shell adds 128 to the number of the signal; Python makes it negative.
-    return (found := _FAILED.match(line)) is not None and not 0 <= int(found["status"]) <= 128
+    return (match := _FAILED.match(line)) is not None and not 0 <= int(match["status"]) <= 128
 
 
 def is_noise(line: str) -> bool:
-    """Whether a line is one of DVC's standing hints, or empty."""
+    """Whether a line is empty, or one of the hints that DVC prints every time."""
     return _NOISE.match(line) is not None
 
 

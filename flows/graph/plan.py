@@ -1,4 +1,4 @@
-"""What DVC would run: the stages of the graph, in order, each up to date or not."""
+"""The stages of the DVC graph in the order in which they can run, each up to date or not."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -54,24 +54,24 @@ def _graph(repo: "Repo", targets: Sequence[str]) -> Any:
 
 
 def _planned(graph: Any, targets: Sequence[str], allow_missing: bool) -> list[Planned]:
-    found: dict[str, Planned] = {}
+    planned: dict[str, Planned] = {}
     for stage in sorted(graph, key=lambda stage: stage.addressing):
         if not targets or _is_named(stage, targets):
-            _add(stage, graph, found, allow_missing)
-    return list(found.values())
+            _add(stage, graph, planned, allow_missing)
+    return list(planned.values())
 
 
-def _add(stage: "Stage", graph: Any, found: dict[str, Planned], allow_missing: bool) -> None:
+def _add(stage: "Stage", graph: Any, planned: dict[str, Planned], allow_missing: bool) -> None:
     """Add a stage after what it depends on; an edge of DVC's graph points from a stage to its dependency."""
-    if stage.cmd is None or stage.addressing in found:
+    if stage.cmd is None or stage.addressing in planned:
         return
     upstream = [other for other in graph.successors(stage) if other.cmd is not None]
     for other in upstream:
-        _add(other, graph, found, allow_missing)
+        _add(other, graph, planned, allow_missing)
     names = tuple(other.addressing for other in upstream)
     changed = stage.changed(allow_missing=True, upstream=upstream) if allow_missing else bool(stage.status())
-    stale = any(found[name].stale for name in names) or changed
-    found[stage.addressing] = Planned(stage.addressing, names, stale)
+    stale = any(planned[name].stale for name in names) or changed
+    planned[stage.addressing] = Planned(stage.addressing, names, stale)
 
 
 def _is_named(stage: "Stage", targets: Iterable[str]) -> bool:

@@ -1,15 +1,10 @@
-"""One stage of the DVC graph as one Prefect task."""
+"""A stage of the DVC graph as a Prefect task."""
 
-import os
-import queue
 import re
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from subprocess import CalledProcessError
 from typing import Any, cast
 from uuid import UUID
@@ -20,61 +15,30 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 
+from bss.paths import HERE
+from flows.graph.machine import Machine, kind
 from flows.graph.output import Progress, is_noise, reason, shortcut, tells_a_kill
-from flows.workspace.children import Children, Stopped
+from flows.workspace.children import Stopped
 
-GPU_STAGES = {"warmup", "train", "evaluate"}
 RESUMING_STAGES = {"warmup", "train"}
 NUM_ERROR_LINES = 12
 KILLED = "Killed"
 """The name of the failed state of a stage that a signal ended."""
 
 
-class Machine:
-    """What the stages of one run share: the children that live, the GPUs that are free, an environment."""
-
-    def __init__(self, gpus: list[str], environment: Mapping[str, str]) -> None:
-        self.children = Children()
-        self._environment = environment
-        self.has_gpus = bool(gpus)
-        self._free: queue.Queue[str] = queue.Queue()
-        for gpu in gpus:
-            self._free.put(gpu)
-
-    @contextmanager
-    def environment(self, stage: str) -> Iterator[dict[str, str]]:
-        """The environment of a stage's process; a stage that computes waits for a GPU of its own."""
-        folders = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-        own = {"PATH": folders, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
-        environment = {**os.environ, **self._environment, **own}
-        if not (self.has_gpus and uses_gpu(stage)):
-            yield environment
-            return
-        gpu = self._free.get()
-        try:
-            yield environment | {"CUDA_VISIBLE_DEVICES": gpu}
-        finally:
-            self._free.put(gpu)
-
-
-def uses_gpu(stage: str) -> bool:
-    """Whether a stage computes on the GPU where there is one."""
-    return stage.partition("@")[0].removesuffix("-alone") in GPU_STAGES
-
-
 def resumes(stage: str) -> bool:
     """Whether a stage that is started again goes on from a checkpoint."""
-    return stage.partition("@")[0].removesuffix("-alone") in RESUMING_STAGES
+    return kind(stage) in RESUMING_STAGES
 
 
 def was_killed(task: object, run: object, state: State[Any]) -> bool:
-    """Whether a stage ended for a reason that another attempt may not meet, such as a lack of memory."""
+    """Whether a signal ended a stage, as for a lack of memory: another attempt may succeed."""
     return state.name == KILLED
 
 
 @task(persist_result=False, cache_policy=NO_CACHE, retries=0, retry_condition_fn=was_killed)
 def run_stage(stage: str, stale: bool, machine: Machine) -> State[None]:
-    """Bring one stage up to date; the message of the state is its time, or its last lines if it failed."""
+    """Bring one stage up to date; the message of its state is its time, or its last lines and its log."""
     if not stale:
         return Completed(name="Cached", message="up to date")
     start = time.monotonic()
@@ -88,8 +52,16 @@ def run_stage(stage: str, stale: bool, machine: Machine) -> State[None]:
         if machine.children.stopped:
             return Cancelled()
         killed = lines.killed or getattr(error, "returncode", 0) < 0
-        return Failed(name=KILLED if killed else "Failed", message="\n".join(lines.last))
+        log = log_line(stage)  # last, and once
+        message = "\n".join([*(line for line in lines.last if line not in log), *log])
+        return Failed(name=KILLED if killed else "Failed", message=message)
     return Completed(name=lines.shortcut or "Completed", message=f"{time.monotonic() - start:.1f} s")
+
+
+def log_line(stage: str) -> list[str]:
+    """The line that names the log of a stage, as `tasks.run` does unless it is killed; empty where there is none."""
+    log = HERE.logs / f"{'-'.join(filter(None, (kind(stage), stage.partition('@')[2])))}.log"
+    return [f"log: {log}"] if log.exists() else []
 
 
 class _Lines:
@@ -123,7 +95,7 @@ class ProgressBar:
     artifact: UUID | None = None
 
     def show(self, progress: Progress) -> None:
-        """Show it, if the server lets us: one that is away for a moment must not end a long training."""
+        """Show it; a server that does not answer for a moment must not end a long training."""
         try:
             self._show(progress)
         except Exception as error:

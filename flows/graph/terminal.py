@@ -1,4 +1,4 @@
-"""What the user sees: one line a stage that had to run, and why one failed."""
+"""What a run prints: a line for each stage that had to run, and why one failed."""
 
 import os
 import shutil
@@ -11,8 +11,10 @@ from prefect.client.schemas.objects import State
 
 from flows.graph.plan import Planned
 
-NUM_COLUMNS = max(40, min(80, shutil.get_terminal_size().columns))
-"""COLUMNS of the environment, or the width of the terminal."""
+
+def num_columns() -> int:
+    """How wide a line may be: COLUMNS of the environment or the width of the terminal, in [40, 80]."""
+    return max(40, min(80, shutil.get_terminal_size().columns))
 
 
 def tell(line: str) -> None:
@@ -26,7 +28,7 @@ def tell(line: str) -> None:
 
 
 class Terminal:
-    """A short account of a run, in 80 columns."""
+    """The lines of a run, in at most 80 columns."""
 
     def __init__(self, planned: Sequence[Planned]) -> None:
         self._num_stale = sum(stage.stale for stage in planned)
@@ -35,18 +37,18 @@ class Terminal:
         tell(f"stages: {self._num_stale} to run, {num_current} up to date")
 
     def show(self, stage: str, state: State[Any]) -> None:
-        """Tell how a stage ended; one that was not run is only counted at the end."""
+        """Print how a stage ended, unless it was not run; those are counted in the last line."""
         if state.name in {"Cached", "NotReady"}:
             return
         self._num_ended += 1
         count = f"{self._num_ended:>{len(str(self._num_stale))}}/{self._num_stale}"
         note = "" if state.is_failed() else state.message or ""
-        room = NUM_COLUMNS - len(f"{count} {state.name:<9}  ") - len(note) - 1
+        room = num_columns() - len(f"{count} {state.name:<9}  ") - len(note) - 1
         tell(f"{count} {state.name:<9} {_cut(stage, room):<{room}} {note}".rstrip())
         if state.is_failed():
             tell(textwrap.indent(state.message or "", "    "))
 
 
 def _cut(name: str, length: int) -> str:
-    """A name that fits; its end stays, because there stands the seed."""
+    """A name that fits; its end stays, because the seed stands there."""
     return name if len(name) <= length else f"{name[: length // 2]}…{name[-(length - length // 2 - 1) :]}"

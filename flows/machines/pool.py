@@ -1,4 +1,4 @@
-"""Runs on the machines of a Prefect work pool."""
+"""Runs on the machines of a Prefect work pool, started and awaited from here."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,8 +22,8 @@ WORKSPACE = "BSS_WORKSPACE"
 SECONDS_BETWEEN_LOOKS = 2.0
 
 
-class Pool:
-    """A work pool by its name, and the deployment of `share` in it.
+class MachinePool:
+    """A work pool, whose workers run the flow `share`.
 
     Raises:
         InputError: there is no such pool.
@@ -45,12 +45,12 @@ class Pool:
         )
 
     def run(self, work: Mapping[str, Sequence[str]]) -> dict[str, State[Any]]:
-        """Have the targets of each name brought up to date, one run a name; how they ended."""
+        """Bring the targets of each name up to date in a run of that name; the states in which the runs ended."""
         runs: dict[str, UUID] = {}
         with self._cancelled_on_exit(runs):
             for name, targets in work.items():
-                asked = {"targets": list(targets), "expected": fingerprints()}
-                run = run_deployment(self._deployment, parameters=asked, flow_run_name=name, timeout=0)
+                parameters = {"targets": list(targets), "expected": fingerprints()}
+                run = run_deployment(self._deployment, parameters=parameters, flow_run_name=name, timeout=0)
                 runs[name] = run.id  # type: ignore[union-attr]
             return self._ended(runs)
 
@@ -83,7 +83,7 @@ class Pool:
 
 
 @contextmanager
-def opened(name: str) -> Iterator[Pool]:
+def opened(name: str) -> Iterator[MachinePool]:
     """A work pool for the length of a block."""
     with get_client(sync_client=True) as client:
-        yield Pool(name, client)
+        yield MachinePool(name, client)

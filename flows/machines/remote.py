@@ -1,4 +1,4 @@
-"""The DVC remote that machines share: what a stage left, with the entry by which the others find it.
+"""The DVC remote that machines share: the outputs of stages, with the entries by which others find them.
 
 `dvc push --run-cache` and `dvc pull --run-cache` are not enough. The first leaves out the metrics, which git keeps,
 so that the entry of `evaluate` names a file that nobody has; the second brings entries without what they name.
@@ -37,7 +37,7 @@ def push(targets: Sequence[str] = ()) -> None:
 
 
 def restore(targets: Sequence[str] = ()) -> set[str]:
-    """Fetch what was computed anywhere into cache and workspace; the names of the stages whose results are here.
+    """Fetch results that the remote has into cache and workspace; the names of the stages whose results are here.
 
     The next run finds them in the run-cache.
 
@@ -65,7 +65,7 @@ def has_remote() -> bool:
 
 
 def _files(stage: "Stage") -> set[Any]:
-    """What a stage left, by hash, with what git keeps."""
+    """The hashes of the outputs of a stage, those that git keeps among them."""
     return set().union({out.hash_info for out in stage.outs if not out.use_cache}, *stage.get_used_objs().values())
 
 

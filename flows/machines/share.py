@@ -1,4 +1,4 @@
-"""What one machine of a work pool runs: some cells, in a clone of its own."""
+"""The flow that a machine of a work pool runs: some cells of the grid, in a clone of its own."""
 
 import hashlib
 from collections.abc import Iterator
@@ -8,13 +8,14 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
+from bss.paths import HERE
 from flows.graph.flow import pipeline
 from flows.machines.remote import push, restore
 from flows.workspace.lock import occupied
 from flows.workspace.repair import repair
 
-PARTS = ("src", "tasks", "flows", "data/sample", "dvc.yaml", "params.yaml", "requirements.lock")
-"""What has to be the same on all machines. DVC mixes up no results anyway; this spares work that nobody asked for."""
+PARTS = ("src", "tasks", "flows", str(HERE.sample), "dvc.yaml", str(HERE.params), "requirements.lock")
+"""These have to be the same on all machines. DVC would mix up nothing, but compute what nobody asked for."""
 
 
 @flow(persist_result=False, retries=0)
@@ -28,8 +29,8 @@ def share(targets: list[str], expected: dict[str, str]) -> State[None]:
     Raises:
         Busy: another run is at work in this clone.
     """
-    own = fingerprints()
-    if different := sorted(part for part in own.keys() | expected if own.get(part) != expected.get(part)):
+    here = fingerprints()
+    if different := sorted(part for part in here.keys() | expected if here.get(part) != expected.get(part)):
         return Failed(
             message=f"{Path.cwd()} differs from the sender in {', '.join(different)}; bring both to one commit "
             "and one params.yaml"

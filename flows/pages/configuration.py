@@ -1,4 +1,4 @@
-"""The part of prefect.yaml that Prefect leaves to us."""
+"""The part of prefect.yaml that is not for Prefect but for `bss ui`."""
 
 from pathlib import Path
 from typing import Literal
@@ -9,28 +9,28 @@ from bss.registry import Strict
 PATH = Path("prefect.yaml")
 
 
-class Pool(Strict):
+class WorkPool(Strict):
     """The work pool of the deployments."""
 
     name: str
 
 
 class Definitions(Strict):
-    """How the runs of a workspace come to a worker."""
+    """The section `definitions`: how the runs of a workspace are handed to a worker."""
 
     second_run: Literal["queue", "refuse"]
     """What becomes of a run while another is at work: it waits, or ends as Cancelled."""
-    pool: Pool
+    pool: WorkPool
 
 
 class Configuration(Strict):
-    """Of the sections of prefect.yaml, ours."""
+    """The sections of prefect.yaml that are not for Prefect."""
 
     definitions: Definitions
 
 
 def definitions() -> Definitions:
-    """What prefect.yaml defines.
+    """The section `definitions` of prefect.yaml.
 
     Raises:
         ValueError: it is missing or wrong.
@@ -41,4 +41,4 @@ def definitions() -> Definitions:
 
 def deployments() -> set[str]:
     """The names of the deployments of a prefect.yaml that Prefect has read."""
-    return {each["name"] for each in read_mapping(PATH)["deployments"]}
+    return {deployment["name"] for deployment in read_mapping(PATH)["deployments"]}

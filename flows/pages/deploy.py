@@ -1,4 +1,4 @@
-"""What a server has to know of a workspace: its work pool, its deployments, and what becomes of dead runs."""
+"""Tells a Prefect server of a workspace: its work pool, its deployments, and that dead runs have crashed."""
 
 import os
 import subprocess
@@ -27,9 +27,9 @@ from flows.pages.configuration import Definitions, deployments
 
 HEARTBEAT = "prefect.flow-run.heartbeat"
 HEARTBEAT_SECONDS = 30
-"""Prefect sends none more often."""
+"""Between two heartbeats of a run; Prefect allows no shorter time."""
 SILENT_SECONDS = 90
-"""A run that was not heard of for so long is dead."""
+"""After so long without a heartbeat a run counts as dead."""
 
 
 def deploy(definitions: Definitions) -> dict[str, str]:
@@ -45,19 +45,19 @@ def deploy(definitions: Definitions) -> dict[str, str]:
         done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
         if done.returncode:
             raise InputError(f"prefect.yaml was not deployed\n{(done.stdout + done.stderr).strip()[-2000:]}")
-        found = client.read_deployments(work_pool_filter=_named(definitions.pool.name))
-        wanted = deployments()
-        for each in found:
-            if each.name not in wanted and (each.entrypoint or "").startswith("flows.pages.deployed."):
-                client.delete_resource_owned_automations(f"prefect.deployment.{each.id}")
-                client.delete_deployment(each.id)  # or its schedule would go on
-        own = [each for each in found if each.name in wanted]
-        _watch_for_zombies(client, definitions.pool.name, [f"prefect.deployment.{each.id}" for each in own])
-        return {each.name: each.description or "" for each in own}
+        names, current = deployments(), []
+        for deployment in client.read_deployments(work_pool_filter=_named(definitions.pool.name)):
+            if deployment.name in names:
+                current.append(deployment)
+            elif (deployment.entrypoint or "").startswith("flows.pages.deployed."):
+                client.delete_resource_owned_automations(f"prefect.deployment.{deployment.id}")
+                client.delete_deployment(deployment.id)  # or its schedule would go on
+        _watch_for_zombies(client, definitions.pool.name, [f"prefect.deployment.{known.id}" for known in current])
+        return {deployment.name: deployment.description or "" for deployment in current}
 
 
 def _watch_for_zombies(client: SyncPrefectClient, pool: str, deployed: list[str]) -> None:
-    """Have a run of these deployments crash that is heard of no more."""
+    """Set the runs of these deployments to Crashed that send no heartbeat any more."""
     automation = AutomationCore(
         name=f"{pool}: runs that are heard of no more have crashed",
         trigger=EventTrigger(
@@ -89,7 +89,7 @@ def _watch_for_zombies(client: SyncPrefectClient, pool: str, deployed: list[str]
 
 
 def end_lost_runs(pool: str) -> None:
-    """Have the runs of a pool crash that are not over, where nobody is left who could run them."""
+    """Set the unfinished runs of a pool to Crashed; no worker is left that could go on with them."""
     kinds = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
     unfinished = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=kinds)))
     with get_client(sync_client=True) as client:

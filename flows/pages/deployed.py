@@ -21,13 +21,13 @@ from bss.paths import HERE
 from bss.registry import Count, Name
 from bss.training.settings import Train, Warmup
 from bss.types import ALONE
-from flows.commands.compare import composed
 from flows.graph import flow as graph
 from flows.graph.machine import usable_gpus
 from flows.pages.form import lay_over, offered
 from flows.pages.turns import in_turn
-from flows.studies import flow as comparison
-from flows.studies.study import FOLDER, find
+from flows.studies import flow as studies
+from flows.studies.study import FOLDER
+from flows.studies.study_run import composed
 
 NOW = params.load(HERE.params)
 
@@ -41,7 +41,7 @@ Study = Annotated[str, _choice(*(path.stem for path in FOLDER.glob("*.yaml")))]
 Data = Annotated[str, _choice(*(path.stem for path in FOLDER.glob("on/*.yaml")))]
 
 
-class Grid(params.Grid, use_attribute_docstrings=True):
+class OfferedGrid(params.Grid, use_attribute_docstrings=True, title="Grid"):
     """The cells that are run: every method with every scheduler and every seed."""
 
     methods: Annotated[list[Annotated[Name, _choice(*NOW.methods.keys() - {ALONE})]], Field(min_length=1)]
@@ -50,13 +50,13 @@ class Grid(params.Grid, use_attribute_docstrings=True):
     """By their names under `curriculum.schedulers` of params.yaml; `random` is among them."""
 
 
-GRID = Grid(**NOW.grid.model_dump())
+GRID = OfferedGrid(**NOW.grid.model_dump())
 
 
 @as_flow(name="pipeline", persist_result=False, retries=0)
 def pipeline(
     stages: list[Stage] | None = None,
-    grid: Grid = GRID,
+    grid: OfferedGrid = GRID,
     warmup: Warmup = NOW.warmup,
     train: Train = NOW.train,
     evaluate: Evaluate = NOW.evaluate,
@@ -101,13 +101,12 @@ def compare(study: Study, on: Data | None = None, seeds: Count | None = None) ->
     """
     options = [*(["--on", on] if on else []), *(["--seeds", str(seeds)] if seeds else [])]
     command = shlex.join(["bss", "compare", study, *options])
-    places = [find(study, FOLDER), *([find(on, FOLDER / "on")] if on else [])]
 
     def run() -> State[None]:
         try:
-            given, about, raw = composed(places, seeds, [])
+            study_run = composed(study, on, command=command, seeds=seeds)
         except InputError as error:
             return Failed(message=str(error))
-        return comparison.compare.fn("-".join(place.stem for place in places), given, raw, about, command)
+        return studies.compare.fn(study_run)
 
     return in_turn(run)

@@ -1,4 +1,4 @@
-"""The parameters of a run that was started from a form, and params.yaml."""
+"""Writes into params.yaml what was changed in the form of a run."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +15,7 @@ Sections = Mapping[str, Mapping[str, Any]]
 
 
 def offered() -> Sections:
-    """What the form of this run's deployment showed before anyone changed it; nothing for a run without one."""
+    """The values that the form of this run showed before anyone changed them; none for a run without a form."""
     if deployment.id is None:
         return {}
     with get_client(sync_client=True) as client:
@@ -25,7 +25,7 @@ def offered() -> Sections:
 
 
 def lay_over(path: Path, given: Sections, offered: Sections) -> list[str]:
-    """Write the values that differ from those offered to a parameter file; the lines that tell what has changed.
+    """Write the values that differ from those offered to a parameter file; a line for each change.
 
     The others stay as the file has them, because it may be newer than the form.
 
@@ -37,5 +37,5 @@ def lay_over(path: Path, given: Sections, offered: Sections) -> list[str]:
 
 
 def different(given: Mapping[str, Any], offered: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that are not the offered ones."""
+    """The values that differ from the offered ones."""
     return {key: value for key, value in given.items() if key not in offered or offered[key] != value}

@@ -1,4 +1,4 @@
-"""A Prefect server for the length of one run, or of `make ui`, where the user has none.
+"""A Prefect server for the length of one run or of `make ui`, unless the user has one.
 
 Prefect starts one by itself, but only after loading the whole server into this process (3 s), waits for it
 idly (6 s), and has it die of the same Ctrl-C as the flow, which then cannot report its end.
@@ -21,7 +21,7 @@ from bss.errors import Unavailable
 START_SECONDS = 120.0
 HOST = "127.0.0.1"
 REPORTS = "BSS_REPORTS"
-"""The folder that the server shows under /reports."""
+"""The variable with the folder that the server shows under /reports."""
 ONE_RUN = {"PREFECT__SERVER_EPHEMERAL": "1", "PREFECT_UI_ENABLED": "0"}
 SETTINGS = {
     "PREFECT__SERVER_FINAL": "1",
@@ -158,7 +158,7 @@ def _application() -> Any:
 
 
 def _end_with_parent() -> None:
-    """Nothing comes from the parent but the end of its process, even where that was killed."""
+    """End when standard input does, which is with the parent, even where that was killed."""
     sys.stdin.read()
     os.kill(os.getpid(), signal.SIGTERM)
 

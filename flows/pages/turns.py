@@ -1,4 +1,4 @@
-"""Which of two runs of a workspace goes first, and what becomes of the second."""
+"""A run of a worker waits until the workspace is free, or ends at once, as prefect.yaml wants it."""
 
 import os
 import time
@@ -16,18 +16,18 @@ from flows.workspace.lifeline import end_with_holder
 from flows.workspace.lock import occupied
 
 OPEN = "BSS_OPEN"
-"""Set where `make ui` started the worker: the file that it locks as long as it is open."""
+"""The variable with the path of the file that `make ui` locks while it is open."""
 SECONDS_BETWEEN_LOOKS = 2.0
 
 
 def in_turn(run: Callable[[], State[None]]) -> State[None]:
-    """Run when the workspace is free, or say who is at work there: as `second_run` of prefect.yaml wants it.
+    """Run when the workspace is free; or end as Cancelled, where `second_run` of prefect.yaml is `refuse`.
 
-    The work pool keeps the runs of a worker apart; what is at work here besides may have been started in a terminal.
+    The work pool keeps the runs of a worker apart, but a run may also have been started in a terminal.
     """
     if (lock := os.environ.pop(OPEN, None)) is not None:
         end_with_holder(Path(lock))  # its worker cannot stop it where that was killed and started again
-    told = None
+    waiting_for = None
     while True:
         try:
             with occupied():
@@ -35,7 +35,7 @@ def in_turn(run: Callable[[], State[None]]) -> State[None]:
         except Busy as busy:
             if definitions().second_run == "refuse":
                 return Cancelled(message=str(busy))
-            if str(busy) != told:
-                tell(told := str(busy))
+            if str(busy) != waiting_for:
+                tell(waiting_for := str(busy))
                 get_run_logger().info("waiting: %s", busy)
             time.sleep(SECONDS_BETWEEN_LOOKS)

@@ -1,4 +1,4 @@
-"""The worker of a pool as a child that is started again where it was killed."""
+"""The Prefect worker of a workspace: a child process that is started again after it was killed."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ QUERY_SECONDS = 5
 
 
 class Worker:
-    """A Prefect worker in a session of its own, with the runs it has started."""
+    """A Prefect worker and the runs that it has started, in a session of their own."""
 
     def __init__(self, pool: str, environment: dict[str, str]) -> None:
         self._pool, self._environment = pool, environment
@@ -83,19 +83,19 @@ class Worker:
 
 @contextmanager
 def worker(pool: str, reports: str | None, lock: Path) -> Iterator[Worker]:
-    """A worker for the length of a block, which runs everything in the current folder.
+    """A worker for the length of a block; its runs work in the current folder.
 
     Args:
         pool: the name of its work pool.
         reports: the address at which a server shows the folder of the reports.
         lock: a file that is locked for the length of the block.
     """
-    own = {VARIABLE: "1", WORKSPACE: str(Path.cwd()), OPEN: str(lock.resolve()), "PYTHONPATH": import_path()}
-    asked = {
+    needed = {VARIABLE: "1", WORKSPACE: str(Path.cwd()), OPEN: str(lock.resolve()), "PYTHONPATH": import_path()}
+    defaults = {
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
         "PREFECT_WORKER_QUERY_SECONDS": str(QUERY_SECONDS),
     }
-    running = Worker(pool, {**asked, **os.environ, **own, **({REPORTS_URL: reports} if reports else {})})
+    running = Worker(pool, {**defaults, **os.environ, **needed, **({REPORTS_URL: reports} if reports else {})})
     try:
         yield running
     finally:

@@ -1,42 +1,39 @@
-"""A state of the workspace as a snapshot: as it is, or a revision that git and DVC know. Nothing here is touched.
+"""A snapshot of the workspace, or of a revision that git and DVC know. The workspace stays as it is.
 
-Of a revision git gives params.yaml, dvc.lock and the metrics; of what dvc.lock names, the files that a comparison
-reads are links into DVC's cache. Weights are not among them.
+git gives the params.yaml, the dvc.lock and the metrics of a revision. The other files that a comparison reads are
+links into DVC's cache, found by their entries in dvc.lock. Weights are not among them.
 """
 
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
-from subprocess import CalledProcessError
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from bss.errors import InputError
 from bss.evaluation.diff.snapshot import PLACES, Snapshot, belongs
 from bss.parsing import read_mapping
-from bss.paths import HERE
+from bss.paths import HERE, Workspace
 from bss.registry import UnknownName
+from flows.revisions import git_commands as git
 
 if TYPE_CHECKING:
     from dvc_data.hashfile.db import HashFileDB
 
 WORKSPACE = "the workspace"
-LOCK = Path("dvc.lock")
-IN_GIT = ("params.yaml", "dvc.lock", "reports/metrics")
+IN_GIT = (HERE.params, HERE.lock, HERE.all_metrics)
 READ = (
-    *("data/packed/meta.json", "data/packed/*/*.parquet", "data/packed/*/*.npy", "data/scores/*.parquet"),
-    *(
-        "reports/metrics/*.json",
-        "data/curricula/*/*.parquet",
-        "models/runs/*/draws.parquet",
-        "reports/predictions/*/predictions.parquet",
-    ),
+    *(f"{HERE.packed}/{pattern}" for pattern in ("meta.json", "*/*.parquet", "*/*.npy")),
+    f"{HERE.all_scores}/*.parquet",
+    f"{HERE.all_metrics}/*.json",
+    f"{HERE.curricula}/*/*.parquet",
+    f"{HERE.runs}/*/draws.parquet",
+    f"{HERE.all_predictions}/*/predictions.parquet",
 )
-"""What a comparison reads of what dvc.lock names."""
+"""The files that a comparison reads, as far as dvc.lock names them."""
 MAX_TARGETS = 5
-"""Of a command are spelled out; with more of them it is for all."""
+"""A command with more targets than these is given without any, for all."""
 
 
 @contextmanager
@@ -62,23 +59,24 @@ def _of_folder(name: str | None) -> Snapshot:
 
 
 def _of_revision(name: str, revision: str, folder: Path) -> Snapshot:
-    listed = _git("ls-tree", "-r", "-z", "--name-only", revision, "--", *IN_GIT).split(b"\0")[:-1]
-    if not listed:
+    paths = git.files(revision, *IN_GIT)
+    if not paths:
         raise InputError(f"{name} has neither params.yaml nor dvc.lock in {Path.cwd()}: there is nothing to compare")
-    for path in map(bytes.decode, listed):
+    for path in paths:
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(_git("show", f"{revision}:./{path}"))
+        target.write_bytes(git.content(revision, path))
     missing = tuple(_link(_outs(folder), folder))
     return Snapshot(name, folder, missing, _command("dvc fetch --all-commits", missing))
 
 
 def _outs(folder: Path) -> list[dict[str, Any]]:
-    """What the dvc.lock of a folder names of what a comparison reads, of the grid alone."""
-    if not (folder / LOCK).is_file():
+    """The outs in the dvc.lock of a folder that a comparison reads and that belong to its grid."""
+    workspace = Workspace(folder)
+    if not workspace.lock.is_file():
         return []
-    stages = read_mapping(folder / LOCK)["stages"]
-    params = read_mapping(folder / HERE.params) if (folder / HERE.params).is_file() else None
+    stages = read_mapping(workspace.lock)["stages"]
+    params = read_mapping(workspace.params) if workspace.params.is_file() else None
     outs = [out for stage in stages.values() for out in stage.get("outs", [])]
     return [out for out in outs if _is_read(out) and belongs(Path(out["path"]), params)]
 
@@ -121,7 +119,7 @@ def _files(cache: "HashFileDB", path: str, identity: str) -> list[tuple[str, str
         return [(path, identity)]
     if not cache.exists(identity):
         return None
-    files = [("/".join((path, *key)), found.value) for key, _, found in Tree.load(cache, HashInfo("md5", identity))]
+    files = [("/".join((path, *key)), entry.value) for key, _, entry in Tree.load(cache, HashInfo("md5", identity))]
     return [(file, str(value)) for file, value in files if any(Path(file).match(pattern) for pattern in READ)]
 
 
@@ -131,26 +129,10 @@ def _command(start: str, missing: Sequence[str]) -> str:
 
 def _revision(name: str) -> str:
     """The commit that a name of git stands for."""
-    try:
-        return _git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}").decode().strip()
-    except (CalledProcessError, FileNotFoundError):
-        if not (known := _names()):
-            raise InputError(f"{name} has no artifacts, and {Path.cwd()} is in no git repository") from None
-        if Path(name).is_dir():
-            raise InputError(f"{name} is a folder without params.yaml or artifacts, and no revision") from None
-        raise UnknownName("folder with artifacts, or revision", name, known) from None
-
-
-def _names() -> list[str]:
-    """What stands for a commit: HEAD, branches and tags; nothing where there is no repository."""
-    try:
-        return [
-            "HEAD",
-            *_git("for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags").decode().split(),
-        ]
-    except (CalledProcessError, FileNotFoundError):
-        return []
-
-
-def _git(*arguments: str) -> bytes:
-    return subprocess.run(["git", *arguments], check=True, capture_output=True).stdout
+    if (commit := git.commit(name)) is not None:
+        return commit
+    if not (known := git.names()):
+        raise InputError(f"{name} has no artifacts, and {Path.cwd()} is in no git repository")
+    if Path(name).is_dir():
+        raise InputError(f"{name} is a folder without params.yaml or artifacts, and no revision")
+    raise UnknownName("folder with artifacts, or revision", name, known)

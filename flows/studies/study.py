@@ -6,7 +6,7 @@ data set.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from itertools import product
 from pathlib import Path
@@ -19,15 +19,13 @@ from bss.errors import InputError
 from bss.evaluation.comparing.variant import Variant
 from bss.parsing import parsed
 from bss.registry import Strict, UnknownName, lookup
-from bss.training.methods.method import METHODS
-from bss.types import BASELINE
 
 FOLDER = Path("comparisons")
 Raw = dict[str, Any]
 
 
 class Overlay(Strict):
-    """What differs from params.yaml: dotted key -> value."""
+    """Values that differ from params.yaml, by their dotted keys."""
 
     about: str
     params: dict[str, Any] = Field(default_factory=dict)
@@ -38,7 +36,7 @@ class Study(Overlay):
 
     seeds: Annotated[int, Field(ge=1)]
     methods: list[str] = Field(default=["joint"], min_length=1)
-    """Of params.yaml; where there are several, every row is also compared with the first in the baseline's order."""
+    """Names in params.yaml. Every row is also compared with the first of several in the baseline's order."""
     tune: bool = False
     """Whether each method's fields are chosen first, from its own small grid, by the validation accuracy in the
     baseline's order, the mean over all seeds."""
@@ -53,11 +51,11 @@ class Study(Overlay):
         Raises:
             InputError: two of them are the same.
         """
-        found = [variant for scheduler in self.schedulers for variant in self._variants(scheduler)]
-        names = [variant.name for variant in found]
+        variants = [variant for scheduler in self.schedulers for variant in self._variants(scheduler)]
+        names = [variant.name for variant in variants]
         if double := [name for name in names if names.count(name) > 1]:
             raise InputError(f"schedulers: {double[0]} comes twice")
-        return found
+        return variants
 
     def _variants(self, scheduler: str) -> Iterator[Variant]:
         fields = self.schedulers[scheduler]
@@ -82,54 +80,6 @@ class Study(Overlay):
         score["others"] = sorted((followed | {*score["others"]}) - {*score["criteria"]})
         raw["grid"] = {"seeds": list(range(self.seeds)), "methods": self.methods, "schedulers": list(rows)}
         return raw
-
-    def choices(self, raw: Raw) -> dict[str, list[Variant]]:
-        """Method -> the variants of it that are chosen from; one and no field where there is nothing to choose.
-
-        Raises:
-            UnknownName: a method is not among those of params.yaml.
-        """
-        found = {}
-        for name in self.methods:
-            kind = METHODS[lookup("training method", name, raw["methods"])["name"]]
-            fields = kind.grid if self.tune else {}
-            found[name] = [Variant(name, dict(zip(fields, each, strict=True))) for each in product(*fields.values())]
-        return found
-
-    def tuning(self, raw: Raw) -> Raw | None:
-        """The parameters of the cells that methods are chosen by; None where there is nothing to choose.
-
-        Args:
-            raw: as `parameters` gives it.
-        """
-        variants = [each for several in self.choices(raw).values() if len(several) > 1 for each in several]
-        return with_methods(raw, variants, [BASELINE]) if variants else None
-
-    def tuned(self, raw: Raw, accuracies: Mapping[str, float]) -> Raw:
-        """The parameters with the best variant of each method; of equal ones the first of the grid.
-
-        Args:
-            raw: as `parameters` gives it.
-            accuracies: name of a variant as a method -> its mean accuracy on validation.
-        """
-        best = [
-            max(several, key=lambda each: accuracies[as_method(each)]) if len(several) > 1 else several[0]
-            for several in self.choices(raw).values()
-        ]
-        return with_methods(raw, best, raw["grid"]["schedulers"])
-
-
-def as_method(variant: Variant) -> str:
-    """The name under which a variant of a method stands in params.yaml."""
-    return variant.name.replace("-", "_")
-
-
-def with_methods(raw: Raw, variants: Sequence[Variant], schedulers: Sequence[str]) -> Raw:
-    """A copy with variants of methods as the methods of the grid."""
-    raw, specs = deepcopy(raw), raw["methods"]
-    raw["methods"] |= {as_method(each): {**specs[each.base], **each.settings} for each in variants}
-    raw["grid"] |= {"methods": [as_method(each) for each in variants], "schedulers": list(schedulers)}
-    return raw
 
 
 def find(name: str, folder: Path) -> Path:

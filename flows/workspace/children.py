@@ -29,7 +29,7 @@ class Children:
     def run(
         self, command: Sequence[str], environment: Mapping[str, str], folder: Path | None = None
     ) -> Iterator[IO[str]]:
-        """A child and the lines it writes, stdout and stderr in one; at the end of the block it has ended.
+        """Start a child; the lines that it writes to stdout and stderr. At the end of the block it has ended.
 
         It works in `folder`, or where this process does.
 

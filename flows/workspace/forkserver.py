@@ -1,4 +1,4 @@
-"""The fork server of `tasks`, for the length of one run."""
+"""Starts the fork server of `tasks/_forkserver.py` for the length of one run."""
 
 import os
 import subprocess
@@ -8,18 +8,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-ADDRESS = "BSS_FORKSERVER"
 PROGRAM = "import sys; from tasks._forkserver import serve; serve(sys.argv[1])"
 
 
 @contextmanager
 def forkserver(num_stages: int) -> Iterator[dict[str, str]]:
-    """What stages need in their environment to be forked: nothing where too few run for the server to pay.
+    """The environment with which stages find the server; empty where too few run for it to pay.
 
     Where the environment names a server already, such as that of a comparison, it serves this run as well. A stage
     that starts before the server is up works by itself.
     """
-    if num_stages < 2 or ADDRESS in os.environ or not Path("tasks/_forkserver.py").exists():
+    if num_stages < 2 or not Path("tasks/_forkserver.py").exists():
+        yield {}
+        return
+    from tasks._forkserver import ADDRESS
+
+    if ADDRESS in os.environ:
         yield {}
         return
     with tempfile.TemporaryDirectory() as folder:

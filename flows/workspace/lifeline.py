@@ -1,8 +1,8 @@
-"""A child ends with the flow that started it, even where that was killed and could tell nobody.
+"""A child process ends with the flow that started it, even where that flow was killed.
 
-The flow holds one end of the child's standard input and never writes: it ends when the flow does.
-`python -m flows.workspace.lifeline MODULE ...` gives the line to a module that knows nothing of it. A process that is
-not a child of the flow watches a lock file that the flow holds.
+The standard input of the child is a pipe into which the flow never writes; it is closed when the flow ends.
+`python -m flows.workspace.lifeline MODULE ...` runs any module as such a child. A process that is not a child of the
+flow watches a lock file that the flow holds.
 """
 
 import fcntl
@@ -15,14 +15,14 @@ import threading
 from pathlib import Path
 
 VARIABLE = "BSS_LIFELINE"
-"""Set in the environment of a child whose standard input is such a line."""
+"""The variable that says to a child that its standard input is such a pipe."""
 SECONDS_TO_END = 3
 
 
 def end_with_parent() -> None:
-    """Where a flow started this process, end it with the flow, and all that it started in its process group.
+    """End this process, and all that it started in its process group, with the flow that started it, if one did.
 
-    What it starts finds an empty standard input.
+    The standard input of what it starts is empty.
     """
     if os.environ.pop(VARIABLE, None) is None:
         return

@@ -1,17 +1,18 @@
-"""What a killed run left behind, put right before the next one starts."""
+"""Mends what a killed run has left, before the next one starts."""
 
-import subprocess
 from pathlib import Path
 
+from bss.errors import Unavailable
 from bss.files import remove_unfinished, write_text
+from bss.paths import HERE
+from flows.revisions import git_commands as git
 
-LOCK = Path("dvc.lock")
-RWLOCK = Path(".dvc/tmp/rwlock")
-FOLDERS = (Path("data"), Path("models"), Path("reports"))
+RWLOCK = HERE.temporary / "rwlock"
+FOLDERS = (Path("data"), Path("models"), HERE.reports)
 
 
 def repair() -> None:
-    """Make the current workspace one that DVC accepts; nobody else may be at work in it.
+    """Make the current workspace one that DVC accepts. No other process may be at work in it.
 
     A plain `dvc repro` that was killed leaves half a dvc.lock: the one of the last commit is taken back, or none is
     left. DVC then finds in its cache what had been computed.
@@ -19,7 +20,7 @@ def repair() -> None:
     RWLOCK.unlink(missing_ok=True)
     for folder in FOLDERS:
         remove_unfinished(folder)
-    if LOCK.exists() and not _is_whole(LOCK):
+    if HERE.lock.exists() and not _is_whole(HERE.lock):
         _restore()
 
 
@@ -37,9 +38,10 @@ def _is_whole(path: Path) -> bool:
 
 
 def _restore() -> None:
-    found = subprocess.run(["git", "show", f"HEAD:./{LOCK}"], check=False, capture_output=True, encoding="utf-8")
-    LOCK.unlink()
-    if found.returncode == 0:
-        write_text(found.stdout, LOCK)
-    source = "taken back from the last commit" if found.returncode == 0 else "begun anew"
-    print(f"{LOCK} was left half written: {source}; what was computed comes back from DVC's cache", flush=True)
+    HERE.lock.unlink()
+    try:
+        write_text(git.content("HEAD", HERE.lock).decode(), HERE.lock)
+        source = "taken back from the last commit"
+    except Unavailable:
+        source = "begun anew"
+    print(f"{HERE.lock} was left half written: {source}; what was computed comes back from DVC's cache", flush=True)

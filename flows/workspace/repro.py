@@ -1,4 +1,4 @@
-"""DVC as the flow starts it, and as a user may: `python -m flows.workspace.repro repro`.
+"""DVC as `bss run` starts it for a stage: `python -m flows.workspace.repro` with the arguments of `dvc`.
 
 DVC writes dvc.lock and its lock of paths in place, so that a kill leaves half of them, which it then refuses; and it
 trusts an object of its cache that a power cut has left empty. Here files are whole or not there.
@@ -16,7 +16,7 @@ from flows.workspace.lifeline import end_with_parent
 
 
 def main() -> int:
-    """What `dvc` does with these arguments; its exit status."""
+    """Do what `dvc` does with the arguments of this process; its exit status."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that its locks are given back
     end_with_parent()
     write_whole_files()
@@ -41,7 +41,7 @@ def write_whole_files() -> None:
 
 
 def keep_whole_objects() -> None:
-    """Have an object of the cache on the disk before DVC makes it read-only, which is why it trusts it later."""
+    """Have an object of the cache on the disk before DVC makes it read-only: it trusts what is read-only."""
     from dvc_data.hashfile.db.local import LocalHashFileDB as Cache
 
     made_read_only = Cache.protect

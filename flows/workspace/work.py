@@ -1,4 +1,4 @@
-"""Who is at work in a workspace: stages, and the DVC that started them."""
+"""Finds the processes at work in a workspace: stages, and the DVC that started them."""
 
 import json
 import time
@@ -12,12 +12,12 @@ from typing import Any
 from bss.locks import holder
 
 CLOCK_SECONDS = 2.0
-"""How far the start of a process and the time of a file may be off."""
+"""How much later than the file that names it a process may seem to have started."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """A process that is at work, and whether it may be what a flow started and lost."""
+    """A process that is at work, and whether a flow started it."""
 
     pid: int
     of_flow: bool
@@ -35,7 +35,7 @@ def _running_dvc(path: Path) -> Iterator[Work]:
 
 
 def _entries(path: Path) -> list[dict[str, Any]]:
-    """What DVC noted of its processes; a killed one leaves entries that nobody owns, or half a file."""
+    """The processes in DVC's lock of paths; a killed one leaves its entries there, or half a file."""
     for _ in range(5):  # a living DVC writes in place
         with suppress(json.JSONDecodeError, FileNotFoundError):
             noted = json.loads(path.read_text(encoding="utf-8"))
@@ -45,7 +45,7 @@ def _entries(path: Path) -> list[dict[str, Any]]:
 
 
 def _lives(pid: int, noted: float) -> bool:
-    """Whether a process lives that was noted at this time; a younger one has only got its number."""
+    """Whether the process lives that was noted at this time; a younger one merely has its number."""
     import psutil  # type: ignore[import-untyped]
 
     try:
@@ -55,7 +55,7 @@ def _lives(pid: int, noted: float) -> bool:
 
 
 def _running_stages(folder: Path) -> Iterator[Work]:
-    """A stage holds its lock as long as it lives, see `tasks.alone`."""
+    """The stages that hold their locks, as they do while they live: `tasks.alone`."""
     for path in sorted(folder.glob("*")):
         if (pid := holder(path)) is not None:
             yield Work(pid, of_flow=True)

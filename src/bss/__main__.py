@@ -13,6 +13,7 @@ from bss.commands.doctor import doctor
 from bss.commands.fetch import fetch
 from bss.commands.predict import predict
 from bss.commands.preset import preset
+from bss.exits import needs
 
 WORKSPACE = Path("flows/commands/app.py")
 """Where the current folder, a workspace, has its own commands."""
@@ -20,6 +21,12 @@ WORKSPACE = Path("flows/commands/app.py")
 
 class Commands(TyperGroup):
     """The commands of the library, then those of the workspace, which are found when they are asked for."""
+
+    def main(self, args: Any = None, *rest: Any, **more: Any) -> Any:
+        """Run a command; one that lacks a package of an extra ends with a line that names it."""
+        typed = sys.argv[1:] if args is None else list(args)
+        with needs(" ".join(["bss", *[word for word in typed if not word.startswith("-")][:1]])):
+            return super().main(args, *rest, **more)
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The names, in the order of the help."""
@@ -83,7 +90,7 @@ for _command, _example in (
     (preset, "bss preset cremad-published"),
     (fetch, "bss fetch avdigits"),
     (predict, "bss predict new.csv --out said.csv"),
-    (doctor, "bss doctor --json"),
+    (doctor, "bss doctor"),
 ):
     app.command(epilog=f"Example: {_example}")(_command)
 

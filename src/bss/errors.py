@@ -1,4 +1,4 @@
-"""What can go wrong without a fault of the program: told in a line, without a traceback."""
+"""What can go wrong without a fault of the program: a user sees one line, and no traceback."""
 
 
 class InputError(ValueError):

@@ -1,7 +1,9 @@
 """How a command or a stage ends: its exit code, and a line for what its user can mend."""
 
 import errno
+import re
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
@@ -12,6 +14,8 @@ from bss.files import FULL
 REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 """What the system says of a file that this user may not read or write."""
 FAILED, WRONG_INPUT, IN_USE, INTERRUPTED = 1, 2, 3, 130
+PACKAGES = {"PIL": "pillow", "ruamel": "ruamel-yaml", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+"""What is imported by another name than it is installed by."""
 
 
 @contextmanager
@@ -23,7 +27,7 @@ def exits(interrupted: str = "interrupted") -> Iterator[None]:
     Any other exception passes, and Python ends with its traceback and 1.
 
     Args:
-        interrupted: what is said after Ctrl-C.
+        interrupted: the message after Ctrl-C.
     """
     try:
         yield
@@ -43,7 +47,40 @@ def exits(interrupted: str = "interrupted") -> Iterator[None]:
         leave(interrupted, INTERRUPTED)
 
 
+@contextmanager
+def needs(command: str) -> Iterator[None]:
+    """Where a package is missing that an extra of bss brings, one line says which extra, and the exit code is 2.
+
+    Any other module that is missing is a fault of the program, and keeps its traceback.
+
+    Args:
+        command: what needs it, for the message.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        name = error.name or ""
+        package = PACKAGES.get(name, name.replace("_", "-"))
+        if (extra := extras().get(package)) is None:
+            raise
+        leave(f"error: {command} needs {package}: pip install 'bss[{extra}]'", WRONG_INPUT)
+
+
+def extras() -> dict[str, str]:
+    """Package -> the smallest extra of bss that brings it; empty where bss is not installed."""
+    from importlib.metadata import PackageNotFoundError, requires
+
+    try:
+        lines = requires("bss") or []
+    except PackageNotFoundError:
+        return {}
+    matches = (re.match(r"([\w.-]+).*extra == ['\"](\w+)", line) for line in lines)
+    pairs = [(match[1], match[2]) for match in matches if match]
+    sizes = Counter(extra for _, extra in pairs)
+    return dict(sorted(pairs, key=lambda pair: -sizes[pair[1]]))
+
+
 def leave(message: str, status: int) -> NoReturn:
-    """Say on stderr why nothing more happens, and exit."""
+    """Print a last line on stderr, and exit."""
     print(message, file=sys.stderr, flush=True)  # noqa: T201
     sys.exit(status)

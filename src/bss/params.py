@@ -1,13 +1,15 @@
 """The schema of params.yaml: strict, complete, every name resolved at load, nothing heavy imported.
 
-No section has a default: what params.yaml does not say is an error, so the file alone tells what was run.
+No section has a default: what params.yaml does not say is an error, so the file tells what was run. One thing is
+there unsaid: every training method under its own name, with its defaults.
 """
 
+from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from bss.curriculum.schedulers.scheduler import SCHEDULERS, Scheduler
 from bss.data.datasets.dataset import DATASETS, Dataset
@@ -66,7 +68,7 @@ class Grid(Strict, use_attribute_docstrings=True):
     seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], Field(min_length=1)]
     """Each repeats all cells."""
     methods: Annotated[list[Name], Field(min_length=1)]
-    """Training methods, by their names under `methods`."""
+    """Training methods, by their names under `methods`, or by those of their files."""
     schedulers: Annotated[list[Name], Field(min_length=1)]
     """By their names under `curriculum.schedulers`; `random` is among them."""
 
@@ -91,6 +93,18 @@ class Ci(Strict):
     """Points of fused validation accuracy, mean over seeds, that a method with a scheduler may lose to the base."""
 
 
+def every_method(named: Any) -> Any:
+    """The specs under `methods`, and with its defaults every method of the library that they do not name.
+
+    A method with a field that has no default is there only where it is named. What is no mapping stays as it is.
+    """
+    if not isinstance(named, Mapping):
+        return named
+    fields = {name: METHODS[name].model_fields.values() for name in METHODS if name not in named}
+    complete = [name for name in fields if not any(field.is_required() for field in fields[name])]
+    return {**named, **{name: {"name": name} for name in complete}}
+
+
 class Params(Strict):
     """The whole of params.yaml."""
 
@@ -103,7 +117,9 @@ class Params(Strict):
     warmup: Warmup
     score: Score
     curriculum: Curriculum
-    methods: dict[MethodName, Annotated[Method, BeforeValidator(METHODS.build)]]
+    methods: Annotated[
+        dict[MethodName, Annotated[Method, BeforeValidator(METHODS.build)]], BeforeValidator(every_method)
+    ]
     train: Train
     spread: Spread
     runtime: RuntimeSettings
@@ -123,6 +139,19 @@ class Params(Strict):
     def alone(self) -> list[Cell]:
         """Each modality by itself, in the baseline's order."""
         return [Cell(ALONE, BASELINE, seed) for seed in self.grid.seeds]
+
+    @field_validator("curriculum")
+    @classmethod
+    def _schedulers_follow_the_score(cls, curriculum: Curriculum, info: ValidationInfo) -> Curriculum:
+        """A copy, in which a scheduler that names no criteria has those of `score`."""
+        if "score" not in info.data:  # it is refused, and the message is its own
+            return curriculum
+        update = {"criteria": info.data["score"].criteria}
+        schedulers = {
+            name: scheduler if "criteria" in scheduler.model_fields_set else scheduler.model_copy(update=update)
+            for name, scheduler in curriculum.schedulers.items()
+        }
+        return curriculum.model_copy(update={"schedulers": schedulers})
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
@@ -154,7 +183,6 @@ class Params(Strict):
         for key, names, needed in (
             ("grid.schedulers", self.grid.schedulers, BASELINE),
             ("curriculum.schedulers", self.curriculum.schedulers, BASELINE),
-            ("methods", self.methods, ALONE),
         ):
             if needed not in names:
                 raise InputError(f"{key}: '{needed}' is missing; the others are compared with it")
@@ -174,10 +202,7 @@ class Params(Strict):
     def _criteria_are_measured(self) -> Self:
         measured = (*self.score.criteria, *self.score.others)
         for name, scheduler in self.curriculum.schedulers.items():
-            if "criteria" not in scheduler.model_fields_set:
-                own = scheduler.model_copy(update={"criteria": self.score.criteria})
-                self.curriculum.schedulers[name] = own
-            elif missing := [criterion for criterion in scheduler.criteria if criterion not in measured]:
+            if missing := [criterion for criterion in scheduler.criteria if criterion not in measured]:
                 raise InputError(
                     f"curriculum.schedulers.{name}.criteria: {missing} are not measured; add them to score.others"
                 )

@@ -46,6 +46,26 @@ class Workspace:
         return self.folder / "dvc.lock"
 
     @property
+    def temporary(self) -> Path:
+        """The folder of DVC for what lasts as long as a run: locks, and the workspaces of a study."""
+        return self.folder / ".dvc/tmp"
+
+    @property
+    def logs(self) -> Path:
+        """The folder of what each stage has printed."""
+        return self.folder / "logs"
+
+    @property
+    def sample(self) -> Path:
+        """The raw data that come with the project."""
+        return self.folder / "data/sample"
+
+    @property
+    def raw(self) -> Path:
+        """Where raw data lie that were fetched, unless BSS_DATA says otherwise."""
+        return self.folder / "data/raw"
+
+    @property
     def packed(self) -> Path:
         """The data set as the stages read it."""
         return self.folder / "data/packed"
@@ -86,9 +106,24 @@ class Workspace:
         return self.folder / "models/best"
 
     @property
+    def reports(self) -> Path:
+        """The folder of all that people read."""
+        return self.folder / "reports"
+
+    @property
     def report(self) -> Path:
         """The page of the grid."""
-        return self.folder / "reports/report.html"
+        return self.reports / "report.html"
+
+    @property
+    def studies(self) -> Path:
+        """The folder of the results of all studies, a folder each."""
+        return self.reports / "compare"
+
+    @property
+    def retraining(self) -> Path:
+        """What the last retraining has changed."""
+        return self.reports / "retrain.md"
 
     @property
     def plots(self) -> Path:

@@ -11,7 +11,7 @@ SECONDS_BETWEEN = 10.0
 
 @contextmanager
 def progress(total: int | None, what: str, unit: str) -> Iterator[Callable[[int], object]]:
-    """A function that is told how many more are done; it writes to stderr.
+    """A function to call with the number of things just done; it writes to stderr.
 
     Args:
         total: how many there are; None is not known.
@@ -33,12 +33,12 @@ class _Lines:
     def __init__(self, total: int | None, what: str, unit: str) -> None:
         self.total, self.what, self.unit = total, what, unit
         self.done = 0
-        self.start = self.told = time.monotonic()
+        self.start = self.last = time.monotonic()
 
     def advance(self, number: int) -> None:
         self.done += number
-        if (now := time.monotonic()) - self.told >= SECONDS_BETWEEN:
-            self.told = now
+        if (now := time.monotonic()) - self.last >= SECONDS_BETWEEN:
+            self.last = now
             print(f"{self.what}: {self._state(now - self.start)}", file=sys.stderr, flush=True)  # noqa: T201
 
     def _state(self, seconds: float) -> str:

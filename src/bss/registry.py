@@ -12,7 +12,7 @@ import pkgutil
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -64,6 +64,9 @@ class Strict(BaseModel):
 class Component(Strict):
     """The hyper-parameters of something that a name selects; what runs is built from them later."""
 
+    example: ClassVar[Mapping[str, Any]] = {}
+    """Small values for the fields that have no default: the contract tests build the component from them."""
+
     @property
     def name(self) -> str:
         """The registered name: that of the file that defines the class."""
@@ -103,6 +106,10 @@ class Registry(Generic[T]):
         if len(found) != 1:
             raise TypeError(f"{module.__file__} defines {len(found)} components, and should define one {self.kind}")
         return found[0]
+
+    def example(self, name: str, **fields: object) -> Any:
+        """A small component of that name, for a test: its example, with other fields over it."""
+        return self.build({"name": name, **self[name].example, **fields})
 
     def sources(self, name: str) -> list[Path]:
         """The files that a component is made of: its own, and those of the folder that it imports, by name.

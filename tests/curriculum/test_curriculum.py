@@ -28,9 +28,9 @@ SCORES = np.random.default_rng(0).uniform(-1, 1, 200)
 def test_a_pacing_rises_from_start_to_all(name: str, start: float) -> None:
     if name == "constant" and start < 1:
         with pytest.raises(ValueError, match="greater than or equal to 1"):
-            PACINGS.build({"name": name, "start": start})
+            PACINGS.example(name, start=start)
         return
-    pacing = PACINGS.build({"name": name, "start": start})
+    pacing = PACINGS.example(name, start=start)
     values = [pacing(step / 100) for step in range(101)]
     assert values[0] == pytest.approx(start)
     assert values[-1] == 1.0
@@ -73,7 +73,7 @@ def test_softmax_is_the_slow_one(temperature: float) -> None:
 @pytest.mark.parametrize("anti", [False, True])
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_a_scheduler_is_a_pure_function_of_scores_and_epoch(name: str, anti: bool) -> None:
-    scheduler = SCHEDULERS.build({"name": name, "anti": anti})
+    scheduler = SCHEDULERS.example(name, anti=anti)
     before = SCORES.copy()
     first = {epoch: epoch_indices(scheduler, SCORES, 7, epoch) for epoch in (3, 0, 41)}
     for epoch in (0, 41, 3):
@@ -235,7 +235,7 @@ def test_learned_moves_its_average_towards_fresh_scores() -> None:
 
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_a_plan_replays_what_the_scheduler_would_draw(name: str, tmp_path: Path) -> None:
-    scheduler = SCHEDULERS.build(name)
+    scheduler = SCHEDULERS.example(name)
     order = order_table(scheduler, pl.Series([f"s{number}" for number in range(200)]), SCORES)
     sequence = sequence_table(scheduler, SCORES, 5, 12)
     write_plan(tmp_path, order, sequence)

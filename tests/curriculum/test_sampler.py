@@ -54,7 +54,7 @@ def same(first: Any, second: Any) -> bool:
 @pytest.mark.parametrize("name", list(SCHEDULERS))
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_loader_sees_the_sequence_of_each_epoch(name: str, workers: int) -> None:
-    scheduler = SCHEDULERS.build(name)
+    scheduler = SCHEDULERS.example(name)
     sampler = CurriculumSampler(N, scheduler, seed=4, scores=SCORES)
     loader = DataLoader(
         Numbers(), batch_size=8, sampler=sampler, num_workers=workers, persistent_workers=workers > 0,

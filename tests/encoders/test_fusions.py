@@ -31,7 +31,8 @@ def parts(number: int, batch: int = 4) -> tuple[dict[str, int], dict[str, Tensor
 def built(spec: Any, number: int) -> tuple[Any, dict[str, Tensor]]:
     widths, features = parts(number)
     torch.manual_seed(0)
-    return FUSIONS.build(spec).build(widths, 3), features
+    fusion = FUSIONS.example(spec) if isinstance(spec, str) else spec
+    return fusion.build(widths, 3), features
 
 
 @pytest.mark.parametrize("number", [2, 3, 6])

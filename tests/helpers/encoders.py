@@ -1,4 +1,4 @@
-"""Encoders as the contract tests take them: those with a required field need an example of it here."""
+"""Encoders as the contract tests take them, and modalities that they are asked to take."""
 
 import atexit
 import shutil
@@ -12,8 +12,6 @@ import numpy as np
 from bss.data.packed import ModalityMeta
 from bss.encoders.encoder import ENCODERS, Encoder
 
-REQUIRED: dict[str, dict[str, Any]] = {"huggingface": {"model": "somewhere"}}
-"""Encoder -> its required fields, with values of the right type."""
 TIMM = {"timm": ["test_resnet", "test_vit"]}
 NUM_EXAMPLES = {"huggingface": 7, "timm": 2}
 """How many `examples` gives where it is not one: known without making them."""
@@ -31,7 +29,7 @@ def examples(name: str) -> tuple[Encoder, ...]:
         return tuple(ENCODERS.build({"name": name, **fields}) for fields in (*plain, *further))
     if name in TIMM:
         return tuple(ENCODERS.build({"name": name, "model": model}) for model in TIMM[name])
-    return (ENCODERS.build({"name": name, **REQUIRED.get(name, {})}),)
+    return (ENCODERS.example(name),)
 
 
 @cache

@@ -39,7 +39,7 @@ class Mortal(Checkpoints):
 def early(name: str) -> Method:
     """A method that does all that it does from the first epoch on."""
     starts = {"starts": 0} if "starts" in METHODS[name].model_fields else {}
-    method: Method = METHODS.build({"name": name, **starts})
+    method: Method = METHODS.example(name, **starts)
     return method
 
 

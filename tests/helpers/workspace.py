@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +60,13 @@ class Workspace:
         self.dvc("init", "-q")
         self.dvc("config", "core.analytics", "false")
 
+    @classmethod
+    def at(cls, folder: Path, forkserver: str | None = None) -> "Workspace":
+        """The workspace that was made in a folder before."""
+        made = cls.__new__(cls)
+        made.folder, made.forkserver = folder, forkserver
+        return made
+
     def clone(self, folder: Path) -> "Workspace":
         """What is committed, as another person or a runner has it; its cache is empty."""
         subprocess.run(["git", "clone", "-q", str(self.folder), str(folder)], check=True)
@@ -72,9 +78,7 @@ class Workspace:
         return self._at(folder)
 
     def _at(self, folder: Path) -> "Workspace":
-        other = copy(self)
-        other.folder = folder
-        return other
+        return Workspace.at(folder, self.forkserver)
 
     @property
     def environment(self) -> dict[str, str]:

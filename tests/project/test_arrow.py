@@ -1,6 +1,7 @@
 """One direction of imports: a folder imports itself, what stands to its left, and the leaves."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ LEAVES = {
     "seeds",
 }
 LEAVES |= {"types"}
+FLOWS = ["revisions", "workspace", "graph", "machines", "studies", "pages", "commands"]
 
 
 def imported(path: Path) -> set[str]:
@@ -50,9 +52,46 @@ def test_a_folder_imports_only_what_stands_to_its_left(folder: str) -> None:
         assert not {name for name in folders(path) & {*ARROW, *LEAVES} if name not in allowed}, path
 
 
+def test_every_module_of_the_root_has_its_place() -> None:
+    """A leaf, a part of the arrow, or what stands above it: a preset is laid over all of params.yaml."""
+    modules = {path.stem for path in LIBRARY.glob("*.py")}
+    assert modules == LEAVES | (set(ARROW) & modules) | {"__init__", "__main__", "preset"}
+
+
 def test_the_library_knows_neither_stages_nor_flows() -> None:
     for path in LIBRARY.rglob("*.py"):
         assert all(name.split(".")[0] == "bss" for name in imported(path)), path
+
+
+@pytest.mark.parametrize("folder", FLOWS)
+def test_a_folder_of_flows_imports_only_what_stands_to_its_left(folder: str) -> None:
+    allowed = set(FLOWS[: FLOWS.index(folder) + 1])
+    for path in (ROOT / "flows" / folder).rglob("*.py"):
+        known = {name.split(".")[1] for name in imported(path) if name.startswith("flows.")}
+        assert known <= allowed, path
+
+
+def test_flows_have_no_module_beside_the_arrow() -> None:
+    modules = {path.relative_to(ROOT / "flows").parts[0] for path in (ROOT / "flows").rglob("*.py")}
+    assert modules == {*FLOWS, "__init__.py"}
+
+
+def test_flows_start_stages_and_import_none() -> None:
+    known = {name for path in (ROOT / "flows").rglob("*.py") for name in imported(path) if name.startswith("tasks")}
+    assert known == {"tasks._forkserver", "tasks._forkserver.ADDRESS"}
+
+
+def test_the_library_imports_one_module_of_flows_by_name() -> None:
+    """`bss` loads the commands of the folder in which it is started; an `import` statement there is none."""
+    named = {
+        (path.relative_to(LIBRARY).as_posix(), node.value)
+        for path in LIBRARY.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and re.fullmatch(r"(flows|tasks)(\.\w+)+", node.value)
+    }
+    assert named == {("__main__.py", "flows.commands.app")}
 
 
 def test_leaves_import_only_leaves_and_contracts() -> None:

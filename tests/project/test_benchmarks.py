@@ -8,6 +8,12 @@ from benchmarks.__main__ import NAMES
 from benchmarks.figures import Figure, Unavailable, ratios, table
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_benchmark_can_be_imported(name: str) -> None:
+    assert callable(importlib.import_module(f"benchmarks.{name}").measure)
+
+
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "pipeline"])
 def test_benchmark_measures_positive_figures(name: str) -> None:
     figures = importlib.import_module(f"benchmarks.{name}").measure(quick=True)

@@ -1,4 +1,4 @@
-"""docs/add-a-method.md works as it stands, and every method has its page."""
+"""docs/add-a-method.md works as it stands, and every method has a page, written or made of its code."""
 
 import json
 import os
@@ -13,6 +13,8 @@ import pytest
 import yaml
 
 from bss.training.methods.method import METHODS
+from docs import catalogue
+from docs.catalogue import page
 from tests.helpers import ROOT
 from tests.helpers.workspace import Workspace
 
@@ -82,16 +84,42 @@ def run_tests(folder: Path, *files: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("name", list(METHODS))
 def test_a_method_has_a_page_that_names_its_fields(name: str) -> None:
-    page = (DOCS / f"methods/{name}.md").read_text()
-    assert page.startswith(f"# {name}")
-    table = "".join(line for line in page.splitlines() if line.startswith("| `"))
+    check_page(name, page(name))
+
+
+def check_page(name: str, text: str) -> None:
+    assert text.startswith(f"# {name}")
+    table = "".join(line for line in text.splitlines() if line.startswith("| `"))
     for field in METHODS[name].model_fields:
         assert f"`{field}`" in table, field
 
 
-@pytest.mark.parametrize("page", ["methods.md", "add-a-method.md"])
-def test_what_it_names_is_there(page: str) -> None:
-    text = (DOCS / page).read_text()
+@pytest.mark.parametrize("name", list(METHODS))
+def test_a_method_without_a_written_page_has_one_made_of_its_code(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalogue, "PAGES", tmp_path)
+    text = page(name)
+    check_page(name, text)
+    assert METHODS[name].__doc__.splitlines()[0] in text
+    assert (DOCS / "methods" / re.findall(r"\]\((.*?)\)", text)[-1]).is_file()
+    (tmp_path / f"{name}.md").write_text("written")
+    assert page(name) == "written"
+
+
+def test_every_method_has_a_row() -> None:
+    rows = catalogue.table().splitlines()[2:]
+    assert re.findall(r"^\| (?:\[|`)(\w+)", "\n".join(rows), flags=re.MULTILINE) == list(METHODS)
+    written = {path.stem for path in (DOCS / "methods").glob("*.md")}
+    assert written <= set(METHODS), "a page without a method"
+    assert (
+        set(re.findall(r"^\| \[(\w+)\]\(methods/", (DOCS / "methods.md").read_text(), flags=re.MULTILINE)) <= written
+    )
+
+
+@pytest.mark.parametrize("name", ["methods.md", "add-a-method.md"])
+def test_what_it_names_is_there(name: str) -> None:
+    text = (DOCS / name).read_text()
     for target in re.findall(r"\]\(([\w/.-]+\.md)\)", text):
         assert (DOCS / target).is_file(), target
     written = {path for path, _ in FILES}

@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from bss.params import load
+from bss.params import every_method, load
+from bss.training.methods.joint import Joint
+from bss.training.methods.method import METHODS, Method
+from bss.training.methods.ogm import OGM
 from tests.helpers import ROOT
 
 GOOD = yaml.safe_load((ROOT / "params.yaml").read_text())
@@ -74,9 +77,10 @@ def test_the_committed_file_is_good() -> None:
         ("grid.seeds", [1, 1], "grid.seeds: [1, 1] lists one thing twice"),
         ("grid.seeds", [2**40], "grid.seeds.0: 1099511627776"),
         ("grid.methods", ["joint", "unimodal"], "grid.methods: 'unimodal' has stages of its own"),
-        ("methods.unimodal", ..., "methods: 'unimodal' is missing; the others are compared with it"),
         ("methods.unimodal", {"name": "joint"}, "methods.unimodal.name: 'joint', but the others are compared with"),
         ("methods.joint-anti", {"name": "joint"}, "methods.joint-anti"),
+        ("methods.warmup", {"name": "joint"}, "methods: 'warmup' is the training before all others"),
+        ("methods", None, "methods: None: Input should be a valid dictionary"),
         ("methods.joint", {"name": "joint", "fused_weight": 0.0, "unimodal_weight": 0.0}, "nothing would be trained"),
         ("curriculum.schedulers.random", {"name": "heuristic"}, "curriculum.schedulers.random.name: 'heuristic'"),
         ("train.batch_size", 1, "train.batch_size: 1: Input should be greater than or equal to 2"),
@@ -118,6 +122,27 @@ def test_a_scheduler_follows_the_score_of_the_file_unless_it_names_its_own(tmp_p
     schedulers = load(path).curriculum.schedulers
     assert schedulers["learned"].criteria == ("entropy",)
     assert {scheduler.criteria for name, scheduler in schedulers.items() if name != "learned"} == {("training_loss",)}
+
+
+def test_a_method_that_the_file_does_not_name_is_there_with_its_defaults(tmp_path: Path) -> None:
+    params = load(changed(tmp_path, "methods", {"ogm": {"name": "ogm", "alpha": 0.8}, "gentle": {"name": "ogm"}}))
+    assert set(params.methods) == {*METHODS, "gentle"}
+    assert params.methods["ogm"] == OGM(alpha=0.8)
+    assert params.methods["gentle"] == OGM()
+    for name in set(METHODS) - {"ogm"}:
+        assert params.methods[name] == METHODS[name]()
+
+
+def test_a_method_whose_field_has_no_default_is_there_where_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Needy(Method):
+        steps: int
+
+    monkeypatch.setattr("bss.params.METHODS", {"joint": Joint, "needy": Needy})
+    assert every_method({}) == {"joint": {"name": "joint"}}
+    assert every_method({"mine": {"name": "needy", "steps": 3}}) == {
+        "mine": {"name": "needy", "steps": 3},
+        "joint": {"name": "joint"},
+    }
 
 
 @pytest.mark.parametrize("text", ["1e-05", "1E-5", "1.0e-05", "0.00001", "+1e-5", ".1e-4"])

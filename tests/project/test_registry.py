@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+import bss
 from bss.curriculum.pacing.pacing import PACINGS, Pacing
 from bss.curriculum.schedulers.scheduler import SCHEDULERS
 from bss.data.datasets.dataset import DATASETS
@@ -17,23 +18,8 @@ from bss.encoders.fusions.fusion import FUSIONS
 from bss.measure.criteria.criterion import CRITERIA
 from bss.registry import Component, Registry, UnknownName
 from bss.training.methods.method import METHODS
-from tests.helpers.encoders import REQUIRED
 
 REGISTRIES: list[Registry[Any]] = [DATASETS, KINDS, ENCODERS, FUSIONS, CRITERIA, PACINGS, SCHEDULERS, METHODS]
-COLUMNS = {"name": "image", "size": 8}
-FIELDS: dict[str, dict[str, Any]] = {
-    **REQUIRED,
-    "manifest": {"file": "a.csv", "kinds": {"one": COLUMNS, "two": COLUMNS}},
-    "audio": {"sample_rate": 8000, "seconds": 1, "n_fft": 64, "hop_length": 32, "length": "pad"},
-    "depth": {"size": 8},
-    "features": {"size": 2},
-    "flow": {"size": 8},
-    "image": {"size": 8},
-    "sequence": {"length": 3, "size": 2},
-    "text": {"length": 4},
-    "video": {"size": 8, "num_frames": 2},
-}
-"""Of components that have no default."""
 COMPONENTS = [
     pytest.param(registry, name, id=f"{registry.kind}-{name}") for registry in REGISTRIES for name in registry
 ]
@@ -53,7 +39,7 @@ def test_every_file_defines_one_documented_component(registry: Registry[Any], na
 
 @pytest.mark.parametrize(("registry", "name"), [c for c in COMPONENTS if c.values[0] is not CRITERIA])
 def test_fields_are_typed_frozen_and_refuse_the_unknown(registry: Registry[Any], name: str) -> None:
-    spec = {"name": name, **FIELDS.get(name, {})}
+    spec = {"name": name, **registry[name].example}
     component = registry.build(spec)
     assert component.name == name
     assert registry.build(spec) == component == registry.build(component)
@@ -64,6 +50,16 @@ def test_fields_are_typed_frozen_and_refuse_the_unknown(registry: Registry[Any],
             setattr(component, field, None)
         with pytest.raises(ValidationError):
             registry.build({**spec, field: object()})
+
+
+def test_every_scheduler_is_public_by_its_file() -> None:
+    for name in SCHEDULERS:
+        scheduler = SCHEDULERS[name]
+        assert scheduler.__name__ == name.title().replace("_", "")
+        assert scheduler.__name__ in bss.__all__
+        assert getattr(bss, scheduler.__name__) is scheduler
+    with pytest.raises(AttributeError, match="module 'bss' has no attribute 'Heuristics'"):
+        _ = bss.Heuristics
 
 
 @pytest.mark.parametrize("registry", REGISTRIES, ids=lambda registry: registry.kind)

@@ -18,6 +18,7 @@ def fingerprints(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
+@pytest.mark.nightly
 def test_workers_and_the_kind_of_cache_change_no_byte(
     tmp_path: Path, finished: tuple[Workspace, set[str]], forkserver: str
 ) -> None:

@@ -26,14 +26,14 @@ def calls(path: Path) -> list[tuple[str, ast.Call]]:
 
 
 def faults(path: Path) -> list[str]:
-    said = []
+    findings = []
     for name, call in calls(path):
         options = {keyword.arg: getattr(keyword.value, "value", None) for keyword in call.keywords}
         if name in FORBIDDEN or name.endswith(".extractall") or options.get("shell"):
-            said.append(f"{path}:{call.lineno}: {name}")
+            findings.append(f"{path}:{call.lineno}: {name}")
         if name in NEEDED and options.get(NEEDED[name][0]) is not NEEDED[name][1]:
-            said.append(f"{path}:{call.lineno}: {name} without {NEEDED[name][0]}={NEEDED[name][1]}")
-    return said
+            findings.append(f"{path}:{call.lineno}: {name} without {NEEDED[name][0]}={NEEDED[name][1]}")
+    return findings
 
 
 def test_no_file_is_read_in_a_way_that_runs_it() -> None:

@@ -20,8 +20,11 @@ from bss.curriculum.schedulers.self_paced import SelfPaced
 from bss.data.packed import PackedSplit
 from bss.evaluation.judging.judgement import judge
 from bss.model import MultimodalModel, build_model
+from bss.params import Params
+from bss.parsing import checked, read_mapping
+from bss.paths import Workspace
 from bss.training import weights
-from bss.training.checkpoint import Checkpoints, key
+from bss.training.checkpoint import Checkpoints, checkpoints_of, key
 from bss.training.loop import fit, warm_up
 from bss.training.methods.joint import Joint
 from bss.training.methods.method import METHODS, Method
@@ -29,6 +32,7 @@ from bss.training.runtime import Runtime
 from bss.training.settings import Warmup
 from bss.training.trainer import Trainer
 from bss.types import Split
+from tests.helpers import ROOT
 from tests.helpers.toy import SETTINGS, TRAIN, packed_toy
 
 EPOCHS, STEPS = 3, 6
@@ -111,7 +115,7 @@ def test_killed_after_any_step_it_ends_with_the_same_bytes(name: str, splits: Sp
 @pytest.mark.parametrize("method", list(METHODS))
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_every_method_and_optimizer_resumes(method: str, optimizer: str, splits: Splits, tmp_path: Path) -> None:
-    expect_resumed(splits, METHODS.build(method), tmp_path, optimizer=optimizer)
+    expect_resumed(splits, METHODS.example(method), tmp_path, optimizer=optimizer)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
@@ -202,6 +206,15 @@ def test_a_checkpoint_belongs_to_its_parameters_and_inputs(tmp_path: Path) -> No
     assert keys[0] == keys[3]
     (tmp_path / "a").rename(tmp_path / "b")
     assert key({"lr": 1}, [tmp_path]) not in keys
+
+
+def test_a_checkpoint_belongs_to_the_fields_of_its_components(tmp_path: Path) -> None:
+    raw = read_mapping(ROOT / "params.yaml")
+    folders = set()
+    for values in ({}, {"methods": {"joint": {"name": "joint", "fused_weight": 0.5}}}, {"fusion": "sum"}):
+        params = checked(raw | values, Params, Path("params.yaml"))
+        folders.add(checkpoints_of(params, Workspace(tmp_path), "joint-random-0", []).folder)
+    assert len(folders) == 3
 
 
 def test_values_come_back_as_they_were(tmp_path: Path) -> None:

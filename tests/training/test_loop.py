@@ -124,7 +124,7 @@ def test_confidence_is_the_mean_probability_of_the_true_class() -> None:
 
 @pytest.mark.parametrize("name", list(METHODS))
 def test_a_method_learns(name: str, splits: Splits) -> None:
-    method = METHODS.build(name)
+    method = METHODS.example(name)
     # Its stages go round the modalities: two epochs each, two rounds.
     epochs = 4 * len(splits[Split.TRAIN].meta.modalities) if name == "reconboost" else TRAIN.epochs
     model, history, _ = trained(splits, method, settings=TRAIN.model_copy(update={"epochs": epochs}))
@@ -141,7 +141,7 @@ def test_a_method_learns(name: str, splits: Splits) -> None:
 
 @pytest.mark.parametrize("name", list(METHODS))
 def test_every_weight_is_in_the_optimizer(name: str, pair: Splits) -> None:
-    trainer = Trainer(toy_model(pair), METHODS.build(name), TRAIN, Runtime.start(SETTINGS))
+    trainer = Trainer(toy_model(pair), METHODS.example(name), TRAIN, Runtime.start(SETTINGS))
     held = {id(weight) for group in trainer.optimizer.param_groups for weight in group["params"]}
     assert held == {id(weight) for weight in trainer.model.parameters() if weight.requires_grad}
 

@@ -1,25 +1,58 @@
 """`bss doctor`."""
 
-import json
-from dataclasses import asdict
-from pathlib import Path
-from typing import Annotated
+import sys
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, requires, version
 
 import typer
 
+from bss.errors import InputError
+from bss.exits import extras
+from bss.paths import HERE
 
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="The checks for a program.")] = False) -> None:
-    """Tell what is in order here, what is not, and what to do.
+
+def doctor() -> None:
+    """Show versions, device, parameters and raw data.
+
+    A `problem` is what a run would stumble over.
 
     Exit 0 nothing is in the way of a run, 1 there is a problem.
     """
-    from bss.health import checks
+    import torch
 
-    found = []
-    for check in checks(Path.cwd()):
-        found.append(check)
-        if not as_json:
-            typer.echo(f"{check.state:<8} {check.what}" + (f"\n      -> {check.to_do}" if check.to_do else ""))
-    if as_json:
-        typer.echo(json.dumps([asdict(check) for check in found], indent=2))
-    raise typer.Exit(1 if any(check.state == "problem" for check in found) else 0)
+    device = ", ".join(map(torch.cuda.get_device_name, range(torch.cuda.device_count()))) or "CPU"
+    typer.echo(f"Python {sys.version.split()[0]}, bss {version('bss')}, torch {torch.__version__}, {device}")
+    problems = [*_packages(), *_data()]
+    for problem in problems:
+        typer.echo(f"problem: {problem}")
+    raise typer.Exit(1 if problems else 0)
+
+
+def _packages() -> Iterator[str]:
+    """What is installed in another version than bss asks for; what an extra would bring is only shown."""
+    from packaging.requirements import Requirement
+
+    missing: dict[str, list[str]] = {}
+    for name, wanted in {(line := Requirement(text)).name: line for text in requires("bss") or ()}.items():
+        try:
+            if not wanted.specifier.contains(found := version(name), prereleases=True):
+                yield f"{name} {found}, but bss needs {wanted.specifier}: pip install '{name}{wanted.specifier}'"
+        except PackageNotFoundError:
+            missing.setdefault(extras().get(name, ""), []).append(name)
+    for extra in sorted(missing.keys() - {"dev"}):
+        typer.echo(f"not installed: {', '.join(missing[extra])}; pip install 'bss[{extra}]' brings them")
+
+
+def _data() -> Iterator[str]:
+    """What is wrong with the parameters of this folder or their raw data, of which nothing is fetched."""
+    from bss.data.datasets._fetch import raw_folder
+    from bss.params import load
+
+    try:
+        data = load(HERE.params).preprocess
+        if any(not (raw_folder(data.name) / source.path).exists() for source in data.sources):
+            typer.echo(f"{data.name}: its raw files are not here yet; bss fetch {data.name} fetches them")
+        else:
+            typer.echo(f"{data.name}: raw files in {data.locate()}")
+    except InputError as error:
+        yield str(error)

@@ -55,7 +55,7 @@ def predict(
         cell = {"method": best.method, "scheduler": best.scheduler, "seed": best.seed}
         typer.echo(json.dumps({"model": cell, "accuracy": found.accuracy, "rows": _rows(found)}, indent=2))
     else:
-        typer.echo(_told(found, out))
+        typer.echo(_summary(found, out))
 
 
 def _has_cuda() -> bool:
@@ -88,7 +88,7 @@ def _rows(found: "Prediction") -> list[dict[str, Any]]:
     ]
 
 
-def _told(found: "Prediction", out: Path | None) -> str:
+def _summary(found: "Prediction", out: Path | None) -> str:
     """The first rows for a person, or where all are; then how many are right, where that is known."""
     lines = [f"{len(found.ids)} rows: {out.resolve()}"] if out is not None else _listing(found)
     if found.accuracy is not None and found.num_labelled < len(found.ids):

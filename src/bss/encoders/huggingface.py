@@ -1,7 +1,7 @@
 """Any encoder of the transformers library: texts, images, spectrograms, videos."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
 from pydantic import Field, model_validator
 
@@ -27,6 +27,8 @@ class HuggingFace(Encoder):
     supported: models of raw sound, models of two towers, models with a decoder. The size of a sample is that of the
     model's configuration.
     """
+
+    example: ClassVar[Mapping[str, Any]] = {"model": "somewhere"}
 
     model: str = Field(min_length=1)
     """A folder with `config.json` (and weights), or a name of the hub."""

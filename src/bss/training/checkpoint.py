@@ -93,7 +93,8 @@ def checkpoints_of(params: "Params", workspace: Workspace, name: str, inputs: It
         name: of the training.
         inputs: files and folders that it depends on.
     """
-    parts = params.model_dump(mode="json", include=SETTINGS)
+    # Not by model_dump: it knows a component by its base class alone, without its fields.
+    parts = {name: repr(getattr(params, name)) for name in sorted(SETTINGS)}
     return Checkpoints(workspace.checkpoints / name / key(parts, inputs), params.flow.checkpoint_minutes)
 
 

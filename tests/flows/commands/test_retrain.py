@@ -82,8 +82,8 @@ def origin(tmp_path_factory: pytest.TempPathFactory, remote: Path, forkserver: s
 def test_an_empty_clone_has_nothing_to_run_and_needs_no_data_to_know(origin: Workspace, tmp_path: Path) -> None:
     clone = origin.clone(tmp_path / "clone")
     assert "Running stage" not in clone.dvc("repro", "--dry", "--allow-missing")
-    told = clone.run("python", "-m", "bss", "retrain", "--dry").stdout
-    assert told == "gate: 0 of 14 stages have no results in dvc.lock\n"
+    output = clone.run("python", "-m", "bss", "retrain", "--dry").stdout
+    assert output == "gate: 0 of 14 stages have no results in dvc.lock\n"
     assert not (clone.folder / "models").exists()
 
 
@@ -105,8 +105,8 @@ def test_the_gate_names_what_dvc_would_run_and_what_follows(origin: Workspace, t
         clone.set(train__lr=0.01)
     # In the empty clone DVC stops with a file that is not there; the gate does not.
     would_run = re.findall(r"^Running stage '(.+)':", full.dvc("repro", "--dry", "--allow-missing"), re.MULTILINE)
-    told, *stages = empty.run("python", "-m", "bss", "retrain", "--dry").stdout.splitlines()
-    assert told == "gate: 8 of 14 stages have no results in dvc.lock"
+    count, *stages = empty.run("python", "-m", "bss", "retrain", "--dry").stdout.splitlines()
+    assert count == "gate: 8 of 14 stages have no results in dvc.lock"
     follows = {"evaluate@joint-learned-0", "evaluate@joint-random-0", "evaluate-alone@unimodal-random-0", "register"}
     assert {line.strip() for line in stages} == set(would_run) | follows
     assert set(would_run) == {
@@ -174,8 +174,8 @@ def test_the_job_fails_where_a_change_costs_too_much(
 def test_a_base_that_is_none_is_told(origin: Workspace) -> None:
     done = origin.run("python", "-m", "bss", "retrain", "--base", "nowhere", check=False)
     assert (done.returncode, done.stdout) == (2, "")
-    told = "--base 'nowhere': no such revision; for example HEAD~1 or origin/main, fetched before"
-    assert done.stderr == f"error: {told}\n"
+    message = "--base 'nowhere': no such revision; for example HEAD~1 or origin/main, fetched before"
+    assert done.stderr == f"error: {message}\n"
 
 
 @pytest.mark.parametrize(("now", "num_drops"), [(0.90, 0), (0.89, 0), (0.8899, 1), (0.95, 0)])

@@ -13,12 +13,14 @@ from types import SimpleNamespace
 
 import pytest
 
+import tasks
 from bss.errors import Busy
 from flows.commands import ranks, watch
 from flows.commands import run as pipeline
 from flows.graph.machine import visible_gpus
 from flows.graph.output import Progress, is_noise, reason, shortcut
 from flows.graph.plan import plan
+from flows.graph.stages import log_line
 from flows.workspace import lock as workspace
 from flows.workspace.children import Children, Stopped
 from tests.helpers import ROOT
@@ -110,8 +112,7 @@ def test_what_is_misspelt_or_missing_is_refused_before_anything_starts(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match="data/sample, which params.yaml names, is missing"):
         pipeline.run([], verbose=False)
-    monkeypatch.setattr(ranks, "RESULTS", Path("nowhere"))
-    with pytest.raises(ValueError, match="nowhere holds no comparison yet"):
+    with pytest.raises(ValueError, match="reports/compare holds no comparison yet"):
         ranks.run(["methods-avdigits"], Path("nowhere"), 0.95)
 
 
@@ -180,6 +181,26 @@ def test_lines_of_dvc_are_told_from_lines_of_the_stage() -> None:
     assert reason("ValueError: boom") == "ValueError: boom"
 
 
+@pytest.mark.parametrize(
+    ("stage", "command"),
+    [
+        ("preprocess", "preprocess"),
+        ("train@joint-self-paced-0", "train --method joint --scheduler self-paced --seed 0"),
+        ("train-alone@unimodal-random-0", "train --method unimodal --scheduler random --seed 0"),
+    ],
+)
+def test_the_log_of_a_stage_is_found_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, command: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert log_line(stage) == []
+    name, *arguments = command.split()
+    log = Path("logs") / f"{tasks.file_name(name, arguments)}.log"
+    log.parent.mkdir()
+    log.touch()
+    assert log_line(stage) == [f"log: {log}"]
+
+
 def test_gpus_are_those_of_the_machine_that_the_user_allows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert visible_gpus(tmp_path) == []
@@ -231,7 +252,8 @@ def test_wrong_input_is_refused_before_anything_heavy_is_loaded(tmp_path: Path) 
     root = ROOT
     parameters = (root / "params.yaml").read_text()
     (tmp_path / "params.yaml").write_text(parameters.replace("max_parallel: 2", "max_parallel: none"))
-    found = subprocess.run(
+    (tmp_path / "flows").symlink_to(root / "flows")
+    done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "bss", "run"],
         check=False,
         cwd=tmp_path,
@@ -239,8 +261,8 @@ def test_wrong_input_is_refused_before_anything_heavy_is_loaded(tmp_path: Path) 
         capture_output=True,
         text=True,
     )
-    assert found.returncode == 2
-    lines = found.stderr.splitlines()
+    assert done.returncode == 2
+    lines = done.stderr.splitlines()
     assert "flow.max_parallel: 'none'" in lines[-1]
     assert not {"prefect", "dvc", "torch"} & {line.rpartition("|")[2].strip() for line in lines}
 
@@ -248,10 +270,10 @@ def test_wrong_input_is_refused_before_anything_heavy_is_loaded(tmp_path: Path) 
 def test_the_watch_misses_no_change_and_outlives_a_wrong_graph_and_a_server_that_is_away(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told: list[list[str]] = []
+    sent: list[list[str]] = []
 
     def stale_stages() -> list[str]:
-        if not told:
+        if not sent:
             Path("raw.txt").write_text("changed while DVC looks")
         return ["report"]
 
@@ -264,23 +286,23 @@ def test_the_watch_misses_no_change_and_outlives_a_wrong_graph_and_a_server_that
     def script() -> Iterator[None]:
         for _ in range(3):  # the first look tells, the second sees the change, the third tells it
             yield
-        assert told == [[], ["raw.txt"]]
+        assert sent == [[], ["raw.txt"]]
         Path("dvc.yaml").write_text("stages: [")
         yield from (None, None)
         Path("dvc.yaml").write_text(DVC_YAML)
         monkeypatch.setattr(watch, "check", away)
         yield from (None, None, None)
-        assert len(told) == 2
+        assert len(sent) == 2
         monkeypatch.setattr(watch, "check", lambda: None)
         yield
-        assert told[2:] == [["dvc.yaml"]]
+        assert sent[2:] == [["dvc.yaml"]]
         raise KeyboardInterrupt
 
     actions = script()
     monkeypatch.setattr(watch, "check", lambda: None)
     monkeypatch.setattr(watch, "load", lambda path: None)  # of this toy's params.yaml
     monkeypatch.setattr(watch, "stale_stages", stale_stages)
-    monkeypatch.setattr(watch, "tell", lambda changed, stages: told.append(changed))
+    monkeypatch.setattr(watch, "tell", lambda changed, stages: sent.append(changed))
     monkeypatch.setattr("flows.commands.watch.time", SimpleNamespace(sleep=looks))
     with pytest.raises(KeyboardInterrupt):
         watch.watch(1)

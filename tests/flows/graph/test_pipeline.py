@@ -61,8 +61,7 @@ def test_a_stage_by_itself_leaves_the_bytes_of_a_forked_one(workspace: Workspace
     """Also: a stage run by hand is the stage that DVC runs."""
     runs = workspace.folder / "models/runs/joint-learned-0"
     before = {path.name: path.read_bytes() for path in runs.iterdir()}
-    by_itself = Workspace.__new__(Workspace)
-    by_itself.folder, by_itself.forkserver = workspace.folder, None
+    by_itself = Workspace.at(workspace.folder)
     by_itself.run("python", "-m", "tasks.train", "--method", "joint", "--scheduler", "learned", "--seed", "0")
     assert {path.name: path.read_bytes() for path in runs.iterdir()} == before
 

@@ -1,5 +1,6 @@
 """Whole runs of the flow, each in a process of its own, on toy graphs of shell stages."""
 
+import re
 import signal
 import subprocess
 import time
@@ -32,7 +33,9 @@ stages:
 
 FAILURE = """
 stages:
-  bad: {cmd: "echo 'ValueError - boom' >&2; exit 3", outs: [bad.txt]}
+  bad:
+    cmd: "mkdir -p logs; echo 'ValueError - boom' | tee logs/bad.log; echo 'log: logs/bad.log' >&2; exit 3"
+    outs: [bad.txt]
   after: {cmd: cp bad.txt after.txt, deps: [bad.txt], outs: [after.txt]}
   good: {cmd: sleep 1; echo good > good.txt, outs: [good.txt]}
 """
@@ -52,7 +55,9 @@ stages:
   train:
     cmd: "test -e checkpoint || { echo half > checkpoint; kill -9 $$; }; cp checkpoint train.txt"
     outs: [train.txt]
-  score: {cmd: "test -e tried || { touch tried; kill -9 $$; }; touch score.txt", outs: [score.txt]}
+  score:
+    cmd: "test -e tried || { mkdir -p logs; touch tried logs/score.log; kill -9 $$; }; touch score.txt"
+    outs: [score.txt]
   warmup: {cmd: echo >> wrong; exit 1, outs: [warmup.txt]}
 """
 
@@ -142,7 +147,7 @@ def test_a_failure_stops_what_needs_it_and_nothing_else(tmp_path: Path, api: str
     project = make_project(tmp_path / "project", FAILURE)
     status, output = run(project, PREFECT_API_URL=api)
     assert status == 1, output
-    assert "    ValueError - boom\n    exited with 3\n" in output
+    assert "    ValueError - boom\n    exited with 3\n    log: logs/bad.log\n" in output
     assert output.splitlines()[-1] == "Failed: 1 Completed, 1 Failed, 1 NotReady"
     assert "Traceback" not in output and (project / "good.txt").exists()
     assert (newest := newest_run(api))["state"]["type"] == "FAILED"
@@ -154,6 +159,7 @@ def test_only_a_killed_stage_that_goes_on_from_a_checkpoint_is_tried_again(tmp_p
     status, output = run(project, PREFECT_API_URL=api)
     assert status == 1, output
     assert output.splitlines()[-1] == "Failed: 1 Completed, 1 Failed, 1 Killed"
+    assert re.search(r"^\d/3 Killed +score\n    exited with -9\n    log: logs/score.log$", output, re.MULTILINE)
     assert task_states(api, newest_run(api)["id"], 3) == {"train": "Completed", "score": "Killed", "warmup": "Failed"}
     assert ((project / "train.txt").read_text(), (project / "wrong").read_text()) == ("half\n", "\n")
 

@@ -41,7 +41,7 @@ def test_the_deployments_are_those_of_the_file_and_their_forms_come_from_the_sch
     assert (schedule["schedule"]["cron"], schedule["schedule"]["timezone"]) == ("0 3 * * *", "Europe/Berlin")
     schema = names["pipeline"]["parameter_openapi_schema"]
     assert schema["properties"]["grid"]["default"]["seeds"] == [0, 1, 2]
-    grid, train = (schema["definitions"][name]["properties"] for name in ("Grid", "Train"))
+    grid, train = (schema["definitions"][name]["properties"] for name in ("OfferedGrid", "Train"))
     assert "learned-online" in grid["schedulers"]["items"]["enum"]
     assert "unimodal" not in grid["methods"]["items"]["enum"]
     assert train["lr_schedule"]["enum"] == ["constant", "cosine", "step"] and train["lr"]["description"]
@@ -90,7 +90,7 @@ def test_a_run_writes_what_its_form_changed_and_shows_the_change_of_the_results(
     assert path.read_text() == before.replace("\ntrain:\n  epochs: 7\n", "\ntrain:\n  epochs: 11\n")
     logs = served.ask("logs/filter", logs={"flow_run_id": {"any_": [run]}})
     assert "params.yaml: train.epochs: 7 -> 11" in [log["message"] for log in logs]
-    assert "| joint | 75.0 | 50.0 | +25.0 |" in artifacts(served, run)["summary"]["data"]
+    assert "| joint | 50.0 | 75.0 | +25.0 |" in artifacts(served, run)["summary"]["data"]
     with pytest.raises(AssertionError, match="409"):  # what a section does not allow, the server refuses
         served.start(grid={"seeds": [0], "methods": ["joint"], "schedulers": ["rnadom"]})
 

@@ -75,7 +75,7 @@ def test_two_revisions_are_told_apart_and_nothing_is_touched(workspace: Workspac
     now = pl.read_parquet("reports/predictions/joint-random-0/predictions.parquet").filter(output="fused")
     then = json.loads(workspace.run("git", "show", "first:reports/metrics/joint-random-0.json").stdout)
     right, flips = (now["label"] == now["prediction"]).sum(), model["flips"]["fused"]
-    assert flips["num_fixed"] - flips["num_broken"] == right - round(then["fused"]["accuracy"] * len(now))
+    assert flips["num_fixed"] - flips["num_broken"] == right - round(then["outputs"]["fused"]["accuracy"] * len(now))
     assert {one["scheduler"] for one in found["sequences"]} == {"learned"}, "random is the same"
 
 
@@ -92,11 +92,11 @@ def test_what_the_cache_lacks_is_said_with_the_way_out(workspace: Workspace) -> 
     lock = workspace.run("git", "show", "first:dvc.lock").stdout
     identity = lock.split(f"path: {scores}\n")[1].split("md5: ")[1].split()[0]
     (workspace.folder / ".dvc/cache/files/md5" / identity[:2] / identity[2:]).unlink()
-    told = " ".join(diff("first", "HEAD").stdout.split())
+    text = " ".join(diff("first", "HEAD").stdout.split())
     command = f"dvc fetch --all-commits {scores}"
-    assert f"not compared, because first lacks it: {scores}; `{command}` brings it" in told
-    assert "scores:" not in told
-    assert "models: joint-random" in told
+    assert f"not compared, because first lacks it: {scores}; `{command}` brings it" in text
+    assert "scores:" not in text
+    assert "models: joint-random" in text
     workspace.dvc(*command.split()[1:])
     assert "scores: seed 0 rank correlation" in diff("first", "HEAD").stdout
 
@@ -145,11 +145,11 @@ def test_a_folder_outside_of_git_is_refused_or_told_how_to_be_filled(
     (tmp_path / "a/params.yaml").write_text("train: {epochs: 3}")
     (tmp_path / "a/dvc.lock").write_text("stages: {score: {outs: [{path: data/scores/0.parquet, md5: '0'}]}}")
     shutil.copytree(tmp_path / "a", tmp_path / "b")
-    told = " ".join(diff("a", "b", "--exit-code").stdout.split())
-    assert told.startswith(
+    text = " ".join(diff("a", "b", "--exit-code").stdout.split())
+    assert text.startswith(
         "a -> b nothing changed in what could be compared not compared, because a lacks it: data/scores/0.parquet;"
     )
-    assert "`dvc --cd b pull data/scores/0.parquet` brings it" in told
+    assert "`dvc --cd b pull data/scores/0.parquet` brings it" in text
 
 
 def test_the_command_is_quick_to_ask() -> None:

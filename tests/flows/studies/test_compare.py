@@ -124,5 +124,9 @@ def test_a_failed_stage_fails_the_comparison(workspace: Workspace) -> None:
     done = workspace.run("python", "-m", "bss", "compare", "tiny", "--on", "hard", "--seeds", "1", check=False)
     broken.write_text(text)
     assert done.returncode == 1
-    assert "error: broken on purpose" in done.stdout
+    assert "ValueError: broken on purpose" in done.stdout
+    assert (
+        f"log: {workspace.folder}/.dvc/tmp/compare/tiny-hard/seed-0/logs/evaluate-unimodal-random-0.log"
+        in done.stdout
+    )
     assert results.read_bytes() == before

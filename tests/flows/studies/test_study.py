@@ -1,5 +1,6 @@
 """A study: rows from varied schedulers, and params.yaml with them in it."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -7,20 +8,29 @@ from typing import Any
 import pytest
 import yaml
 
-from bss.params import Params
+from bss.params import Params, every_method
 from bss.parsing import checked, read_mapping
 from bss.training.methods.joint import Joint
 from bss.training.methods.ogm import OGM
 from flows.studies.study import FOLDER, Overlay, Study, find, overlaid, setting
+from flows.studies.study_run import StudyRun
 from tests.helpers import ROOT
 
-RAW = read_mapping(ROOT / "params.yaml")
+FILE = read_mapping(ROOT / "params.yaml")
+RAW = FILE | {"methods": every_method(FILE["methods"])}
 STUDIES = sorted((ROOT / FOLDER).glob("*.yaml"))
 PLACES = sorted((ROOT / FOLDER / "on").glob("*.yaml"))
 
 
 def study(**values: Any) -> Study:
     return Study.model_validate({"about": "A test.", "seeds": 2, **values})
+
+
+def run_of(study: Study, raw: dict[str, Any]) -> StudyRun:
+    """The study on these parameters."""
+    raw = study.parameters(raw)
+    params = checked(raw, Params, Path("study.yaml"))
+    return StudyRun("test", study, params, raw, about=(study.about,), command="bss compare test")
 
 
 def raw_on(place: Path) -> dict[str, Any]:
@@ -31,11 +41,10 @@ def raw_on(place: Path) -> dict[str, Any]:
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_every_study_fits_every_data_set(path: Path, place: Path) -> None:
     given = checked(read_mapping(path), Study, path)
-    params = checked(given.parameters(raw_on(place)), Params, path)
-    assert params.grid.schedulers == [variant.name for variant in given.variants()]
-    assert len(params.grid.seeds) >= 10, "an expected gain needs ten paired seeds"
-    if (tuning := given.tuning(given.parameters(raw_on(place)))) is not None:
-        checked(tuning, Params, path)
+    run = run_of(given, raw_on(place))
+    assert run.params.grid.schedulers == [variant.name for variant in given.variants()]
+    assert len(run.params.grid.seeds) >= 10, "an expected gain needs ten paired seeds"
+    assert (run.tuning() is not None) is given.tune
 
 
 def test_values_are_combined_and_everything_else_stays() -> None:
@@ -58,7 +67,7 @@ def test_values_are_combined_and_everything_else_stays() -> None:
     assert {key: value for key, value in raw.items() if key not in ("grid", "curriculum")} == {
         key: value for key, value in RAW.items() if key not in ("grid", "curriculum")
     }
-    assert read_mapping(ROOT / "params.yaml") == RAW, "what was given is not changed"
+    assert read_mapping(ROOT / "params.yaml") == FILE, "what was given is not changed"
 
 
 def test_criteria_of_rows_are_measured() -> None:
@@ -99,24 +108,36 @@ def test_an_unknown_field_of_a_row_is_refused() -> None:
 
 def test_a_method_is_chosen_on_validation_in_the_baselines_order() -> None:
     given = study(methods=["joint", "ogm", "fused_only"], tune=True, schedulers={"random": {}, "learned": {}})
-    raw = given.parameters(RAW)
-    tuning = given.tuning(raw)
+    run = run_of(given, RAW)
+    tuning = run.tuning()
     assert tuning is not None
     tried = [f"joint_unimodal_weight_{value}" for value in ("0_5", "1_0", "2_0")]
     tried += [f"ogm_alpha_{value}" for value in ("0_1", "0_3", "0_8")]
-    assert tuning["grid"] == {"seeds": [0, 1], "methods": tried, "schedulers": ["random"]}
-    assert checked(tuning, Params, Path("study.yaml")).methods["ogm_alpha_0_8"] == OGM(alpha=0.8)
+    assert tuning.raw["grid"] == {"seeds": [0, 1], "methods": tried, "schedulers": ["random"]}
+    assert tuning.params.methods["ogm_alpha_0_8"] == OGM(alpha=0.8)
     accuracies = dict(zip(tried, (0.7, 0.9, 0.9, 0.5, 0.4, 0.6), strict=True))
-    chosen = given.tuned(raw, accuracies)
-    assert chosen["grid"] == {
+    chosen = run.tuned(accuracies)
+    assert chosen.raw["grid"] == {
         "seeds": [0, 1],
         "methods": ["joint_unimodal_weight_1_0", "ogm_alpha_0_8", "fused_only"],
         "schedulers": ["random", "learned"],
     }
-    assert checked(chosen, Params, Path("study.yaml")).methods["joint_unimodal_weight_1_0"] == Joint()
-    assert study(methods=["joint"], schedulers={"random": {}}).tuning(raw) is None
-    with pytest.raises(ValueError, match="unknown training method 'ogn'; did you mean 'ogm'"):
-        study(methods=["ogn"], schedulers={"random": {}}).choices(raw)
+    assert chosen.params.methods["joint_unimodal_weight_1_0"] == Joint()
+    sentence = "Chosen on validation, in the order of random: joint_unimodal_weight_1_0, ogm_alpha_0_8. Tried: joint_"
+    assert chosen.about[0] == "A test." and chosen.about[1].startswith(sentence)
+    assert run.raw == given.parameters(RAW), "what was given is not changed"
+    assert run_of(study(methods=["joint"], schedulers={"random": {}}), RAW).tuning() is None
+    with pytest.raises(ValueError, match="unknown name 'ogn'; did you mean 'ogm'"):
+        run_of(study(methods=["ogn"], schedulers={"random": {}}), RAW)
+
+
+def test_a_run_is_a_parameter_of_a_flow_and_stays_what_it_is() -> None:
+    from flows.studies.flow import compare
+
+    run = run_of(study(schedulers={"random": {}}), RAW)
+    parameters = compare.validate_parameters({"run": run})
+    assert parameters["run"] is run
+    assert json.loads(json.dumps(compare.serialize_parameters(parameters)))["run"]["raw"] == run.raw
 
 
 def test_a_setting_is_a_key_and_a_value_in_yaml() -> None:

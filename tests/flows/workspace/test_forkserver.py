@@ -63,8 +63,8 @@ def test_output_and_exit_status_are_those_of_a_stage_by_itself(
     assert err.splitlines()[-1] == err_alone.splitlines()[-1]
     assert ("Traceback" in err) is (deed == "crash")
     if deed == "fill":
-        told = "error: large was not written: File too large; make room and run again, what was finished is kept"
-        assert err.splitlines()[-1] == told
+        message = "error: large was not written: File too large; make room and run again, what was finished is kept"
+        assert err.splitlines()[-1] == message
         assert not (tmp_path / "large").exists()
 
 

@@ -181,13 +181,13 @@ def test_dvc_writes_what_a_later_run_reads_in_this_way_and_syncs_what_it_will_tr
 import sys
 import flows.workspace.repro
 replaced, sync = flows.workspace.repro.replaced, flows.workspace.repro.sync
-def told(path, lasting):
+def noted(path, lasting):
     print("whole:", path.name, lasting, flush=True)
     return replaced(path, lasting=lasting)
 def synced(path):
     print("synced:", path, oct(path.stat().st_mode & 0o777), flush=True)
     sync(path)
-flows.workspace.repro.replaced, flows.workspace.repro.sync = told, synced
+flows.workspace.repro.replaced, flows.workspace.repro.sync = noted, synced
 sys.exit(flows.workspace.repro.main())
 """
     status, output = run(project, "-c", program, "repro")

@@ -71,9 +71,9 @@ def test_half_a_lock_file_is_removed_and_comes_back_from_the_cache(project: Path
     lock.write_bytes(whole[: whole.index(b"third:") + 3])
     assert repro(project).startswith("255\n"), "DVC itself gives up"
     repair()
-    told = repro(project)
-    assert "Stage 'third' is cached" in told
-    assert "Running stage" not in told
+    output = repro(project)
+    assert "Stage 'third' is cached" in output
+    assert "Running stage" not in output
     assert lock.read_bytes() == whole
 
 

@@ -33,7 +33,7 @@ LAST = TRAIN.model_copy(update={"keep": "last"})
 def spec(name: str, variant: str | None = None) -> Any:
     """Everything that a method does, from the first epoch on."""
     fields = {"starts": 0} if "starts" in METHODS[name].model_fields else {}
-    return {"name": name, **fields, **({"variant": variant} if variant else {})}
+    return {"name": name, **METHODS[name].example, **fields, **({"variant": variant} if variant else {})}
 
 
 SPECS = [
@@ -53,7 +53,7 @@ def has_fusion(given: Any, splits: Splits) -> bool:
 def new_model(splits: Splits, fusion: str = "concat", widths: tuple[int, ...] = (8, 12), seed: int = 0) -> Any:
     meta = splits[Split.TRAIN].meta
     encoders = {name: MLP(width=widths[number % len(widths)]) for number, name in enumerate(meta.modalities)}
-    return build_model(meta, encoders, seed, FUSIONS.build(fusion))
+    return build_model(meta, encoders, seed, FUSIONS.example(fusion))
 
 
 class Noting(CurriculumSampler):

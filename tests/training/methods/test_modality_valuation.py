@@ -39,7 +39,7 @@ def model_of(splits: dict[Split, Any], fusion: str = "concat") -> MultimodalMode
     """Trained a little, so that the fusion is right with some sets of modalities and wrong with others."""
     meta = splits[Split.TRAIN].meta
     encoders = {name: MLP(width=8 + 4 * place) for place, name in enumerate(meta.modalities)}
-    model = build_model(meta, encoders, 0, FUSIONS.build(fusion))
+    model = build_model(meta, encoders, 0, FUSIONS.example(fusion))
     trained(splits, Joint(fused_weight=1, unimodal_weight=0.2), model, lr=0.003)
     return model
 

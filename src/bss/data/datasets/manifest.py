@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -29,6 +29,11 @@ ROLES = ("label", "id", "split", "group")
 
 class Manifest(Dataset):
     """The rows of a file, in their order. Where it names no split, a stratified one is drawn, disjoint by group."""
+
+    example: ClassVar[Mapping[str, Any]] = {
+        "file": "pairs.csv",
+        "kinds": {"one": {"name": "image", "size": 8}, "two": {"name": "image", "size": 8}},
+    }
 
     file: str
     """CSV (UTF-8, with a header) or Parquet."""

@@ -1,6 +1,7 @@
 """Image-like arrays of quantities, still or in a row."""
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,6 +22,7 @@ class Maps(Kind):
     """
 
     num_channels: ClassVar[int]
+    example: ClassVar[Mapping[str, Any]] = {"size": 8}
 
     size: Size
     """Pixels: height and width, or one number for both."""

@@ -1,6 +1,7 @@
 """Sound as a logarithmic spectrogram."""
 
 import io
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -23,6 +24,13 @@ class Audio(Kind):
 
     encoder: ClassVar[str] = "small_cnn"
     constant: ClassVar[str | None] = "silent"
+    example: ClassVar[Mapping[str, Any]] = {
+        "sample_rate": 8000,
+        "seconds": 1,
+        "n_fft": 64,
+        "hop_length": 32,
+        "length": "pad",
+    }
 
     sample_rate: int = Field(gt=0)
     """Hertz; a file of another rate is resampled."""

@@ -1,5 +1,6 @@
 """Plain numbers: measurements, votes, embeddings."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,6 +18,7 @@ class Features(Kind):
     """A list or array of `size` finite numbers, or a `.npy` file of them -> the same numbers, (size,)."""
 
     encoder: ClassVar[str] = "mlp"
+    example: ClassVar[Mapping[str, Any]] = {"size": 2}
 
     size: int = Field(ge=1)
     names: tuple[str, ...] = ()

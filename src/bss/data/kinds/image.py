@@ -2,6 +2,7 @@
 
 import io
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -23,6 +24,7 @@ class Image(Kind):
 
     encoder: ClassVar[str] = "small_cnn"
     constant: ClassVar[str | None] = "one_colour"
+    example: ClassVar[Mapping[str, Any]] = {"size": 8}
 
     size: Size
     """Pixels: height and width, or one number for both."""

@@ -1,5 +1,6 @@
 """Series of vectors: sensors, word vectors, frame features."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,6 +20,7 @@ class Sequence(Kind):
 
     encoder: ClassVar[str] = "gru"
     padded: ClassVar[bool] = True
+    example: ClassVar[Mapping[str, Any]] = {"length": 3, "size": 2}
 
     length: int = Field(ge=1)
     """Most steps."""

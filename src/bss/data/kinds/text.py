@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +29,7 @@ class Text(Kind):
 
     encoder: ClassVar[str] = "text_embedding"
     normalised: ClassVar[bool] = False
+    example: ClassVar[Mapping[str, Any]] = {"length": 4}
 
     length: int = Field(ge=1)
     """Words of a sample."""

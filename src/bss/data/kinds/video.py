@@ -1,5 +1,6 @@
 """Moving pictures as a fixed number of frames."""
 
+from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
@@ -26,6 +27,7 @@ class Video(Kind):
 
     encoder: ClassVar[str] = "resnet18"
     constant: ClassVar[str | None] = "one_colour"
+    example: ClassVar[Mapping[str, Any]] = {"size": 8, "num_frames": 2}
 
     size: Size
     """Pixels: height and width, or one number for both."""

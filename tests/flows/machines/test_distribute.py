@@ -13,14 +13,14 @@ from flows.machines.share import fingerprints
 from flows.pages.server import Server
 from tests.helpers.workspace import Workspace, locked
 
-pytestmark = pytest.mark.xdist_group("spread")  # one server, one remote
+pytestmark = pytest.mark.xdist_group("distribute")  # one server, one remote
 POOL = "machines"
 
 
 @pytest.fixture(scope="module", autouse=True)
 def wanted(request: pytest.FixtureRequest) -> None:
-    if not request.config.getoption("--spread"):
-        pytest.skip("it takes minutes: make test-spread")
+    if not request.config.getoption("--distribute"):
+        pytest.skip("it takes minutes: make test-distribute")
 
 
 def made(folder: Path, forkserver: str, remote: Path | None = None) -> Workspace:
@@ -35,7 +35,7 @@ def made(folder: Path, forkserver: str, remote: Path | None = None) -> Workspace
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder for workspaces, and a server that has a pool."""
-    base = tmp_path_factory.mktemp("spread")
+    base = tmp_path_factory.mktemp("distribute")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PREFECT_HOME", str(base / "prefect"))
         patch.setenv("PREFECT_WORKER_QUERY_SECONDS", "1")
@@ -87,8 +87,8 @@ def working(*workspaces: Workspace) -> Iterator[None]:
             worker.wait(timeout=60)
 
 
-def spread(workspace: Workspace, check: bool = True) -> subprocess.CompletedProcess[str]:
-    return workspace.run("python", "-m", "bss", "spread", "--pool", POOL, check=check)
+def distribute(workspace: Workspace, check: bool = True) -> subprocess.CompletedProcess[str]:
+    return workspace.run("python", "-m", "bss", "distribute", "--pool", POOL, check=check)
 
 
 def ran(printed: str) -> set[str]:
@@ -98,10 +98,10 @@ def ran(printed: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def grid(base: Path, forkserver: str) -> tuple[Workspace, str]:
-    """The workspace from which a grid was spread, and what it printed."""
+    """The workspace from which a grid was distributed, and what it printed."""
     sender, *workers = (made(base / name, forkserver, base / "remote") for name in ("sender", "one", "two"))
     with working(*workers):
-        return sender, spread(sender).stdout
+        return sender, distribute(sender).stdout
 
 
 def test_the_machines_compute_the_cells_and_the_sender_only_data_and_report(grid: tuple[Workspace, str]) -> None:
@@ -128,7 +128,7 @@ def test_only_what_is_new_is_asked_for_and_a_machine_with_other_code_or_paramete
     sender.set(grid__seeds=[0, 1, 2])
     (worker.folder / "tasks/train.py").write_text("# another")
     with working(worker):
-        done = spread(sender, check=False)
+        done = distribute(sender, check=False)
     assert done.returncode == 1
     assert "waiting for seed 2\n" in done.stdout
     assert re.search(r"^seed 2: Failed: /.*/other differs from the sender in params.yaml, tasks;", done.stdout, re.M)
@@ -140,7 +140,7 @@ def test_what_is_missing_is_said_at_once(base: Path, tmp_path: Path, monkeypatch
     workspace = Workspace(tmp_path / "workspace")
 
     def refusal() -> str:
-        done = workspace.run("python", "-m", "bss", "spread", "--pool", "absent", check=False)
+        done = workspace.run("python", "-m", "bss", "distribute", "--pool", "absent", check=False)
         assert done.returncode == 2
         assert "Traceback" not in done.stderr
         return done.stderr

@@ -1,7 +1,7 @@
-"""The pipeline over machines: `bss spread --pool NAME`.
+"""The pipeline on several machines: `bss distribute --pool NAME`.
 
-The data are packed here, each seed runs on a machine of a Prefect work pool, what they computed comes back through
-the DVC remote, and the report is made here. docs/scale.md says how to set it up. Exit as for `bss run`.
+The data are packed here, and each seed runs on a machine of a Prefect work pool. Their results come back through the
+DVC remote, and the report is made here. docs/scale.md says how to set it up. Exit as for `bss run`.
 """
 
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +15,7 @@ from flows.commands.exits import command, prepare_prefect, show, succeeds
 from flows.workspace.lock import occupied
 
 if TYPE_CHECKING:
-    from flows.machines.pool import Pool
+    from flows.machines.pool import MachinePool
 
 SHARED = ["preprocess", "methods"]
 """Stages that the cells of all seeds need."""
@@ -50,19 +50,21 @@ def run(pool: str, verbose: bool) -> bool:
     if not has_remote():
         raise InputError("no DVC remote for the machines to share: dvc remote add -d NAME URL")
     with opened(pool) as machines:
-        return spread(params, machines)
+        return distribute(params, machines)
 
 
-def spread(params: Params, machines: "Pool") -> bool:
-    """Run what is not on the remote yet on the machines, and the rest here; whether all stages are up to date."""
+def distribute(params: Params, machines: "MachinePool") -> bool:
+    """Run the cells that the remote has no results of on the machines, the rest here; whether all is up to date."""
     from flows.graph.flow import judge, pipeline
     from flows.machines.remote import push, restore
 
-    here = restore()
+    current = restore()
     if not succeeds(pipeline(SHARED, return_state=True)):
         return False
     push(SHARED)
-    work = {f"seed {seed}": targets for seed, targets in last_stages(params).items() if not here.issuperset(targets)}
+    work = {
+        f"seed {seed}": targets for seed, targets in last_stages(params).items() if not current.issuperset(targets)
+    }
     if work:
         typer.echo(f"waiting for {', '.join(work)}")
         if not succeeds(judge(machines.run(work))):
@@ -75,7 +77,7 @@ def spread(params: Params, machines: "Pool") -> bool:
 
 
 def last_stages(params: Params) -> dict[int, list[str]]:
-    """Seed -> the last stages of its cells. Seeds share nothing but what the stages of SHARED make."""
+    """Seed -> the last stages of its cells; seeds share nothing but the results of `SHARED`."""
     stages: dict[int, list[str]] = {seed: [] for seed in params.grid.seeds}
     for stage, cells in (("evaluate-alone", params.alone), ("evaluate", params.cells)):
         for cell in cells:

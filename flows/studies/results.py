@@ -1,0 +1,52 @@
+"""What the cells of a study say together: its table, its pages, and the accuracies that its methods are chosen by."""
+
+import polars as pl
+
+from bss.evaluation.artifacts import metrics_of, tables_of
+from bss.evaluation.comparing.table import comparison_table, fused_runs
+from bss.evaluation.grid.inputs import joined
+from bss.evaluation.grid.page import write_report
+from bss.evaluation.grid.reader import read_grid
+from bss.evaluation.study.comparison import Comparison
+from bss.evaluation.study.page import write_comparison
+from bss.params import load
+from bss.types import BASELINE
+from flows.studies.study_run import StudyRun, as_method
+from flows.studies.workspaces import workspaces
+
+
+def validation_accuracies(run: StudyRun) -> dict[str, float]:
+    """Method -> the mean over the seeds of its validation accuracy in the baseline's order."""
+    runs = []
+    for workspace in workspaces(run).values():
+        params = load(workspace.params)
+        cells = [*params.cells, *params.alone]
+        history = tables_of(workspace.run, "history", cells)
+        runs.append(fused_runs(metrics_of(workspace, cells), history, params.train.keep))
+    mean = pl.concat(runs).group_by("method", maintain_order=True).agg(pl.col("validation_accuracy").mean())
+    return dict(mean.iter_rows())
+
+
+def write_results(run: StudyRun) -> None:
+    """Write table and page of a study, and the report of its whole grid."""
+    grids = [read_grid(load(place.params), run.raw, place) for place in workspaces(run).values()]
+    grid, variants = joined(grids, run.command), run.study.variants()
+    runs = fused_runs(grid.metrics, grid.history, run.params.train.keep)
+    comparison = Comparison(
+        name=run.name,
+        runs=runs,
+        about=run.about,
+        dataset=grid.dataset,
+        notes=grid.notes,
+        num_pairs=grid.num_pairs,
+        variants=variants,
+        table=comparison_table(runs, variants, BASELINE, grid.confidence),
+        baseline=BASELINE,
+        confidence=grid.confidence,
+        command=run.command,
+        parameters=run.raw,
+        rule=grid.rule,
+        chosen_of={as_method(variant): method for method, several in run.choices.items() for variant in several},
+    )
+    write_comparison(comparison, run.results)
+    write_report(grid, run.results / "report.html")

@@ -1,0 +1,126 @@
+"""A study, ready to run: its rows, and the parameters that come of params.yaml, a data set and settings."""
+
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Self
+
+from bss.evaluation.comparing.variant import Variant
+from bss.evaluation.page.words import percent
+from bss.params import Params, every_method
+from bss.parsing import checked, read_mapping
+from bss.paths import HERE
+from bss.types import BASELINE
+from flows.studies.study import FOLDER, Overlay, Raw, Study, find, overlaid, setting
+
+
+@dataclass(frozen=True)
+class StudyRun:
+    """All that a run of a study needs. `params` is what is read; `raw`, the same as plain values, is only written."""
+
+    name: str
+    """Of its workspaces and of its results."""
+    study: Study
+    params: Params
+    raw: Raw
+    """The content of params.yaml with the study in it."""
+    about: tuple[str, ...]
+    """What its page says first, a sentence each."""
+    command: str
+    """What repeats it."""
+
+    @property
+    def results(self) -> Path:
+        """The folder of its tables and pages."""
+        return HERE.studies / self.name
+
+    @property
+    def choices(self) -> dict[str, list[Variant]]:
+        """Method -> the variants of it that are chosen from; one without a field where there is nothing to choose."""
+        return {name: self._variants(name) for name in self.study.methods}
+
+    def _variants(self, method: str) -> list[Variant]:
+        fields = self.params.methods[method].grid if self.study.tune else {}
+        return [Variant(method, dict(zip(fields, values, strict=True))) for values in product(*fields.values())]
+
+    def tuning(self) -> Self | None:
+        """The run by which the fields of methods are chosen; None where there is nothing to choose."""
+        variants = [variant for several in self.choices.values() if len(several) > 1 for variant in several]
+        return self._with(variants, [BASELINE]) if variants else None
+
+    def tuned(self, accuracies: Mapping[str, float]) -> Self:
+        """The run with the best variant of each method; of equal ones the first of the grid.
+
+        Args:
+            accuracies: name of a variant as a method -> its mean accuracy on validation.
+        """
+        best = [
+            max(several, key=lambda variant: accuracies[as_method(variant)]) if len(several) > 1 else several[0]
+            for several in self.choices.values()
+        ]
+        kept = ", ".join(as_method(variant) for variant in best if as_method(variant) in accuracies)
+        tried = ", ".join(f"{method} {percent(accuracy)} %" for method, accuracy in accuracies.items())
+        sentence = f"Chosen on validation, in the order of {BASELINE}: {kept}. Tried: {tried}."
+        return replace(self._with(best, self.params.grid.schedulers), about=(*self.about, sentence))
+
+    def _with(self, variants: Sequence[Variant], schedulers: Sequence[str]) -> Self:
+        """The same with variants of methods as the methods of the grid."""
+        raw, specs = deepcopy(self.raw), self.raw["methods"]
+        for variant in variants:
+            raw["methods"][as_method(variant)] = {**specs[variant.base], **variant.settings}
+        raw["grid"] |= {"methods": [as_method(variant) for variant in variants], "schedulers": list(schedulers)}
+        return replace(self, raw=raw, params=checked(raw, Params, Path(self.name)))
+
+    def of_seed(self, seed: int) -> Raw:
+        """The content of params.yaml for one seed, whose stages run one at a time."""
+        grid, flow = self.raw["grid"] | {"seeds": [seed]}, self.raw["flow"] | {"max_parallel": 1}
+        return self.raw | {"grid": grid, "flow": flow}
+
+
+def composed(
+    study: str,
+    on: str | None,
+    *,
+    command: str,
+    name: str | None = None,
+    seeds: int | None = None,
+    settings: Sequence[str] = (),
+) -> StudyRun:
+    """A study of `comparisons/` on params.yaml: the data set comes first, then the study, then the settings.
+
+    Args:
+        study: its name there, or the path of another file.
+        on: the data set, likewise, of `comparisons/on/`; that of params.yaml by default.
+        command: what repeats the run.
+        name: of the results; by default those of the study and the data set.
+        seeds: how many, instead of what the study says.
+        settings: texts `key=value`.
+
+    Raises:
+        InputError: what is not there, or does not fit together; one line a fault.
+    """
+    places = [find(study, FOLDER), *([find(on, FOLDER / "on")] if on else [])]
+    rows = checked(read_mapping(places[0]), Study, places[0])
+    if seeds is not None:
+        rows = checked({**rows.model_dump(), "seeds": seeds}, Study, Path("--seeds"))
+    overlays = [checked(read_mapping(place), Overlay, place) for place in places[1:]]
+    raw = read_mapping(HERE.params)
+    raw["methods"] = every_method(raw.get("methods", {}))  # so that an overlay may vary each
+    for overlay in overlays:
+        raw = overlaid(raw, overlay.params)
+    raw = overlaid(rows.parameters(raw), dict(map(setting, settings)))
+    return StudyRun(
+        name=name or "-".join(place.stem for place in places),
+        study=rows,
+        params=checked(raw, Params, places[0]),
+        raw=raw,
+        about=tuple(part.about for part in (rows, *overlays)),
+        command=command,
+    )
+
+
+def as_method(variant: Variant) -> str:
+    """The name under which a variant of a method stands in params.yaml."""
+    return variant.name.replace("-", "_")

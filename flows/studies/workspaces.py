@@ -1,0 +1,69 @@
+"""The workspaces of a study, one a seed: a copy of the code, the cache of the user's, parameters of their own.
+
+One workspace for all seeds would be slow: DVC writes its whole lock file after every stage.
+"""
+
+import shutil
+from pathlib import Path
+
+import yaml
+
+from bss.files import write_text
+from bss.paths import HERE, Workspace
+from flows.studies.study_run import StudyRun
+from flows.workspace.lock import occupied
+
+PARTS = ("src", "tasks", "flows", str(HERE.sample), "dvc.yaml", ".dvcignore")
+"""What is copied."""
+CONFIG = """[core]
+    no_scm = true
+    analytics = false
+[cache]
+    dir = {cache}
+    type = reflink,hardlink,copy
+"""
+
+
+def workspaces(run: StudyRun) -> dict[int, Workspace]:
+    """Seed -> its workspace."""
+    folder = HERE.temporary.resolve() / "compare" / run.name
+    return {seed: Workspace(folder / f"seed-{seed}") for seed in run.params.grid.seeds}
+
+
+def prepare(workspace: Workspace, run: StudyRun, seed: int) -> None:
+    """Bring a workspace up to the code of the current folder and the parameters of a run.
+
+    Raises:
+        Busy: the same study is running.
+    """
+    config = workspace.folder / ".dvc/config"
+    if not config.is_file():
+        config.parent.mkdir(parents=True, exist_ok=True)
+        write_text(CONFIG.format(cache=_cache()), config)
+    with occupied(workspace.folder):
+        for part in PARTS:
+            _copy(Path(part), workspace.folder / part)
+        HERE.raw.mkdir(parents=True, exist_ok=True)
+        for place in (HERE.raw, Path(run.params.raw)):
+            _link(place, workspace.folder / place)
+        write_text(yaml.safe_dump(run.of_seed(seed), sort_keys=False, allow_unicode=True), workspace.params)
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.rmtree(target, ignore_errors=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    copy = shutil.copytree if source.is_dir() else shutil.copy2
+    copy(source, target)
+
+
+def _link(source: Path, target: Path) -> None:
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(source.absolute())
+
+
+def _cache() -> Path:
+    from dvc.repo import Repo
+
+    with Repo() as repo:
+        return Path(repo.cache.local.path)
