@@ -41,6 +41,7 @@ from bss.training.trainer import Trainer
 from bss.types import Split
 
 WARMUPS = (0, 1, 3, 10)
+CONFIDENCE = 0.95
 SETTINGS = params.load(Path("params.yaml"))
 RUNTIME = Runtime.start(SETTINGS.runtime)
 app = typer.Typer()
@@ -72,7 +73,7 @@ def opened(dataset: Dataset, folder: Path) -> tuple[PackedSplit, pl.DataFrame]:
 
 def with_interval(values: list[float]) -> str:
     """Mean over seeds with its 95 % interval (Student's t)."""
-    interval = paired_difference(values, np.zeros(len(values)))
+    interval = paired_difference(values, np.zeros(len(values)), CONFIDENCE)
     return f"{interval.mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
 
 
@@ -107,7 +108,9 @@ def meaning(seeds: Annotated[int, typer.Option(min=2)] = 10) -> None:
         parts = {"all": np.ones(len(train), dtype=bool)} | {name: classes == name for name in train.meta.classes}
         rows = []
         for epochs in WARMUPS:
-            intervals = [rank_correlation_interval(sums[epochs][part], human[part]) for part in parts.values()]
+            intervals = [
+                rank_correlation_interval(sums[epochs][part], human[part], CONFIDENCE) for part in parts.values()
+            ]
             rows.append(
                 [str(epochs), *(f"{part.mean:+.2f} [{part.low:+.2f}, {part.high:+.2f}]" for part in intervals)]
             )

@@ -9,10 +9,10 @@ def report() -> None:
     """Write the report of the grid of params.yaml."""
     params = tasks.params()
 
-    from bss.evaluation.report.grid import read_grid
-    from bss.evaluation.report.page import write_report
-    from bss.evaluation.report.plots import plot_tables, validation_accuracies
-    from bss.evaluation.report.table import format_markdown, format_table, summary_table
+    from bss.evaluation.grid.page import write_report
+    from bss.evaluation.grid.plots import plot_tables, validation_accuracies
+    from bss.evaluation.grid.reader import read_grid
+    from bss.evaluation.grid.table import format_markdown, format_table, summary_table
     from bss.parsing import read_mapping
 
     inputs = read_grid(params, read_mapping(HERE.params), HERE)

@@ -4,10 +4,11 @@ import polars as pl
 
 from bss.evaluation.artifacts import metrics_of, tables_of
 from bss.evaluation.comparing.table import comparison_table, fused_runs
-from bss.evaluation.report.grid import read_grid
-from bss.evaluation.report.inputs import joined
-from bss.evaluation.report.page import write_report
-from bss.evaluation.study.page import Comparison, write_comparison
+from bss.evaluation.grid.inputs import joined
+from bss.evaluation.grid.page import write_report
+from bss.evaluation.grid.reader import read_grid
+from bss.evaluation.study.comparison import Comparison
+from bss.evaluation.study.page import write_comparison
 from bss.params import load
 from bss.types import BASELINE
 from flows.studies.study_run import StudyRun, as_method

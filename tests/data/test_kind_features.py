@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from bss.data.kinds.features import MAX_EXHIBIT, Features
 from bss.data.packed import ModalityMeta
 from bss.encoders.encoder import ENCODERS
-from bss.evaluation.report.examples import examples
+from bss.evaluation.grid.examples import examples
 
 
 @pytest.mark.parametrize(

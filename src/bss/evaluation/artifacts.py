@@ -1,4 +1,4 @@
-"""What the stages left of a grid, read: metrics, histories and other tables of its cells, in any workspace."""
+"""Readers of what the stages left: metrics, histories and other tables of a grid's cells, in any workspace."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -34,14 +34,14 @@ def read_json(path: Path) -> dict[str, Any]:
         InputError: it is damaged.
     """
     try:
-        found = json.loads(existing(path).read_text(encoding="utf-8"))
+        content = json.loads(existing(path).read_text(encoding="utf-8"))
     except ValueError as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path} is damaged: {error}") from error
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise InputError(f"{path} is damaged: no mapping")
-    return found
+    return content
 
 
 def read_metrics(path: Path) -> pl.DataFrame:
@@ -51,11 +51,11 @@ def read_metrics(path: Path) -> pl.DataFrame:
         MissingInput: the file is not there.
         InputError: it is damaged, or of another version.
     """
-    found = read_json(path)
-    outputs = found.get("outputs")
+    content = read_json(path)
+    outputs = content.get("outputs")
     if not isinstance(outputs, dict):
         raise InputError(f"{path} has no outputs: it is of another version, evaluate again")
-    counts = {name: found[name] for name in ("num_steps", "num_samples") if name in found}
+    counts = {name: content[name] for name in ("num_steps", "num_samples") if name in content}
     return as_judged(pl.DataFrame([{"output": output, **values, **counts} for output, values in outputs.items()]))
 
 
@@ -82,6 +82,19 @@ def tables_of(place: Callable[[Cell], Path], name: str, cells: Iterable[Cell]) -
         cells: in order.
     """
     return pl.concat([of_cell(read_table(place(cell) / f"{name}.parquet"), cell) for cell in cells])
+
+
+def kept_epoch(history: pl.DataFrame, keep: str) -> dict[str, Any]:
+    """The row of the fused output at the epoch whose weights training kept.
+
+    Args:
+        history: of one run, a row an epoch and output: epoch, output, validation_accuracy and validation_loss.
+        keep: `best`, the highest validation accuracy and of equal ones the lowest loss, then the first; or `last`.
+    """
+    rows = history.filter(history["output"] == FUSED).sort("epoch").to_dicts()
+    if keep == "last":
+        return rows[-1]
+    return max(rows, key=lambda row: (row["validation_accuracy"], -row["validation_loss"]))
 
 
 def seconds_of(workspace: Workspace, cell: Cell) -> float | None:

@@ -31,11 +31,11 @@ def test_the_interval_holds_the_correlation_and_shrinks_with_the_samples() -> No
     rng = np.random.default_rng(0)
     first = rng.normal(size=400)
     second = first + rng.normal(size=400)
-    all_of_them, few = rank_correlation_interval(first, second), rank_correlation_interval(first[:40], second[:40])
+    all_of_them, few = (rank_correlation_interval(first[:num], second[:num], 0.95) for num in (len(first), 40))
     for found in (all_of_them, few):
         assert found.low < found.mean < found.high
     assert all_of_them.high - all_of_them.low < 0.6 * (few.high - few.low)
-    assert all_of_them == rank_correlation_interval(first, second), "it repeats"
+    assert all_of_them == rank_correlation_interval(first, second, 0.95), "it repeats"
 
 
 def test_the_overlap_counts_the_best_of_both() -> None:

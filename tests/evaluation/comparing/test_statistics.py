@@ -24,8 +24,8 @@ def slow_mean_and_sd(values: list[float]) -> tuple[float, float]:
 def test_the_critical_distance_is_that_of_the_table(num_rows: int, q: float) -> None:
     # Demsar (2006), table 5 a, alpha 0.05
     expected = q * (num_rows * (num_rows + 1) / (6 * 14)) ** 0.5
-    assert critical_distance(num_rows, 14) == pytest.approx(expected, abs=2e-3)
-    assert critical_distance(num_rows, 14, 0.99) > critical_distance(num_rows, 14)
+    assert critical_distance(num_rows, 14, 0.95) == pytest.approx(expected, abs=2e-3)
+    assert critical_distance(num_rows, 14, 0.99) > critical_distance(num_rows, 14, 0.95)
 
 
 def test_ranks_are_means_over_blocks_and_ties_share() -> None:
@@ -34,7 +34,7 @@ def test_ranks_are_means_over_blocks_and_ties_share() -> None:
         with pytest.raises(ValueError, match=r"should be \(num_blocks, num_rows\)"):
             mean_ranks(wrong)
     with pytest.raises(ValueError, match="two rows and a block"):
-        critical_distance(1, 5)
+        critical_distance(1, 5, 0.95)
 
 
 def test_summary_equals_the_slow_reference() -> None:
@@ -50,7 +50,7 @@ def test_one_value_has_no_spread() -> None:
 
 def test_interval_equals_the_textbook_formula() -> None:
     # 4.302653 is the 97.5 % quantile of Student's t with 2 degrees of freedom, from a printed table.
-    found = paired_difference([0.9, 0.8, 0.85], [0.7, 0.75, 0.72])
+    found = paired_difference([0.9, 0.8, 0.85], [0.7, 0.75, 0.72], 0.95)
     mean, sd = slow_mean_and_sd([0.2, 0.05, 0.13])
     margin = 4.302653 * sd / math.sqrt(3)
     assert (found.mean, found.low, found.high) == pytest.approx((mean, mean - margin, mean + margin), rel=1e-6)
@@ -66,13 +66,13 @@ def test_interval_covers_the_truth_as_often_as_it_says() -> None:
 
 def test_pairs_matter() -> None:
     hard_and_easy = np.array([0.5, 0.7, 0.9])
-    found = paired_difference(hard_and_easy + np.array([0.010, 0.011, 0.009]), hard_and_easy)
+    found = paired_difference(hard_and_easy + np.array([0.010, 0.011, 0.009]), hard_and_easy, 0.95)
     assert found.low > 0
-    assert paired_difference((hard_and_easy + 0.01)[::-1], hard_and_easy).low < 0
+    assert paired_difference((hard_and_easy + 0.01)[::-1], hard_and_easy, 0.95).low < 0
 
 
 def test_one_pair_has_no_interval() -> None:
-    found = paired_difference([0.9], [0.8])
+    found = paired_difference([0.9], [0.8], 0.95)
     assert found.mean == pytest.approx(0.1)
     assert math.isnan(found.low)
     assert math.isnan(found.high)
@@ -95,20 +95,20 @@ def test_bad_input_is_named(values: list[float], baseline: list[float], confiden
 def test_the_bootstrap_equals_a_slow_reference() -> None:
     rng = np.random.default_rng(3)
     values, baseline = rng.normal(0.9, 0.02, 10), rng.normal(0.88, 0.02, 10)
-    found = bootstrap_difference(values, baseline)
+    found = bootstrap_difference(values, baseline, 0.95)
     means = []
     for _ in range(5000):
         pairs = [int(rng.integers(10)) for _ in range(10)]
         means.append(sum(values[pair] - baseline[pair] for pair in pairs) / 10)
     assert found.mean == pytest.approx(np.mean(values - baseline))
     assert (found.low, found.high) == pytest.approx((np.quantile(means, 0.025), np.quantile(means, 0.975)), abs=6e-4)
-    assert found == bootstrap_difference(values, baseline), "it repeats"
-    ours, students = found.high - found.low, paired_difference(values, baseline)
+    assert found == bootstrap_difference(values, baseline, 0.95), "it repeats"
+    ours, students = found.high - found.low, paired_difference(values, baseline, 0.95)
     assert 0.7 < ours / (students.high - students.low) < 0.95
 
 
 def test_fewer_than_five_pairs_have_no_bootstrap_interval() -> None:
-    found = bootstrap_difference([0.9, 0.8, 0.9, 0.7], [0.8, 0.8, 0.8, 0.8])
+    found = bootstrap_difference([0.9, 0.8, 0.9, 0.7], [0.8, 0.8, 0.8, 0.8], 0.95)
     assert found.mean == pytest.approx(0.025)
     assert math.isnan(found.low)
 

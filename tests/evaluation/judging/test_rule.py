@@ -20,7 +20,7 @@ from bss.types import Split
 from tests.helpers.toy import SETTINGS, packed_toy
 
 
-def said(number: int, seed: int, num_samples: int = 40) -> tuple[dict[str, Any], Any]:
+def drawn(number: int, seed: int, num_samples: int = 40) -> tuple[dict[str, Any], Any]:
     generator = np.random.default_rng(seed)
     labels = generator.integers(3, size=num_samples)
     found = {}
@@ -38,7 +38,7 @@ def num_right(probabilities: dict[str, Any], labels: Any, weights: Any) -> int:
 @pytest.mark.parametrize("number", [2, 3])
 @pytest.mark.parametrize("seed", range(4))
 def test_the_weights_are_those_of_brute_force(number: int, seed: int) -> None:
-    probabilities, labels = said(number, seed)
+    probabilities, labels = drawn(number, seed)
     grid = [[part / 10 for part in parts] for parts in product(range(11), repeat=number) if sum(parts) == 10]
     grid.append([1 / number] * number)
     best = max(num_right(probabilities, labels, weights) for weights in grid)
@@ -52,13 +52,13 @@ def test_the_weights_are_those_of_brute_force(number: int, seed: int) -> None:
 
 
 def test_a_tie_goes_to_equal_weights() -> None:
-    probabilities, labels = said(3, 0)
+    probabilities, labels = drawn(3, 0)
     same = dict.fromkeys(probabilities, probabilities["m1"])
     assert best_weights(same, labels) == pytest.approx(dict.fromkeys(("m0", "m1", "m2"), 1 / 3))
 
 
 def test_many_modalities_take_larger_steps() -> None:
-    probabilities, labels = said(12, 0)
+    probabilities, labels = drawn(12, 0)
     found = best_weights(probabilities, labels)
     assert len(found) == 12
     assert sum(found.values()) == pytest.approx(1)
@@ -127,3 +127,14 @@ def test_tables_have_the_rule_in_the_place_of_the_fusion() -> None:
     assert ("joint", "fused", 1.0) not in rows
     assert ("other", "fused", 1.0) in rows
     assert len(rows) == 5
+
+
+@pytest.mark.parametrize("scale", [0.1, 1, 300])
+def test_a_sum_of_logits_has_the_bits_of_the_formula(scale: float) -> None:
+    """Predictions are compared byte for byte, so that another softmax would show in every report."""
+    logits = scale * np.random.default_rng(0).normal(size=(3, 200, 17))
+    each = np.exp(logits - logits.max(axis=2, keepdims=True))
+    each /= each.sum(axis=2, keepdims=True)
+    total = np.log(np.maximum(each, np.finfo(float).tiny)).sum(axis=0)
+    odds = np.exp(total - total.max(axis=1, keepdims=True))
+    np.testing.assert_array_equal(summed(each), odds / odds.sum(axis=1, keepdims=True))

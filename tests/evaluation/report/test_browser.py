@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bss.evaluation.grid.inputs import ReportInputs
+from bss.evaluation.grid.page import sections, write_report
 from bss.evaluation.page import template
 from bss.evaluation.page.canvas import SERIES, VARIABLES
-from bss.evaluation.report import page as report
 from bss.evaluation.report.confusion import MAX_OPACITY, SHADE
 from tests.evaluation.report.test_page import grid
 
@@ -26,10 +27,20 @@ Colour = tuple[float, ...]
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("page")
-    report.write_report(grid(folder), folder / "report.html")
-    return (folder / "report.html").as_uri()
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> ReportInputs:
+    return grid(tmp_path_factory.mktemp("page"))
+
+
+@pytest.fixture(scope="module")
+def address(inputs: ReportInputs, tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    write_report(inputs, path)
+    return path.as_uri()
+
+
+@pytest.fixture(scope="module")
+def anchors(inputs: ReportInputs) -> list[str]:
+    return [section.anchor for section in sections(inputs)]
 
 
 @contextmanager
@@ -51,12 +62,12 @@ def opened(browser: "Browser", address: str, width: int = 1280, scheme: str = LI
 
 @pytest.mark.parametrize(("width", "scheme"), [*product([360, 768, 1280], [LIGHT, DARK])])
 def test_every_chart_fits_and_the_page_does_not_scroll_sideways(
-    browser: "Browser", address: str, width: int, scheme: str
+    browser: "Browser", address: str, anchors: list[str], width: int, scheme: str
 ) -> None:
     with opened(browser, address, width, scheme) as page:
         page.evaluate("document.querySelectorAll('details').forEach(part => { part.open = true })")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-        for name, _ in report.SECTIONS:
+        for name in anchors:
             charts = page.locator(f"#{name} figure svg[role=img]").all()
             assert bool(charts) == (name not in WITHOUT_CHART), name
             for chart in charts:
@@ -74,6 +85,16 @@ def test_sounds_play_and_pictures_are_seen(browser: "Browser", address: str) -> 
         page.wait_for_function("[...document.querySelectorAll('audio')].every(sound => sound.duration > 0)")
         assert page.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
         assert page.locator("audio").count() == page.locator("img").count() == 12
+
+
+def test_a_link_leads_to_a_heading_that_nothing_covers(browser: "Browser", address: str, anchors: list[str]) -> None:
+    with opened(browser, address) as page:
+        page.emulate_media(reduced_motion="reduce")
+        for name in anchors:
+            page.locator(f"nav a[href='#{name}']").click()
+            heading, bar = page.locator(f"#{name} h2").bounding_box(), page.locator("nav").bounding_box()
+            assert heading and bar
+            assert heading["y"] >= bar["y"] + bar["height"], name
 
 
 def test_details_open_by_keyboard(browser: "Browser", address: str) -> None:

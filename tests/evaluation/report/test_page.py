@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 from bss.data.kinds.kind import Exhibit, Kind
-from bss.evaluation.report.examples import examples
-from bss.evaluation.report.inputs import ReportInputs
-from bss.evaluation.report.page import SECTIONS, write_report
+from bss.evaluation.grid.examples import examples
+from bss.evaluation.grid.inputs import ReportInputs
+from bss.evaluation.grid.page import sections, write_report
 
 NUM_TRAIN, NUM_TEST, NUM_EPOCHS, NUM_FILES = 400, 200, 6, 20
 GAIN = pl.DataFrame({"scheduler": ["random", "heuristic", "learned"], "gain": [0.0, 0.012, 0.03]})
@@ -139,7 +139,7 @@ def grid(
         num_pairs={"train": NUM_TRAIN, "validation": 100, "test": NUM_TEST},
         metrics=measured(runs),
         history=runs.join(epochs, how="cross").with_columns(
-            validation_accuracy=curve, validation_confidence=curve**2
+            validation_accuracy=curve, validation_loss=1 - curve, validation_confidence=curve**2
         ),
         predictions=predicted(rng, runs, len(classes)),
         scores=scores,
@@ -154,6 +154,9 @@ def grid(
         parameters={"train": {"epochs": NUM_EPOCHS, "lr": 0.002}, "grid": {"seeds": list(seeds)}},
         versions={"python": "3.11", "torch": "2.11", "bss": "0.1.0"},
         commit="1a2b3c4d5e",
+        baseline="random",
+        confidence=0.95,
+        rule="fused",
     )
 
 
@@ -220,9 +223,13 @@ def test_page_can_be_read_without_seeing_it(shown: tuple[Page, str]) -> None:
     assert len(ids) == len(set(ids))
 
 
-def test_every_section_is_there_and_linked(shown: tuple[Page, str]) -> None:
+def test_every_section_is_there_and_linked(inputs: ReportInputs, shown: tuple[Page, str]) -> None:
     page, _ = shown
-    names = [name for name, _ in SECTIONS]
+    names = [section.anchor for section in sections(inputs)]
+    assert names == [
+        *("summary", "results", "learning", "imbalance", "scores", "examples"),
+        *("draws", "pacing", "confusion", "changes", "cost", "repeat"),
+    ]
     assert [section.get("id") for section in page.attributes("section")] == names
     assert [link["href"] for link in page.attributes("a")] == [f"#{name}" for name in names]
 

@@ -12,19 +12,13 @@ import polars as pl
 import pytest
 
 from bss.evaluation.artifacts import seconds_of
-from bss.evaluation.report import provenance
+from bss.evaluation.grid import provenance
+from bss.evaluation.grid.balance import accuracy_gaps, balance_verdict, discrepancy_ratios
+from bss.evaluation.grid.looks import Look, looks
 from bss.evaluation.report.changes import change_counts, changed_pairs, changed_predictions
 from bss.evaluation.report.cost import costs
 from bss.evaluation.report.draws import drawn_pairs
-from bss.evaluation.report.imbalance import (
-    accuracy_gaps,
-    balance_verdict,
-    discrepancy_ratios,
-    gap_charts,
-    ratio_charts,
-)
-from bss.evaluation.report.looks import Look, looks
-from bss.evaluation.report.table import summary_table
+from bss.evaluation.report.imbalance import gap_charts, ratio_charts
 from bss.files import checksum, write_json
 from bss.paths import Cell, Workspace
 from tests.evaluation.report.test_page import PICTURE, SOUND, grid
@@ -79,7 +73,7 @@ def test_the_first_screen_says_who_leads(tmp_path: Path, confidence: float, says
     inputs = grid(tmp_path)
     of_audio = pl.when(pl.col("output") == "audio").then(confidence).otherwise(0.6)
     ratios = discrepancy_ratios(inputs.history.with_columns(validation_confidence=of_audio), inputs.modalities)
-    found = balance_verdict(ratios, summary_table(inputs.metrics), inputs.modalities, inputs.baseline)
+    found = balance_verdict(ratios, inputs.table, inputs.modalities, inputs.baseline)
     assert found is not None
     assert says in found.finding
     assert found.remarks[1].startswith("audio: 78.")
@@ -98,30 +92,29 @@ def test_without_outputs_of_two_modalities_there_is_no_balance() -> None:
 def test_changes_are_those_of_a_loop_over_the_pairs(tmp_path: Path) -> None:
     inputs = grid(tmp_path)
     changes = changed_predictions(inputs.predictions, inputs.baseline)
-    said = {
+    predicted = {
         (row["scheduler"], row["seed"], row["id"]): (row["prediction"], row["label"])
         for row in inputs.predictions.to_dicts()
         if row["output"] == "fused"
     }
     styles = looks(inputs.metrics, inputs.baseline)
-    for name, cells in change_counts(changes, styles):
+    for name, *cells in change_counts(changes, styles):
         counts = dict.fromkeys(product([True, False], repeat=2), 0)
-        for (scheduler, seed, pair), (taken, label) in said.items():
+        for (scheduler, seed, pair), (taken, label) in predicted.items():
             if scheduler == name:
-                counts[taken == label, said["random", seed, pair][0] == label] += 1
+                counts[taken == label, predicted["random", seed, pair][0] == label] += 1
         fixed, broken = counts[True, False], counts[False, True]
         assert cells[:3] == [f"{fixed}", f"{broken}", f"{fixed - broken:+}"]
         assert cells[3:] == [f"{counts[True, True]}", f"{counts[False, False]}"]
     named = changed_pairs(changes, styles, inputs.classes)
-    assert {pair["change"] for pair in named} == {"fixed", "broken"}
-    for pair in named:
+    assert {change for _, change, *_ in named} == {"fixed", "broken"}
+    for run, change, pair, class_name, seeds, _ in named:
         right = {
-            name: [said[name, seed, pair["id"]][0] == int(pair["class_name"]) for seed in range(3)]
-            for name in ("random", pair["run"])
+            name: [predicted[name, seed, pair][0] == int(class_name) for seed in range(3)] for name in ("random", run)
         }
-        gains = [here - there for here, there in zip(right[pair["run"]], right["random"], strict=True)]
-        assert sum(gains) * (1 if pair["change"] == "fixed" else -1) >= 2
-        assert pair["seeds"] == f"{gains.count(1 if pair['change'] == 'fixed' else -1)} of 3"
+        gains = [here - there for here, there in zip(right[run], right["random"], strict=True)]
+        assert sum(gains) * (1 if change == "fixed" else -1) >= 2
+        assert seeds == f"{gains.count(1 if change == 'fixed' else -1)} of 3"
 
 
 def test_costs_are_to_the_baseline_and_need_no_times() -> None:
@@ -135,7 +128,7 @@ def test_costs_are_to_the_baseline_and_need_no_times() -> None:
             for name, num in (("random", 100), ("learned", 50), ("heuristic", 25))
         ]
     )
-    found = {cost.run: (cost.share, cost.seconds, cost.seconds_share) for cost in costs(table, seconds, "random")}
+    found = {run: tuple(cells) for run, _, _, *cells in costs(table, seconds, "random")}
     assert found["random"] == ("100.0", "15.0", "100.0")
     assert found["learned"] == ("50.0", "3.0", "20.0")
     assert found["heuristic"] == ("25.0", "-", "-")
@@ -157,13 +150,13 @@ def test_the_pairs_drawn_most_and_least_are_named(tmp_path: Path) -> None:
     inputs = grid(tmp_path, kinds={"audio": SOUND, "image": PICTURE}, seeds=(0, 1))
     styles = looks(inputs.metrics, inputs.baseline)
     of_learned = [pair for pair in drawn_pairs(inputs.draws, inputs.scores, inputs.manifest, styles)
-        if pair["run"] == "learned"]  # fmt: skip
+        if pair[0] == "learned"]  # fmt: skip
     counts: dict[str, list[int]] = {}
     for row in inputs.draws.filter(pl.col("scheduler") == "learned").to_dicts():
         counts.setdefault(row["id"], []).append(row["num_draws"])
     means = sorted((mean(values) for values in counts.values()), reverse=True)
-    assert [pair["num_draws"] for pair in of_learned] == [f"{value:.1f}" for value in means[:3] + means[-3:]]
-    assert all(f"{mean(counts[pair['id']]):.1f}" == pair["num_draws"] for pair in of_learned)
+    assert [num_draws for _, _, _, num_draws, _ in of_learned] == [f"{value:.1f}" for value in means[:3] + means[-3:]]
+    assert all(f"{mean(counts[pair]):.1f}" == num_draws for _, pair, _, num_draws, _ in of_learned)
     alike = inputs.draws.with_columns(num_draws=pl.lit(5))
     assert drawn_pairs(alike, inputs.scores, inputs.manifest, styles) == []
 

@@ -10,7 +10,8 @@ import pytest
 from bss.evaluation.comparing.statistics import bootstrap_difference, holm, sign_flip_p
 from bss.evaluation.comparing.table import comparison_table, fused_runs
 from bss.evaluation.comparing.variant import Variant
-from bss.evaluation.study.page import Comparison, write_comparison
+from bss.evaluation.study.comparison import Comparison
+from bss.evaluation.study.page import write_comparison
 
 BETAS = [Variant("learned", {"beta": beta}) for beta in (0.1, 0.5, 1.0)]
 CRITERION = {"criteria": ["training_loss"]}
@@ -40,7 +41,7 @@ def runs(method: str = "joint") -> pl.DataFrame:
 @pytest.fixture(scope="module")
 def table() -> pl.DataFrame:
     shuffled = runs().sample(fraction=1, shuffle=True, seed=0)
-    return comparison_table(shuffled, VARIANTS, "random")
+    return comparison_table(shuffled, VARIANTS, "random", 0.95)
 
 
 def test_names_and_labels_say_what_is_set() -> None:
@@ -57,7 +58,7 @@ def test_names_and_labels_say_what_is_set() -> None:
 def test_a_row_is_compared_with_the_baseline_of_the_same_seeds(table: pl.DataFrame) -> None:
     assert table["label"].to_list() == [variant.label for variant in VARIANTS]
     learned = table.row(2, named=True)
-    found = bootstrap_difference(ACCURACY["learned-beta_0_5"], ACCURACY["random"])
+    found = bootstrap_difference(ACCURACY["learned-beta_0_5"], ACCURACY["random"], 0.95)
     assert (learned["difference"], learned["low"], learned["high"]) == pytest.approx(
         (found.mean, found.low, found.high)
     )
@@ -76,7 +77,7 @@ def test_a_row_is_compared_with_its_twin(table: pl.DataFrame) -> None:
 
 def test_every_method_has_its_own_baseline() -> None:
     better = runs("aug").with_columns(pl.col("accuracy") + 0.2)
-    table = comparison_table(pl.concat([runs(), better]), VARIANTS, "random")
+    table = comparison_table(pl.concat([runs(), better]), VARIANTS, "random", 0.95)
     assert table["method"].to_list() == ["joint"] * 6 + ["aug"] * 6
     first, second = table["difference"][1:6].to_list(), table["difference"][7:].to_list()
     assert first == pytest.approx(second)
@@ -90,7 +91,7 @@ def test_the_validation_accuracy_is_that_of_the_kept_epoch(keep: str, expected: 
     run = {"method": "joint", "scheduler": "random", "seed": 0}
     metrics = pl.DataFrame([{**run, "output": output, "accuracy": 0.5} for output in ("fused", "audio")])
     history = pl.DataFrame(
-        {**run, "output": output, "epoch": epoch, "validation_accuracy": accuracy}
+        {**run, "output": output, "epoch": epoch, "validation_accuracy": accuracy, "validation_loss": 1 - accuracy}
         for output in ("fused", "audio")
         for epoch, accuracy in [(1, 0.9), (2, 0.7), (0, 0.6)]
     )
@@ -103,7 +104,7 @@ def test_methods_are_compared_with_the_first_and_ranked(tmp_path: Path) -> None:
     beside = {"accuracy_of_audio": pl.col("accuracy") / 2, "accuracy_by_own_rule": pl.lit(None, pl.Float64)}
     better = runs("aug").with_columns(pl.col("accuracy") + 0.2)
     both = pl.concat([runs(), better]).with_columns(**beside)
-    table = comparison_table(both, VARIANTS, "random")
+    table = comparison_table(both, VARIANTS, "random", 0.95)
     write_comparison(given(table, runs=both), tmp_path)
     lines = (tmp_path / "table.txt").read_text().splitlines()
     assert max(map(len, lines)) <= 80
@@ -126,7 +127,7 @@ def given(table: pl.DataFrame, **values: Any) -> Comparison:
             "name": "betas", "about": ("What beta does.",), "dataset": "toy", "notes": ("<b>made up</b>",),
             "num_pairs": {"train": 96, "test": 30}, "runs": runs(), "variants": VARIANTS, "table": table,
             "baseline": "random", "confidence": 0.95, "command": "bss compare betas",
-            "parameters": {"train": {"epochs": 3}},
+            "parameters": {"train": {"epochs": 3}}, "rule": "fused",
             **values,
         }
     )  # fmt: skip
@@ -158,6 +159,6 @@ def test_the_results_are_a_page_and_three_tables(tmp_path: Path, table: pl.DataF
 
 
 def test_a_baseline_alone_has_nothing_to_draw(tmp_path: Path) -> None:
-    alone = comparison_table(runs().filter(pl.col("scheduler") == "random"), VARIANTS[:1], "random")
+    alone = comparison_table(runs().filter(pl.col("scheduler") == "random"), VARIANTS[:1], "random", 0.95)
     write_comparison(given(alone, variants=VARIANTS[:1]), tmp_path)
     assert "<svg" not in (tmp_path / "page.html").read_text()

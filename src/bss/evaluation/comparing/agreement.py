@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bss.evaluation.comparing.statistics import Difference
+from bss.evaluation.comparing.statistics import PairedDifference
 
 NUM_RESAMPLES = 1_000
 
@@ -22,10 +22,10 @@ def rank_correlation(first: ArrayLike, second: ArrayLike) -> float:
     return float(spearmanr(first, second).statistic)
 
 
-def rank_correlation_interval(first: ArrayLike, second: ArrayLike, confidence: float = 0.95) -> Difference:
+def rank_correlation_interval(first: ArrayLike, second: ArrayLike, confidence: float) -> PairedDifference:
     """Spearman's correlation with the percentile interval of the bootstrap over samples; it repeats.
 
-    Errors as for `rank_correlation`.
+    `confidence` lies in (0, 1). Errors as for `rank_correlation`.
     """
     first, second = _checked(first, second)
     generator = np.random.default_rng(0)
@@ -33,7 +33,7 @@ def rank_correlation_interval(first: ArrayLike, second: ArrayLike, confidence: f
     resampled = [rank_correlation(first[of_one], second[of_one]) for of_one in rows]
     tail = (1 - confidence) / 2
     low, high = np.nanquantile(resampled, [tail, 1 - tail])
-    return Difference(rank_correlation(first, second), float(low), float(high), len(first))
+    return PairedDifference(rank_correlation(first, second), float(low), float(high), len(first))
 
 
 def top_overlap(first: ArrayLike, second: ArrayLike, share: float = 0.1) -> float:

@@ -1,4 +1,4 @@
-"""What a handful of seeds can say: means, spreads and paired differences with their intervals."""
+"""Statistics of a handful of seeds: means, standard deviations, paired differences with their intervals, ranks."""
 
 from dataclasses import dataclass
 from math import nan, sqrt
@@ -11,16 +11,18 @@ MIN_RESAMPLED = 5
 
 
 @dataclass(frozen=True)
-class Difference:
-    """A mean paired difference and its confidence interval, nan where one pair shows no spread."""
+class PairedDifference:
+    """A mean of paired differences, in the unit of the values, with its confidence interval."""
 
     mean: float
     low: float
+    """The lower end of the interval; nan where there are too few pairs for one."""
     high: float
+    """The upper end of the interval, or nan."""
     num_pairs: int
 
 
-def paired_difference(values: ArrayLike, baseline: ArrayLike, confidence: float = 0.95) -> Difference:
+def paired_difference(values: ArrayLike, baseline: ArrayLike, confidence: float) -> PairedDifference:
     """Mean of `values - baseline` over pairs (the same seed), with Student's t interval.
 
     Args:
@@ -35,10 +37,10 @@ def paired_difference(values: ArrayLike, baseline: ArrayLike, confidence: float 
     _check_confidence(confidence)
     mean, sd = summary(differences)
     margin = _quantile(confidence, len(differences)) * sd / sqrt(len(differences))
-    return Difference(mean, mean - margin, mean + margin, len(differences))
+    return PairedDifference(mean, mean - margin, mean + margin, len(differences))
 
 
-def bootstrap_difference(values: ArrayLike, baseline: ArrayLike, confidence: float = 0.95) -> Difference:
+def bootstrap_difference(values: ArrayLike, baseline: ArrayLike, confidence: float) -> PairedDifference:
     """Mean of `values - baseline` over pairs (the same seed), with the percentile interval of the paired bootstrap.
 
     The pairs are drawn anew with replacement, always with the same generator, so that the interval repeats. It is
@@ -51,9 +53,9 @@ def bootstrap_difference(values: ArrayLike, baseline: ArrayLike, confidence: flo
     _check_confidence(confidence)
     mean = float(differences.mean())
     if len(differences) < MIN_RESAMPLED:
-        return Difference(mean, nan, nan, len(differences))
+        return PairedDifference(mean, nan, nan, len(differences))
     generator = np.random.default_rng(0)
-    found = bootstrap(
+    resampled = bootstrap(
         (differences,),
         np.mean,
         n_resamples=NUM_RESAMPLES,
@@ -61,8 +63,8 @@ def bootstrap_difference(values: ArrayLike, baseline: ArrayLike, confidence: flo
         method="percentile",
         rng=generator,
     )
-    low, high = found.confidence_interval
-    return Difference(mean, float(low), float(high), len(differences))
+    low, high = resampled.confidence_interval
+    return PairedDifference(mean, float(low), float(high), len(differences))
 
 
 def sign_flip_p(values: ArrayLike, baseline: ArrayLike) -> float:
@@ -76,14 +78,14 @@ def sign_flip_p(values: ArrayLike, baseline: ArrayLike) -> float:
     differences = _differences(values, baseline)
     if len(differences) < 2:
         return 1.0
-    found = permutation_test(
+    flipped = permutation_test(
         (differences,),
         np.mean,
         permutation_type="samples",
         n_resamples=NUM_RESAMPLES,
         rng=np.random.default_rng(0),
     )
-    return float(found.pvalue)
+    return float(flipped.pvalue)
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
@@ -118,7 +120,7 @@ def mean_ranks(values: ArrayLike) -> NDArray[np.float64]:
     return np.asarray(rankdata(-values, axis=1).mean(axis=0))
 
 
-def critical_distance(num_rows: int, num_blocks: int, confidence: float = 0.95) -> float:
+def critical_distance(num_rows: int, num_blocks: int, confidence: float) -> float:
     """How far two mean ranks must lie apart to be told apart, all pairs being compared (Nemenyi).
 
     q sqrt(k (k + 1) / (6 n)) with the studentised range's quantile over sqrt 2. Source: Demsar (JMLR 2006).

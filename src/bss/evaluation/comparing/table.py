@@ -5,18 +5,19 @@ from typing import Any
 
 import polars as pl
 
-from bss.evaluation.comparing.statistics import Difference, bootstrap_difference, holm, sign_flip_p, summary
+from bss.evaluation.artifacts import kept_epoch
+from bss.evaluation.comparing.statistics import PairedDifference, bootstrap_difference, holm, sign_flip_p, summary
 from bss.evaluation.comparing.variant import Variant
 from bss.types import FUSED, OWN
 
 COUNTS = ("num_steps", "num_samples")
 BESIDE = ("accuracy_of_", "accuracy_by_")
-"""What the columns of other outputs of the same run begin with: of a modality, by the method's own rule."""
+"""Prefixes of the columns for other outputs of the same run: of a modality, and by the method's own rule."""
 Row = dict[str, Any]
 
 
 def comparison_table(
-    metrics: pl.DataFrame, variants: Sequence[Variant], baseline: str, confidence: float = 0.95
+    metrics: pl.DataFrame, variants: Sequence[Variant], baseline: str, confidence: float
 ) -> pl.DataFrame:
     """One row a method and variant, over the same seeds.
 
@@ -59,13 +60,13 @@ def fused_runs(metrics: pl.DataFrame, history: pl.DataFrame, keep: str) -> pl.Da
 
     Args:
         metrics: a row a run and output, as the report has it.
-        history: a row a run, epoch and output.
+        history: a row a run, epoch and output, as `kept_epoch` reads it.
         keep: `best` or `last`, see `train.keep`.
     """
     run = ["method", "scheduler", "seed"]
-    accuracy = pl.col("validation_accuracy")
-    kept = accuracy.max() if keep == "best" else accuracy.sort_by("epoch").last()
-    validation = _of(history, "output", FUSED).group_by(run).agg(kept)
+    runs = _of(history, "output", FUSED).group_by(run, maintain_order=True)
+    kept = pl.DataFrame([kept_epoch(epochs, keep) for _, epochs in runs], history.schema)
+    validation = kept.select(*run, "validation_accuracy")
     fused = _of(metrics, "output", FUSED).join(validation, on=run, how="left", maintain_order="left", validate="1:1")
     for output in metrics["output"].unique(maintain_order=True):
         if output != FUSED:
@@ -98,7 +99,7 @@ def _difference(
     return {f"{prefix}{name}": value for name, value in _parts(found).items()}
 
 
-def _parts(found: Difference | None) -> dict[str, float | None]:
+def _parts(found: PairedDifference | None) -> dict[str, float | None]:
     if found is None:
         return {"difference": None, "low": None, "high": None}
     return {"difference": found.mean, "low": found.low, "high": found.high}

@@ -1,4 +1,4 @@
-"""What is compared: a scheduler or a method with some of its fields set."""
+"""A row of a comparison: a scheduler or a method with some of its fields set."""
 
 import re
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ class Variant:
     """A scheduler or a method of params.yaml, and what is set in it."""
 
     base: str
-    """Its name there."""
+    """Its name in params.yaml."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Dotted field -> value."""
     twins: str | None = None
@@ -25,7 +25,7 @@ class Variant:
 
     @property
     def label(self) -> str:
-        """What a reader sees: `learned, beta 0.1`."""
+        """The name that a reader sees: `learned, beta 0.1`."""
         return ", ".join(
             [self.base, *(_labelled(key, value) for key, value in self.settings.items() if value is not False)]
         )

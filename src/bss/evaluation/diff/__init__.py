@@ -1,1 +1,1 @@
-"""What two states of a workspace differ in, in meaning: pure comparisons, and their texts and page."""
+"""Differences between two states of a workspace, in meaning and not in bytes: comparisons, their texts and page."""

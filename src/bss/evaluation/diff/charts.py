@@ -6,43 +6,41 @@ import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 
-from bss.evaluation.comparing.statistics import Difference as Interval
+from bss.evaluation.comparing.statistics import PairedDifference
 from bss.evaluation.diff.difference import Difference
-from bss.evaluation.diff.models import BROKEN, FIXED
+from bss.evaluation.diff.models import BROKEN, CONFIDENCE, FIXED
 from bss.evaluation.diff.scores import ScoreDifference, movement_by_class
 from bss.evaluation.diff.sequences import SequenceDifference
 from bss.evaluation.diff.summary import number
-from bss.evaluation.page.canvas import HEIGHT, INK, MUTED, SERIES, WIDE, WIDTH, Chart, canvas, finish
-from bss.evaluation.page.words import shortened
+from bss.evaluation.page.canvas import HEIGHT, INK, MAX_CLASSES, MUTED, SERIES, WIDE, WIDTH, Chart, canvas, finish
+from bss.evaluation.page.words import level, shortened
 
 NUM_BINS = 24
-MAX_CLASSES = 24
-"""Of more classes those that changed most are drawn."""
 MAX_SEEDS = 6
-"""Of more seeds the first are drawn."""
+"""Seeds that are drawn; of more, the first."""
 MAX_CELLS = 40
 LABEL = 24
 
 
-def score_charts(found: Difference) -> list[Chart]:
+def score_charts(difference: Difference) -> list[Chart]:
     """The score before and after for each seed, and how far each class moved."""
-    if not found.scores:
+    if not difference.scores:
         return []
-    drawn = [one for one in found.scores if one.num_common][:MAX_SEEDS]
-    return [*map(_density, drawn), _movement(pl.concat([one.moved for one in found.scores]))]
+    drawn = [one for one in difference.scores if one.num_common][:MAX_SEEDS]
+    return [*map(_density, drawn), _movement(pl.concat([one.moved for one in difference.scores]))]
 
 
-def sequence_charts(found: Difference) -> list[Chart]:
+def sequence_charts(difference: Difference) -> list[Chart]:
     """The overlap of each epoch, where sequences are laid out."""
-    drawn = [one for one in found.sequences if len(one.epochs)]
+    drawn = [one for one in difference.sequences if len(one.epochs)]
     return [_overlap(drawn)] if drawn else []
 
 
-def model_charts(found: Difference) -> list[Chart]:
+def model_charts(difference: Difference) -> list[Chart]:
     """The differences of the accuracy with their intervals, and how many pairs of each class flipped."""
-    judged = [(model.name, one) for model in found.models for one in model.judged]
-    outputs = {one.output for _, one in judged} or {one.output for one in found.over_seeds}
-    means = [one for one in found.over_seeds if one.output in outputs]
+    judged = [(model.name, one) for model in difference.models for one in model.judged]
+    outputs = {one.output for _, one in judged} or {one.output for one in difference.over_seeds}
+    means = [one for one in difference.over_seeds if one.output in outputs]
     rows = [(f"{one.method}-{one.scheduler} {one.output}", one.accuracy) for one in means]
     rows = [*rows, *((f"{name} {one.output}", one.accuracy) for name, one in judged)][:MAX_CELLS]
     flipped = [one.flipped for _, one in judged if not one.flipped.is_empty()]
@@ -100,18 +98,19 @@ def _overlap(sequences: Sequence[SequenceDifference]) -> Chart:
         return finish(figure, "Overlap by epoch", caption)
 
 
-def _forest(rows: Sequence[tuple[str, Interval]], num_means: int) -> Chart:
+def _forest(rows: Sequence[tuple[str, PairedDifference]], num_means: int) -> Chart:
     with canvas(WIDE, 0.7 + 0.22 * len(rows)) as (figure, axes):
         axes.axvline(0, color=INK, linewidth=0.8)
-        for place, (_, found) in enumerate(rows):
+        for place, (_, accuracy) in enumerate(rows):
             colour = SERIES[1] if place < num_means else SERIES[2]
-            axes.plot([100 * found.low, 100 * found.high], [place] * 2, color=colour, linewidth=2.4, alpha=0.55)
-            axes.plot(100 * found.mean, place, "o", color=colour, markersize=5)
+            axes.plot([100 * accuracy.low, 100 * accuracy.high], [place] * 2, color=colour, linewidth=2.4, alpha=0.55)
+            axes.plot(100 * accuracy.mean, place, "o", color=colour, markersize=5)
         _name_rows(axes, [name for name, _ in rows], LABEL)
         axes.set_xlabel("accuracy after - before, points")
         caption = (
-            "Above: means over the seeds with their 95 % interval (Student's t). Below: each cell, with that "
-            "of the bootstrap over test pairs. A bar that crosses the line at 0 does not say which side is better."
+            f"Above: means over the seeds with their {level(CONFIDENCE)} interval (Student's t). Below: each cell, "
+            "with that of the bootstrap over test pairs. A bar that crosses the line at 0 does not say which side is "
+            "better."
         )
         return finish(figure, "Accuracy", caption)
 

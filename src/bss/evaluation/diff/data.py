@@ -15,7 +15,7 @@ from bss.evaluation.diff.scores import keyed
 from bss.evaluation.diff.snapshot import Snapshot
 
 NUM_BYTES = 1 << 26
-"""Of one array are compared at a time."""
+"""Bytes of one array that are compared at a time."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,13 @@ class DataDifference:
     relabelled: pl.DataFrame
     """id, split, before and after: classes."""
     content: pl.DataFrame
-    """id, split, class, modality: the values of this modality are others; a row a pair and modality."""
+    """id, split, class, modality: a row a pair and modality whose values differ."""
     modalities: tuple[tuple[str, str, str], ...]
     """Modality, before, after: one that came or went, or whose arrays have another shape or type."""
 
     @property
     def changed(self) -> bool:
-        """Whether anything is another one."""
+        """Whether a pair or an array differs."""
         tables = (self.added, self.removed, self.moved, self.relabelled, self.content)
         return bool(self.modalities) or not all(table.is_empty() for table in tables)
 

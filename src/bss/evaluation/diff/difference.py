@@ -24,18 +24,18 @@ Frames: TypeAlias = Mapping[K, pl.DataFrame]
 
 @dataclass(frozen=True)
 class Missing:
-    """What belongs to a snapshot and is not there, so that it could not be compared."""
+    """Files that belong to a snapshot and are not there, so that they could not be compared."""
 
     name: str
-    """Of the snapshot."""
+    """Name of the snapshot."""
     places: tuple[str, ...]
     remedy: str
-    """What a reader types to have them."""
+    """The command that fetches them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """What changed between two snapshots; what did not is not in it."""
+    """Everything that changed between two snapshots, and nothing else."""
 
     before: str
     """The name of the first snapshot."""
@@ -46,31 +46,31 @@ class Difference:
     scores: tuple[ScoreDifference, ...]
     sequences: tuple[SequenceDifference, ...]
     draws: Mapping[Cell, DrawDifference]
-    """What training has drawn in a cell."""
+    """Cell -> how often its training has drawn each pair, before and after."""
     models: tuple[ModelDifference, ...]
     over_seeds: tuple[SeedDifference, ...]
-    """Of the methods and schedulers of `models`."""
+    """Differences over the seeds, for the methods and schedulers of `models`."""
     added: tuple[str, ...]
     """Scores, sequences, draws, metrics and predictions that only the second has: `metrics joint-random-0`."""
     removed: tuple[str, ...]
-    """The same, of the first."""
+    """The same kinds of artifact that only the first has."""
     missing: tuple[Missing, ...]
 
     @property
     def changed(self) -> bool:
-        """Whether anything did."""
-        found = (self.params, self.data, self.scores, self.sequences, self.draws, self.models, self.added)
-        return any(found) or bool(self.removed)
+        """Whether anything changed."""
+        parts = (self.params, self.data, self.scores, self.sequences, self.draws, self.models)
+        return any((*parts, self.added, self.removed))
 
 
-def difference(before: Snapshot, after: Snapshot, confidence: float = 0.95) -> Difference:
+def difference(before: Snapshot, after: Snapshot) -> Difference:
     """Compare two snapshots. What one of them lacks, because it was not fetched, counts as neither added nor removed.
 
     Raises:
         ValueError: a file is damaged.
     """
     data = data_difference(before, after) if len(before.manifest) and len(after.manifest) else None
-    models = _models(before, after, confidence)
+    models = _models(before, after)
     groups = {model.cell[:2] for model in models}
     scores = (score_difference(seed, *tables) for seed, tables in _differing(before.scores, after.scores))
     draws = {cell: draw_difference(*tables) for cell, tables in _differing(before.draws, after.draws)}
@@ -83,7 +83,7 @@ def difference(before: Snapshot, after: Snapshot, confidence: float = 0.95) -> D
         sequences=_sequences(before, after),
         draws={cell: one for cell, one in draws.items() if one.changed},
         models=models,
-        over_seeds=seed_differences(_of(before.metrics, groups), _of(after.metrics, groups), confidence),
+        over_seeds=seed_differences(_of(before.metrics, groups), _of(after.metrics, groups)),
         added=tuple(_only(after, before)),
         removed=tuple(_only(before, after)),
         missing=tuple(Missing(side.name, side.missing, side.remedy) for side in (before, after) if side.missing),
@@ -104,38 +104,36 @@ def _of(metrics: Frames[Cell], groups: set[tuple[str, str]]) -> dict[Cell, pl.Da
 
 
 def _sequences(before: Snapshot, after: Snapshot) -> tuple[SequenceDifference, ...]:
-    found = []
+    compared = []
     for (scheduler, seed), folders in _common(before.plans, after.plans):
         if not all(
             same_bytes(*(folder / name for folder in folders)) for name in ("order.parquet", "sequence.parquet")
         ):
-            found.append(sequence_difference(scheduler, seed, *folders))
-    return tuple(one for one in found if one.changed)
+            compared.append(sequence_difference(scheduler, seed, *folders))
+    return tuple(one for one in compared if one.changed)
 
 
-def _models(before: Snapshot, after: Snapshot, confidence: float) -> tuple[ModelDifference, ...]:
+def _models(before: Snapshot, after: Snapshot) -> tuple[ModelDifference, ...]:
     metrics = _common(before.metrics, after.metrics)
     predictions = dict(_common(before.predictions, after.predictions))
     differing = [*_differing(before.metrics, after.metrics), *_differing(before.predictions, after.predictions)]
     stale = {cell for cell, _ in differing}
-    found = [
-        model_difference(cell, tables, predictions.get(cell), confidence) for cell, tables in metrics if cell in stale
-    ]
-    return tuple(one for one in found if one.changed)
+    compared = [model_difference(cell, tables, predictions.get(cell)) for cell, tables in metrics if cell in stale]
+    return tuple(one for one in compared if one.changed)
 
 
 def _only(one: Snapshot, other: Snapshot) -> Iterator[str]:
-    """The artifacts of one snapshot that the other has none of."""
+    """The artifacts of one snapshot that the other lacks."""
     if one.params is not None and other.params is None:
         yield str(HERE.params)
     if len(one.manifest) and not len(other.manifest) and not other.lacks(HERE.packed / Split.TRAIN / MANIFEST):
         yield str(HERE.packed)
     kinds: Sequence[tuple[str, Callable[[Snapshot], Mapping[Any, Any]], Callable[..., Path]]] = (
-        ("scores", lambda found: {(seed,): None for seed in found.scores}, HERE.scores),
-        ("sequences", lambda found: found.plans, HERE.curriculum),
-        ("draws", lambda found: found.draws, lambda *cell: HERE.run(Cell(*cell)) / "draws.parquet"),
-        ("metrics", lambda found: found.metrics, lambda *cell: HERE.metrics(Cell(*cell))),
-        ("predictions", lambda found: found.predictions, lambda *cell: HERE.predictions(Cell(*cell))),
+        ("scores", lambda side: {(seed,): None for seed in side.scores}, HERE.scores),
+        ("sequences", lambda side: side.plans, HERE.curriculum),
+        ("draws", lambda side: side.draws, lambda *cell: HERE.run(Cell(*cell)) / "draws.parquet"),
+        ("metrics", lambda side: side.metrics, lambda *cell: HERE.metrics(Cell(*cell))),
+        ("predictions", lambda side: side.predictions, lambda *cell: HERE.predictions(Cell(*cell))),
     )
     for kind, having, place in kinds:
         for key in having(one):

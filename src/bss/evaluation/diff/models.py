@@ -6,19 +6,21 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from bss.evaluation.comparing.statistics import NUM_RESAMPLES, Difference, paired_difference
+from bss.evaluation.comparing.statistics import NUM_RESAMPLES, PairedDifference, paired_difference
 from bss.evaluation.diff.scores import TOLERANCE, keyed
 from bss.paths import Cell
 from bss.types import FUSED, OWN
 
 FIXED, BROKEN, OTHER = "fixed", "broken", "other"
-"""Wrong to right, right to wrong, and wrong to wrong in another way."""
+"""A prediction that went from wrong to right, from right to wrong, or from wrong to another wrong class."""
 ACCURACY = "accuracy"
+CONFIDENCE = 0.95
+"""Confidence of every interval of a difference between two snapshots."""
 
 
 @dataclass(frozen=True)
 class Flips:
-    """What one output of a cell predicts, before and after, over the test pairs that both have."""
+    """The predictions of one output of a cell, before and after, over the test pairs that both have."""
 
     output: str
     num_common: int
@@ -26,11 +28,11 @@ class Flips:
     """Wrong before, right after."""
     num_broken: int
     """Right before, wrong after."""
-    accuracy: Difference
+    accuracy: PairedDifference
     """(fixed - broken) / common with the percentile interval of the paired bootstrap over pairs, in [-1, 1]: what
     other test pairs might show of these two models; it knows nothing of other seeds."""
     p: float
-    """Of McNemar's exact test, two-sided: as many fixed as broken ones are expected."""
+    """Two-sided p value of McNemar's exact test, which expects as many fixed as broken pairs."""
     flipped: pl.DataFrame
     """A row a pair with another prediction: id, class, before, after (classes), and `flip`."""
 
@@ -68,11 +70,11 @@ class SeedDifference:
     method: str
     scheduler: str
     output: str
-    accuracy: Difference
+    accuracy: PairedDifference
     """Mean of after - before, in [-1, 1], with Student's interval over the seeds; a single seed has none."""
 
 
-def flips(output: str, before: pl.DataFrame, after: pl.DataFrame, confidence: float = 0.95) -> Flips:
+def flips(output: str, before: pl.DataFrame, after: pl.DataFrame) -> Flips:
     """Compare the predictions of one output: id, class and prediction; each side is right by its own class."""
     from scipy.stats import binomtest
 
@@ -81,36 +83,35 @@ def flips(output: str, before: pl.DataFrame, after: pl.DataFrame, confidence: fl
     flip = (
         pl.when(~was & is_now).then(pl.lit(FIXED)).when(was & ~is_now).then(pl.lit(BROKEN)).otherwise(pl.lit(OTHER))
     )
-    told = {"class": "class_after", "before": "prediction", "after": "prediction_after"}
+    columns = {"class": "class_after", "before": "prediction", "after": "prediction_after"}
     rows = common.filter((pl.col("prediction") != pl.col("prediction_after")) | (was != is_now))
-    flipped = rows.select("id", flip=flip, **{name: pl.col(column) for name, column in told.items()})
+    flipped = rows.select("id", flip=flip, **{name: pl.col(column) for name, column in columns.items()})
     num_fixed, num_broken = (len(flipped.filter(pl.col("flip") == kind)) for kind in (FIXED, BROKEN))
     total = num_fixed + num_broken
     p = float(binomtest(num_fixed, total).pvalue) if total else 1.0
-    accuracy = flip_difference(num_fixed, num_broken, len(common), confidence)
+    accuracy = flip_difference(num_fixed, num_broken, len(common))
     return Flips(output, len(common), num_fixed, num_broken, accuracy, p, flipped)
 
 
-def flip_difference(num_fixed: int, num_broken: int, num_pairs: int, confidence: float = 0.95) -> Difference:
+def flip_difference(num_fixed: int, num_broken: int, num_pairs: int) -> PairedDifference:
     """(fixed - broken) / pairs with the percentile interval of the paired bootstrap over pairs; nan without pairs.
 
     A pair drawn anew is fixed, broken or neither, so the counts of a resample follow a multinomial distribution:
     drawing them gives the same interval as drawing the pairs. The generator is always the same one.
     """
     if not num_pairs:
-        return Difference(float("nan"), float("nan"), float("nan"), 0)
+        return PairedDifference(float("nan"), float("nan"), float("nan"), 0)
     shares = np.array([num_fixed, num_broken, num_pairs - num_fixed - num_broken]) / num_pairs
     drawn = np.random.default_rng(0).multinomial(num_pairs, shares, size=NUM_RESAMPLES)
-    tail = (1 - confidence) / 2
+    tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile((drawn[:, 0] - drawn[:, 1]) / num_pairs, [tail, 1 - tail])
-    return Difference((num_fixed - num_broken) / num_pairs, float(low), float(high), num_pairs)
+    return PairedDifference((num_fixed - num_broken) / num_pairs, float(low), float(high), num_pairs)
 
 
 def model_difference(
     cell: Cell,
     metrics: tuple[pl.DataFrame, pl.DataFrame],
     predictions: tuple[pl.DataFrame, pl.DataFrame] | None,
-    confidence: float = 0.95,
 ) -> ModelDifference:
     """Compare a cell.
 
@@ -118,19 +119,18 @@ def model_difference(
         cell: method, scheduler, seed.
         metrics: before and after, a row an output.
         predictions: before and after, a row a pair and output: id, class, prediction; None where one is not there.
-        confidence: of the intervals, in (0, 1).
     """
-    found: dict[str, Flips] = {}
+    by_output: dict[str, Flips] = {}
     if predictions:
         outputs = [set(table["output"].unique()) for table in predictions]
         for output in sorted(outputs[0] & outputs[1]):
             before, after = (table.filter(output=output) for table in predictions)
-            found[output] = flips(output, before, after, confidence)
-    return ModelDifference(cell, _metrics(*metrics), found)
+            by_output[output] = flips(output, before, after)
+    return ModelDifference(cell, _metrics(*metrics), by_output)
 
 
 def seed_differences(
-    before: Mapping[Cell, pl.DataFrame], after: Mapping[Cell, pl.DataFrame], confidence: float = 0.95
+    before: Mapping[Cell, pl.DataFrame], after: Mapping[Cell, pl.DataFrame]
 ) -> tuple[SeedDifference, ...]:
     """The mean difference of the accuracy over the seeds, for each method, scheduler and output of both."""
     groups: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
@@ -139,7 +139,7 @@ def seed_differences(
         for output in [output for output in old if output in new]:
             groups.setdefault((*cell[:2], output), []).append((old[output], new[output]))
     return tuple(
-        SeedDifference(*key, paired_difference([new for _, new in pairs], [old for old, _ in pairs], confidence))
+        SeedDifference(*key, paired_difference([new for _, new in pairs], [old for old, _ in pairs], CONFIDENCE))
         for key, pairs in groups.items()
     )
 

@@ -1,4 +1,4 @@
-"""What two parameter files say otherwise."""
+"""Differences between two parameter files."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -7,16 +7,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ParamDifference:
-    """A value of params.yaml that is another one; None where the file does not have the key."""
+    """A key of params.yaml whose value differs; None is the value where a file lacks the key."""
 
     key: str
-    """As in `train.epochs`."""
+    """Dotted, as in `train.epochs`."""
     before: Any
     after: Any
 
 
 def param_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[ParamDifference, ...]:
-    """Every value that is another one, in the order of the files; a list counts as one value."""
+    """Every key whose values differ, in the order of the files; a list counts as one value."""
     old, new = dict(_flat(before)), dict(_flat(after))
     keys = [*old, *(key for key in new if key not in old)]
     return tuple(ParamDifference(key, old.get(key), new.get(key)) for key in keys if old.get(key) != new.get(key))

@@ -24,9 +24,9 @@ class Overlap:
     """k as a share of the common pairs, in (0, 1]."""
     k: int
     most: float
-    """Of the most balanced pairs: |A_k and B_k| / k, in [0, 1]; `share` where the rankings are independent."""
+    """Overlap of the k most balanced pairs: |A_k and B_k| / k, in [0, 1]; `share` for independent rankings."""
     least: float
-    """The same of the least balanced."""
+    """Overlap of the k least balanced pairs, likewise in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class ScoreDifference:
     moved: pl.DataFrame
     """A row a common pair: id, class, before, after (scores) and movement, the furthest first."""
     by_class: pl.DataFrame
-    """As `movement_by_class` gives it."""
+    """A row a class, see `movement_by_class`."""
 
     @property
     def changed(self) -> bool:

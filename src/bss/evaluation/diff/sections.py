@@ -1,69 +1,62 @@
 """A difference as tables: a section for each kind of artifact that changed."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
 
-from bss.evaluation.comparing.statistics import Difference as Interval
+from bss.evaluation.comparing.statistics import PairedDifference
 from bss.evaluation.diff.difference import Difference
-from bss.evaluation.diff.models import FIXED, Flips
+from bss.evaluation.diff.models import CONFIDENCE, FIXED, Flips
 from bss.evaluation.diff.scores import SHARES, TOLERANCE, ScoreDifference, movement_by_class
 from bss.evaluation.diff.sequences import DrawDifference, SequenceDifference
 from bss.evaluation.diff.summary import number, value
-from bss.evaluation.page.words import ABSENT, interval, percent, shortened
+from bss.evaluation.page.section import Section, Table
+from bss.evaluation.page.words import ABSENT, interval, level, percent, shortened
 from bss.types import Split
 
 CLASS = 12
-"""Characters of a class's name in a table."""
+"""Characters that a class's name has at most in a table."""
 VALUE = 24
-"""Characters of a value of params.yaml."""
+"""Characters that a value of params.yaml has at most in a table."""
 METRICS = {"accuracy": "accuracy", "macro_f1": "macro F1", "mean_average_precision": "mAP", "auc": "AUC"}
 
 
-@dataclass(frozen=True)
-class Table:
-    """Cells as a reader sees them; the first of a row is its name."""
-
-    title: str
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    note: str = ""
+LONG = 20
+"""Rows of a table that are in sight; one with more is folded away."""
+FLIPPED = "Flipped: "
 
 
-@dataclass(frozen=True)
-class Section:
-    """One kind of artifact."""
-
-    title: str
-    tables: Sequence[Table]
-
-
-def sections(found: Difference, top: int) -> list[Section]:
-    """The sections in the order of the stages; of a list of pairs the first `top` rows."""
-    makers: dict[str, Callable[[Difference, int], Iterator[Table]]] = {
-        "Params": _params,
-        "Data": _data,
-        "Scores": _scores,
-        "Sequences": _sequences,
-        "Draws": _draws,
-        "Models": _models,
-        "Added and removed": _whole,
+def sections(difference: Difference, top: int) -> list[Section]:
+    """The sections in the order of the stages, tables alone; of a list of pairs the first `top` rows."""
+    tables: dict[str, Iterator[Table]] = {
+        "Params": _params(difference),
+        "Data": _data(difference, top),
+        "Scores": _scores(difference, top),
+        "Sequences": _sequences(difference, top),
+        "Draws": _draws(difference, top),
+        "Models": _models(difference, top),
+        "Added and removed": _whole(difference),
     }
-    made = {title: [table for table in maker(found, top) if table.rows] for title, maker in makers.items()}
-    return [Section(title, tables) for title, tables in made.items() if tables]
+    shown = {title: [_shown(table) for table in of_kind if table.rows] for title, of_kind in tables.items()}
+    return [Section(title, of_kind) for title, of_kind in shown.items() if of_kind]
 
 
-def _params(found: Difference, top: int) -> Iterator[Table]:
+def _shown(table: Table) -> Table:
+    return replace(table, headed=True, folded=len(table.rows) > LONG or table.title.startswith(FLIPPED))
+
+
+def _params(difference: Difference) -> Iterator[Table]:
     rows = [
-        (one.key, shortened(value(one.before), VALUE), shortened(value(one.after), VALUE)) for one in found.params
+        (one.key, shortened(value(one.before), VALUE), shortened(value(one.after), VALUE))
+        for one in difference.params
     ]
     yield Table("params.yaml", ("key", "before", "after"), rows)
 
 
-def _data(found: Difference, top: int) -> Iterator[Table]:
-    data = found.data
+def _data(difference: Difference, top: int) -> Iterator[Table]:
+    data = difference.data
     if data is None:
         return
     lists = {"added": data.added, "removed": data.removed, "relabelled": data.relabelled}
@@ -81,19 +74,21 @@ def _data(found: Difference, top: int) -> Iterator[Table]:
         yield _pairs(name[0].upper() + name[1:], table, ("split", "class"), top)
 
 
-def _scores(found: Difference, top: int) -> Iterator[Table]:
-    if not found.scores:
+def _scores(difference: Difference, top: int) -> Iterator[Table]:
+    if not difference.scores:
         return
     ends = [f"{end} {share:.0%}" for share in SHARES for end in ("top", "last")]
     note = (
         "Training pairs alone have scores. Over the pairs that both have: Spearman's rank correlation, and how "
         "many % of the most and of the least balanced are still among them."
     )
-    yield Table("By seed", ("seed", "pairs", "correlation", *ends), [_agreement(one) for one in found.scores], note)
-    criteria = [(name, str(one.seed), value) for one in found.scores for name, value in one.criteria.items()]
+    yield Table(
+        "By seed", ("seed", "pairs", "correlation", *ends), [_agreement(one) for one in difference.scores], note
+    )
+    criteria = [(name, str(one.seed), value) for one in difference.scores for name, value in one.criteria.items()]
     rows = [(name, seed, number(value)) for name, seed, value in criteria]
     yield Table("Rank correlation of each criterion", ("criterion", "seed", "correlation"), rows)
-    moved = pl.concat([one.moved.with_columns(seed=pl.lit(str(one.seed))) for one in found.scores])
+    moved = pl.concat([one.moved.with_columns(seed=pl.lit(str(one.seed))) for one in difference.scores])
     yield _by_class(moved)
     first = moved.sort(pl.col("movement").abs(), descending=True, maintain_order=True)
     yield _pairs("Pairs that moved most", first, ("class", "seed", "before", "after", "movement"), top)
@@ -114,16 +109,16 @@ def _by_class(moved: pl.DataFrame) -> Table:
     return Table("Movement by class", ("class", "pairs", "mean", "mean distance"), rows, note)
 
 
-def _sequences(found: Difference, top: int) -> Iterator[Table]:
+def _sequences(difference: Difference, top: int) -> Iterator[Table]:
     note = (
         "Means over the epochs: Jaccard overlap of the sets of samples, overlap with the numbers of their draws, "
         "displacement of the common samples as a share of the epoch. Distance: total variation between the "
         "distributions of draws. A scheduler that draws during training has a dash; of it the probabilities to "
         "start from are compared."
     )
-    rows = [_laid_out(one) for one in found.sequences]
+    rows = [_laid_out(one) for one in difference.sequences]
     yield Table("As laid out", ("sequence", "epochs", "sets", "draws", "displacement", "distance"), rows, note)
-    drawn = {f"{one.scheduler}-{one.seed}": one.draws for one in found.sequences}
+    drawn = {f"{one.scheduler}-{one.seed}": one.draws for one in difference.sequences}
     yield _most_drawn("Samples laid out more or less often", drawn, top)
 
 
@@ -134,8 +129,8 @@ def _laid_out(one: SequenceDifference) -> tuple[str, ...]:
     return f"{one.scheduler}-{one.seed}", epochs, *means, number(one.draws.distance)
 
 
-def _draws(found: Difference, top: int) -> Iterator[Table]:
-    drawn = {"-".join(map(str, cell)): one for cell, one in found.draws.items()}
+def _draws(difference: Difference, top: int) -> Iterator[Table]:
+    drawn = {"-".join(map(str, cell)): one for cell, one in difference.draws.items()}
     rows = [
         (name, f"{one.num_before:,.0f}", f"{one.num_after:,.0f}", number(one.distance)) for name, one in drawn.items()
     ]
@@ -158,24 +153,28 @@ def _most_drawn(title: str, drawn: Mapping[str, DrawDifference], top: int) -> Ta
     return Table(title, header, rows, "Of 1,000 draws.")
 
 
-def _models(found: Difference, top: int) -> Iterator[Table]:
-    note = "After against before, points of accuracy on the test split, with the 95 % interval over the paired seeds."
+def _models(difference: Difference, top: int) -> Iterator[Table]:
+    note = (
+        "After against before, points of accuracy on the test split, with the "
+        f"{level(CONFIDENCE)} interval over the paired seeds."
+    )
     rows = [
         (f"{one.method}-{one.scheduler} {one.output}", _estimate(one.accuracy), f"{one.accuracy.num_pairs}")
-        for one in found.over_seeds
+        for one in difference.over_seeds
     ]
     yield Table("Over the seeds", ("output", "difference", "seeds"), rows, note)
-    yield _by_cell(found)
-    yield Table("Metrics", ("output", *METRICS.values()), list(_metrics(found)), "In %, before and after.")
-    yield Table("Training", ("cell", "before", "after"), list(_budgets(found)))
-    for model in found.models:
+    yield _by_cell(difference)
+    yield Table("Metrics", ("output", *METRICS.values()), list(_metrics(difference)), "In %, before and after.")
+    yield Table("Training", ("cell", "before", "after"), list(_budgets(difference)))
+    for model in difference.models:
         for one in model.judged:
             yield _flipped(f"{model.name}, {one.output}", one, top)
 
 
-def _by_cell(found: Difference) -> Table:
+def _by_cell(difference: Difference) -> Table:
     note = (
-        "Over the test pairs that both have: points of accuracy with the 95 % interval of the paired bootstrap over "
+        "Over the test pairs that both have: points of accuracy with the "
+        f"{level(CONFIDENCE)} interval of the paired bootstrap over "
         "pairs, wrong to right, right to wrong, p of McNemar's exact test (not corrected for the number of rows)."
     )
     rows = [
@@ -186,23 +185,23 @@ def _by_cell(found: Difference) -> Table:
             f"{one.num_broken}",
             f"{one.p:.3f}",
         )
-        for model in found.models
+        for model in difference.models
         for one in model.flips.values()
     ]
     return Table("By cell", ("output", "difference", "fixed", "broken", "p"), rows, note)
 
 
-def _budgets(found: Difference) -> Iterator[tuple[str, ...]]:
+def _budgets(difference: Difference) -> Iterator[tuple[str, ...]]:
     """Steps and samples, which are the same for all outputs of a cell."""
-    for model in found.models:
+    for model in difference.models:
         counts = model.metrics.filter(pl.col("metric").str.starts_with("num_"))
         for row in counts.unique("metric", maintain_order=True).iter_rows(named=True):
             name = f"{model.name} {row['metric'].removeprefix('num_')}"
             yield name, *(ABSENT if row[side] is None else f"{row[side]:,.0f}" for side in ("before", "after"))
 
 
-def _metrics(found: Difference) -> Iterator[tuple[str, ...]]:
-    for model in found.models:
+def _metrics(difference: Difference) -> Iterator[tuple[str, ...]]:
+    for model in difference.models:
         for output, table in model.metrics.group_by("output", maintain_order=True):
             values = {row["metric"]: f"{percent(row['before'])} {percent(row['after'])}" for row in table.to_dicts()}
             if values.keys() & METRICS.keys():
@@ -215,11 +214,15 @@ def _flipped(title: str, flips: Flips, top: int) -> Table:
     kinds.sort(key=lambda table: table["flip"][0] != FIXED)
     rows = [row for table in kinds for row in _pairs("", table, ("flip", "class", "before", "after"), top).rows]
     note = f"{flips.num_fixed} fixed, {flips.num_broken} broken; class and what was predicted for it."
-    return Table(f"Flipped: {title}", ("id", "flip", "class", "before", "after"), rows, note)
+    return Table(f"{FLIPPED}{title}", ("id", "flip", "class", "before", "after"), rows, note)
 
 
-def _whole(found: Difference, top: int) -> Iterator[Table]:
-    rows = [(name, word) for word, names in (("added", found.added), ("removed", found.removed)) for name in names]
+def _whole(difference: Difference) -> Iterator[Table]:
+    rows = [
+        (name, word)
+        for word, names in (("added", difference.added), ("removed", difference.removed))
+        for name in names
+    ]
     yield Table("Artifacts that one side alone has", ("artifact", ""), rows)
 
 
@@ -233,8 +236,8 @@ def _cell(value: Any) -> str:
     return f"{value:+.3f}" if isinstance(value, float) else shortened(str(value), CLASS)
 
 
-def _estimate(found: Interval) -> str:
-    return interval(found.mean, found.low, found.high)
+def _estimate(accuracy: PairedDifference) -> str:
+    return interval(accuracy.mean, accuracy.low, accuracy.high)
 
 
 def _mean(values: pl.Series) -> str:

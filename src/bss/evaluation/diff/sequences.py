@@ -36,7 +36,7 @@ class DrawDifference:
 
 @dataclass(frozen=True)
 class SequenceDifference:
-    """What one scheduler laid out with one seed, before and after."""
+    """The sequence that one scheduler laid out with one seed, before and after."""
 
     scheduler: str
     seed: int
@@ -124,8 +124,8 @@ def sequence_difference(scheduler: str, seed: int, before: Path, after: Path) ->
             counts = [count + np.bincount(one, minlength=len(ids)) for count, one in zip(counts, drawn, strict=True)]
         draws = [pl.DataFrame({"id": ids, "num_draws": count}) for count in counts]
     epochs = pl.DataFrame(rows, EPOCHS, orient="row")
-    found = draw_difference(draws[0], draws[1])
-    return SequenceDifference(scheduler, seed, num_before, num_after, epochs, found, recorded)
+    compared = draw_difference(draws[0], draws[1])
+    return SequenceDifference(scheduler, seed, num_before, num_after, epochs, compared, recorded)
 
 
 def epoch_row(epoch: int, first: NDArray[np.int64], second: NDArray[np.int64]) -> tuple[float, ...]:

@@ -19,7 +19,7 @@ PLACES = (
     *(HERE.params, HERE.packed, HERE.all_scores, HERE.curricula, HERE.runs),
     *(HERE.all_metrics, HERE.all_predictions),
 )
-"""What a snapshot is made of."""
+"""The files and folders that a snapshot is made of."""
 Plan = tuple[str, int]
 """Scheduler, seed."""
 
@@ -35,12 +35,12 @@ class Snapshot:
     """
 
     name: str
-    """As a reader knows it: a revision or a folder."""
+    """The revision or the folder, as the reader has typed it."""
     folder: Path
     missing: tuple[str, ...] = ()
     """Files and folders that belong to it and are not there."""
     remedy: str = ""
-    """What a reader types to have them."""
+    """The command that fetches them."""
 
     def __post_init__(self) -> None:
         if not any((self.folder / place).exists() for place in PLACES):
@@ -65,7 +65,7 @@ class Snapshot:
 
     @cached_property
     def meta(self) -> Meta | None:
-        """What the packed data set holds."""
+        """The description of the packed data set."""
         packed = self.workspace.packed
         return Meta.read(packed) if (packed / META).is_file() else None
 

@@ -18,15 +18,19 @@ MAX_NAMED = 3
 NOTHING = "nothing changed"
 
 
-def summary(found: Difference) -> list[str]:
+def summary(difference: Difference) -> list[str]:
     """A line that names both snapshots, then a line for each kind that changed; `NOTHING` where none did."""
-    nothing = f"{NOTHING} in what could be compared" if found.missing else NOTHING
-    return [f"{found.before} -> {found.after}", *(list(_changes(found)) or [nothing]), *map(_missing, found.missing)]
+    nothing = f"{NOTHING} in what could be compared" if difference.missing else NOTHING
+    return [
+        f"{difference.before} -> {difference.after}",
+        *(list(_changes(difference)) or [nothing]),
+        *map(_missing, difference.missing),
+    ]
 
 
-def value(told: Any) -> str:
+def value(setting: Any) -> str:
     """A value of params.yaml as that file has it; a dash where it has none."""
-    return ABSENT if told is None else told if isinstance(told, str) else json.dumps(told)
+    return ABSENT if setting is None else setting if isinstance(setting, str) else json.dumps(setting)
 
 
 def number(value: float, places: int = 3) -> str:
@@ -41,21 +45,23 @@ def number(value: float, places: int = 3) -> str:
     return f"{value:.{places}f}"
 
 
-def _changes(found: Difference) -> Iterator[str]:
-    if found.params:
-        yield f"params: {_named([f'{one.key} {value(one.before)} -> {value(one.after)}' for one in found.params])}"
-    if found.data:
-        yield f"data: {_data(found.data)}"
-    if found.scores:
-        yield f"scores: {'; '.join(map(_scores, found.scores))}"
-    if found.sequences:
-        yield f"sequences: {'; '.join(_sequences(found))}"
-    if found.draws:
-        far = max(one.distance for one in found.draws.values())
-        yield f"draws: other ones in {counted(len(found.draws), 'cell')}, distributions up to {number(far)} apart"
-    if found.models:
-        yield f"models: {'; '.join(_models(found)) or _other_outputs(found)}"
-    for word, names in (("added", found.added), ("removed", found.removed)):
+def _changes(difference: Difference) -> Iterator[str]:
+    if difference.params:
+        changes = [f"{param.key} {value(param.before)} -> {value(param.after)}" for param in difference.params]
+        yield f"params: {_named(changes)}"
+    if difference.data:
+        yield f"data: {_data(difference.data)}"
+    if difference.scores:
+        yield f"scores: {'; '.join(map(_scores, difference.scores))}"
+    if difference.sequences:
+        yield f"sequences: {'; '.join(_sequences(difference))}"
+    if difference.draws:
+        far = number(max(one.distance for one in difference.draws.values()))
+        cells = counted(len(difference.draws), "cell")
+        yield f"draws: other ones in {cells}, distributions up to {far} apart"
+    if difference.models:
+        yield f"models: {'; '.join(_models(difference)) or _other_outputs(difference)}"
+    for word, names in (("added", difference.added), ("removed", difference.removed)):
         if names:
             yield f"{word}: {_named(list(names))}"
 
@@ -70,19 +76,19 @@ def _data(data: DataDifference) -> str:
 
 
 def _scores(one: ScoreDifference) -> str:
-    told = f"seed {one.seed} rank correlation {number(one.correlation)}"
+    line = f"seed {one.seed} rank correlation {number(one.correlation)}"
     for overlap in one.overlaps:
         if overlap.share == TOP:
-            told += f", {round((1 - overlap.most) * overlap.k)} of the {overlap.k} most balanced are others"
+            line += f", {round((1 - overlap.most) * overlap.k)} of the {overlap.k} most balanced are others"
     if one.num_common < max(one.num_before, one.num_after):
-        told += f" ({one.num_common:,} common pairs of {one.num_before:,} and {one.num_after:,})"
-    return told
+        line += f" ({one.num_common:,} common pairs of {one.num_before:,} and {one.num_after:,})"
+    return line
 
 
-def _sequences(found: Difference) -> Iterator[str]:
+def _sequences(difference: Difference) -> Iterator[str]:
     """A part for each scheduler: the mean over its seeds and epochs."""
-    for scheduler in dict.fromkeys(one.scheduler for one in found.sequences):
-        members = [one for one in found.sequences if one.scheduler == scheduler]
+    for scheduler in dict.fromkeys(one.scheduler for one in difference.sequences):
+        members = [one for one in difference.sequences if one.scheduler == scheduler]
         overlaps = [value for one in members for value in one.epochs["jaccard"]]
         if overlaps:
             moves = [value for one in members for value in one.epochs["displacement"] if not isnan(value)]
@@ -93,21 +99,21 @@ def _sequences(found: Difference) -> Iterator[str]:
             yield f"{scheduler} starts from probabilities {number(distance)} apart"
 
 
-def _models(found: Difference) -> Iterator[str]:
+def _models(difference: Difference) -> Iterator[str]:
     """A part for each method and scheduler that fuses its modalities."""
-    for one in found.over_seeds:
+    for one in difference.over_seeds:
         if one.output == FUSED:
-            flips = [model.flips[FUSED] for model in found.models if model.cell[:2] == (one.method, one.scheduler)
-                     and FUSED in model.flips]  # fmt: skip
+            cells = [model for model in difference.models if model.cell[:2] == (one.method, one.scheduler)]
+            flips = [model.flips[FUSED] for model in cells if FUSED in model.flips]
             # A single seed has no interval over seeds, but its test pairs have one.
             accuracy = flips[0].accuracy if one.accuracy.num_pairs == 1 and flips else one.accuracy
-            told = f"{one.method}-{one.scheduler} {interval(accuracy.mean, accuracy.low, accuracy.high)}"
+            line = f"{one.method}-{one.scheduler} {interval(accuracy.mean, accuracy.low, accuracy.high)}"
             fixed, broken = (sum(getattr(flip, f"num_{kind}") for flip in flips) for kind in ("fixed", "broken"))
-            yield f"{told} points, {fixed} fixed, {broken} broken" if flips else f"{told} points"
+            yield f"{line} points, {fixed} fixed, {broken} broken" if flips else f"{line} points"
 
 
-def _other_outputs(found: Difference) -> str:
-    return f"other predictions or metrics in {counted(len(found.models), 'cell')}"
+def _other_outputs(difference: Difference) -> str:
+    return f"other predictions or metrics in {counted(len(difference.models), 'cell')}"
 
 
 def _missing(one: Missing) -> str:

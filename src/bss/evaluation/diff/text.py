@@ -10,36 +10,40 @@ from typing import Any
 import polars as pl
 
 from bss.evaluation.diff.difference import Difference
-from bss.evaluation.diff.sections import Table, sections
+from bss.evaluation.diff.sections import sections
 from bss.evaluation.diff.summary import summary
+from bss.evaluation.page.section import Section, Table
 from bss.evaluation.page.text import WIDTH, markdown, plain
 
 
-def format_text(found: Difference, top: int) -> str:
-    """At most 80 columns: a few lines that say it all, then a table for each thing that changed."""
-    lines = [fill(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False) for line in summary(found)]
+def format_text(difference: Difference, top: int) -> str:
+    """Plain text of at most 80 columns: the summary, then the tables of everything that changed."""
+    lines = [fill(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False) for line in summary(difference)]
     blocks = ["\n".join(lines)]
-    for section in sections(found, top):
+    for section in sections(difference, top):
         blocks.append(f"{section.title}\n{'=' * len(section.title)}")
-        blocks += [_plain(table) for table in section.tables]
+        blocks += [_plain(table) for table in _tables(section)]
     return "\n\n".join(blocks)
 
 
-def format_markdown(found: Difference, top: int) -> str:
-    """The same as headings, a list and tables."""
-    blocks = [f"# {found.before} → {found.after}", "\n".join(f"- {_escaped(line)}" for line in summary(found)[1:])]
-    for section in sections(found, top):
+def format_markdown(difference: Difference, top: int) -> str:
+    """The same summary and tables as Markdown: headings, a list and tables."""
+    blocks = [
+        f"# {difference.before} → {difference.after}",
+        "\n".join(f"- {_escaped(line)}" for line in summary(difference)[1:]),
+    ]
+    for section in sections(difference, top):
         blocks.append(f"## {section.title}")
-        for table in section.tables:
+        for table in _tables(section):
             rows = [[_escaped(cell) for cell in row] for row in table.rows]
             blocks += [f"### {table.title}", *([table.note] if table.note else []), markdown(table.header, rows)]
     return "\n\n".join(blocks)
 
 
-def format_json(found: Difference, top: int) -> str:
-    """Every number; of a table of pairs the first `top` rows. What is not a number is null."""
-    told = {"changed": found.changed, "summary": summary(found), **_plain_value(found, top)}
-    return json.dumps(told, indent=2, allow_nan=False, ensure_ascii=False)
+def format_json(difference: Difference, top: int) -> str:
+    """JSON with every number; of a table of pairs the first `top` rows. nan and infinity become null."""
+    content = {"changed": difference.changed, "summary": summary(difference), **_plain_value(difference, top)}
+    return json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False)
 
 
 FORMS: Mapping[str, Callable[[Difference, int], str]] = {
@@ -47,6 +51,10 @@ FORMS: Mapping[str, Callable[[Difference, int], str]] = {
     "markdown": format_markdown,
     "json": format_json,
 }
+
+
+def _tables(section: Section) -> list[Table]:
+    return [block for block in section.blocks if isinstance(block, Table)]
 
 
 def _plain(table: Table) -> str:

@@ -22,9 +22,10 @@ from bss.types import FUSED, JUDGED, OWN
 
 @dataclass(frozen=True)
 class Judgement:
-    """What evaluation found, for each output that the method trains.
+    """Metrics and predictions on one split, for each output that the method trains.
 
-    Also for "judged" where the rule makes it, and for "own" where the method has a rule of its own.
+    There are two more outputs: "judged" where another rule than the fusion's makes the multimodal prediction, and
+    "own" where the method has a rule of its own.
     """
 
     metrics: Mapping[str, Mapping[str, float | None]]
@@ -34,8 +35,8 @@ class Judgement:
     confusion: pl.DataFrame
     """One row a cell: output, label, prediction, num_samples."""
     rule: Mapping[str, Any]
-    """`rule`: which multimodal prediction counts, and `weights` of the modalities where they were chosen; empty where
-    the method fuses nothing."""
+    """`rule`, the one whose multimodal prediction counts, and `weights`, those of the modalities where the rule has
+    chosen some. Empty where the method fuses nothing."""
 
 
 def judge(
@@ -59,23 +60,23 @@ def judge(
         validation: the split that the rule `weighted` chooses its weights on.
     """
     runtime.prepare(model)
-    found = _said(model, split, method, batch_size, runtime)
-    told: dict[str, Any] = {"rule": rule} if FUSED in found else {}
-    if told and rule == "weighted":
+    outputs = _outputs(model, split, method, batch_size, runtime)
+    applied: dict[str, Any] = {"rule": rule} if FUSED in outputs else {}
+    if applied and rule == "weighted":
         if validation is None:
             raise InputError("evaluate.rule: weighted chooses its weights on the validation split, and got none")
-        said = _said(model, validation, method, batch_size, runtime)
-        told["weights"] = best_weights({name: said[name] for name in said if name != FUSED}, validation.labels)
-    found = decided(found, method, rule, told.get("weights"))
+        on_validation = _outputs(model, validation, method, batch_size, runtime)
+        applied["weights"] = best_weights(_of_modalities(on_validation), validation.labels)
+    outputs = decided(outputs, method, rule, applied.get("weights"))
     return Judgement(
-        {output: _metrics(values, split.labels) for output, values in found.items()},
-        pl.concat([_predictions(output, values, split) for output, values in found.items()]),
-        pl.concat([_confusion(output, values, split) for output, values in found.items()]),
-        told,
+        {output: _metrics(values, split.labels) for output, values in outputs.items()},
+        pl.concat([_predictions(output, values, split) for output, values in outputs.items()]),
+        pl.concat([_confusion(output, values, split) for output, values in outputs.items()]),
+        applied,
     )
 
 
-def _said(
+def _outputs(
     model: MultimodalModel, split: PackedSplit, method: Method, batch_size: int, runtime: Runtime
 ) -> dict[str, np.ndarray]:
     with memory_explained("evaluate"):
@@ -89,24 +90,28 @@ def probabilities(evidence: Evidence, method: Method) -> dict[str, np.ndarray]:
 
 
 def decided(
-    said: Mapping[str, np.ndarray], method: Method, rule: str, weights: Mapping[str, float] | None = None
+    probabilities: Mapping[str, np.ndarray], method: Method, rule: str, weights: Mapping[str, float] | None = None
 ) -> dict[str, np.ndarray]:
     """The outputs (N, C) with what is made of them: "judged" by another rule than the fusion's, "own" by the method.
 
     Args:
-        said: what the method trains.
+        probabilities: output that the method trains -> (N, C).
         method: that trained it.
         rule: see `Evaluate.rule`.
         weights: modality -> its weight, of the rule `weighted`.
     """
-    found, modalities = dict(said), {name: values for name, values in said.items() if name != FUSED}
-    if FUSED in said and weights is not None:
-        found[JUDGED] = weighted_mean(said, weights)
-    elif FUSED in said and rule != FUSED:
-        found[JUDGED] = summed((said if rule == "sum_all" else modalities).values())
+    outputs, modalities = dict(probabilities), _of_modalities(probabilities)
+    if FUSED in probabilities and weights is not None:
+        outputs[JUDGED] = weighted_mean(probabilities, weights)
+    elif FUSED in probabilities and rule != FUSED:
+        outputs[JUDGED] = summed((probabilities if rule == "sum_all" else modalities).values())
     if (own := method.decide(modalities)) is not None:
-        found[OWN] = own
-    return found
+        outputs[OWN] = own
+    return outputs
+
+
+def _of_modalities(outputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: values for name, values in outputs.items() if name != FUSED}
 
 
 def _metrics(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float | None]:

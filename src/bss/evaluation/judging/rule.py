@@ -1,4 +1,4 @@
-"""The multimodal prediction that is judged: the fusion's own, or one made of what the modalities say."""
+"""Rules for a multimodal prediction that is not the fusion's own: made of the modalities' probabilities."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -16,16 +16,16 @@ MAX_CANDIDATES = 5_000
 
 def summed(probabilities: Iterable[ArrayLike]) -> NDArray[np.float64]:
     """The softmax (N, C) of the sum of the logits behind several predictions (N, C), as released code adds them."""
+    from scipy.special import softmax
+
     logs = [np.log(np.maximum(np.asarray(values, dtype=float), TINY)) for values in probabilities]
-    total = np.sum(logs, axis=0)
-    odds = np.exp(total - total.max(axis=1, keepdims=True))
-    return np.asarray(odds / odds.sum(axis=1, keepdims=True))
+    return np.asarray(softmax(np.sum(logs, axis=0), axis=1))
 
 
 def weighted_mean(probabilities: Mapping[str, ArrayLike], weights: Mapping[str, float]) -> NDArray[np.float64]:
     """The mean (N, C) of the modalities' probabilities (N, C) by weights that sum to 1."""
-    said = np.stack([np.asarray(probabilities[name], dtype=float) for name in weights])
-    return np.asarray(np.einsum("m,mnc->nc", list(weights.values()), said), dtype=float)
+    stacked = np.stack([np.asarray(probabilities[name], dtype=float) for name in weights])
+    return np.asarray(np.einsum("m,mnc->nc", list(weights.values()), stacked), dtype=float)
 
 
 def best_weights(probabilities: Mapping[str, ArrayLike], labels: ArrayLike) -> dict[str, float]:
@@ -43,11 +43,11 @@ def best_weights(probabilities: Mapping[str, ArrayLike], labels: ArrayLike) -> d
     labels, names = np.asarray(labels), list(probabilities)
     if not len(labels):
         raise InputError("evaluate.rule: weighted needs validation samples, and there are none")
-    said = np.stack([np.asarray(probabilities[name], dtype=float) for name in names])
+    stacked = np.stack([np.asarray(probabilities[name], dtype=float) for name in names])
     equal = np.full(len(names), 1 / len(names))
     best, chosen = (-1, 0.0), equal
     for weights in (equal, *_grid(len(names))):
-        num_right = int((np.einsum("m,mnc->nc", weights, said).argmax(axis=1) == labels).sum())
+        num_right = int((np.einsum("m,mnc->nc", weights, stacked).argmax(axis=1) == labels).sum())
         rank = (num_right, -round(float(np.square(weights - equal).sum()), 9))
         if rank > best:
             best, chosen = rank, weights
@@ -57,13 +57,13 @@ def best_weights(probabilities: Mapping[str, ArrayLike], labels: ArrayLike) -> d
 def _grid(number: int) -> list[NDArray[np.float64]]:
     """Weights (number,) on a grid of the simplex, as fine as MAX_CANDIDATES allows."""
     for steps in range(STEPS, 0, -1):
-        found = []
+        candidates = []
         for parts in _parts(steps, number):
-            found.append(np.array(parts) / steps)
-            if len(found) > MAX_CANDIDATES:
+            candidates.append(np.array(parts) / steps)
+            if len(candidates) > MAX_CANDIDATES:
                 break
         else:
-            return found
+            return candidates
     return []
 
 

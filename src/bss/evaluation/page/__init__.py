@@ -1,1 +1,1 @@
-"""What every page is drawn with: charts, tables, words and the template."""
+"""The kit that every page is drawn with: charts, sections, tables, words and the template."""

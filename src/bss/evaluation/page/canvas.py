@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 INK, MUTED, GRID = "#0a0a01", "#0a0a02", "#0a0a03"
 SERIES = tuple(f"#0b0b{number:02d}" for number in range(7))
@@ -23,6 +24,8 @@ VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid"} | {
 }
 WIDTH, HEIGHT = 3.9, 2.7  # inches: the width of a phone, where text then has the size it is drawn with
 WIDE = 1.2 * WIDTH
+MAX_CLASSES = 24
+"""So many rows of a chart fit the height of a phone; of more classes some are left out."""
 
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -74,6 +77,14 @@ def finish(figure: Figure, title: str, caption: str = "", description: str = "")
     file = StringIO()
     figure.savefig(file, format="svg", transparent=True, metadata=dict.fromkeys(_METADATA))
     return Chart(title, _themed(file.getvalue(), title, description or caption), caption)
+
+
+def label_axes(axes: Axes, x: str, y: str) -> None:
+    """Name both axes of a chart whose x axis counts."""
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.grid(axis="x", visible=False)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _themed(drawing: str, title: str, description: str) -> Markup:

@@ -1,18 +1,33 @@
-"""Pages from templates, all upon one base with one style sheet."""
+"""Every page, from its sections: one template, one style sheet, one file that needs nothing beside it."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import jinja2
 
-SHARED = Path(__file__).parent
-"""Where the base, the macros and the style sheet lie."""
+from bss.evaluation.page.section import Section, anchor
 
 
-def rendered(template: Path, **content: Any) -> str:
-    """The page that a template makes of its content; a name that it lacks is an error."""
+def rendered(
+    title: str, heading: str, about: Sequence[str], sections: Sequence[Section], navigation: bool = False
+) -> str:
+    """The page as text; the same sections give the same bytes.
+
+    Args:
+        title: of the window.
+        heading: above everything.
+        about: sentences below the heading, a paragraph each.
+        sections: in their order.
+        navigation: whether links to the sections stay in sight.
+    """
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader([template.parent, SHARED]), autoescape=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
     )
     environment.filters["unbroken"] = lambda text: text.replace(" %", "\N{NO-BREAK SPACE}%")
-    return environment.get_template(template.name).render(content)
+    environment.filters["anchor"] = anchor
+    environment.filters["kind"] = lambda block: type(block).__name__
+    return environment.get_template("page.html").render(
+        title=title, heading=heading, about=about, sections=sections, navigation=navigation
+    )

@@ -4,6 +4,13 @@ from collections.abc import Sequence
 from math import isnan
 
 ABSENT = "-"
+RULES = {
+    "fused": "of the fusion",
+    "sum": "sum of the modalities' logits",
+    "sum_all": "sum of the logits of the modalities and the fusion",
+    "weighted": "mean of the modalities' probabilities, weights chosen on validation",
+}
+"""`evaluate.rule` -> what made the multimodal predictions."""
 
 
 def percent(share: float | None) -> str:

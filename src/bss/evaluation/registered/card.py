@@ -17,7 +17,7 @@ from bss.data.packing.unpacked import Rows
 from bss.encoders.encoder import ENCODERS
 from bss.encoders.fusions.fusion import FUSIONS
 from bss.errors import InputError, MissingInput
-from bss.evaluation.artifacts import read_json, read_table
+from bss.evaluation.artifacts import kept_epoch, read_json, read_table
 from bss.evaluation.comparing.statistics import paired_difference
 from bss.files import checksum, replaced, write_text
 from bss.params import Params
@@ -25,7 +25,6 @@ from bss.parsing import faults
 from bss.paths import HERE, Cell, Workspace
 from bss.registry import Component, Registry, Strict
 from bss.training.settings import RuntimeSettings
-from bss.types import FUSED
 
 Spec = dict[str, Any]
 """A component as params.yaml would have it, with every field: its name, and its values."""
@@ -36,9 +35,9 @@ class Figure(Strict):
     """A metric on the test split, in [0, 1]; None where it is not defined."""
 
     value: float | None
-    """Of this model."""
+    """The metric of the registered model itself."""
     mean: float | None
-    """Over the seeds of its method and scheduler."""
+    """The mean over the seeds of its method and scheduler."""
     low: float | None
     high: float | None
     """Student's interval of that mean, cut at 0 and 1; of one seed there is none."""
@@ -51,16 +50,16 @@ class Best(Strict):
     scheduler: str
     seed: int
     epoch: int
-    """That was kept, from 0."""
+    """The epoch whose weights were kept, from 0."""
     validation_accuracy: float
-    """Of the fusion at that epoch, in [0, 1]; it chose the model."""
+    """Accuracy of the fusion at that epoch, in [0, 1]; the model was chosen by it."""
     seeds: list[int]
-    """Those of `test`."""
+    """The seeds that the means of `test` are over."""
     test: dict[str, dict[str, Figure]]
-    """Output -> metric."""
+    """Output -> metric -> its values on the test split."""
     rule: Literal["fused", "sum", "sum_all", "weighted"]
     weights: dict[str, float] | None
-    """Modality -> its weight, of the rule `weighted`."""
+    """Modality -> its weight in [0, 1], where the rule is `weighted`."""
     training: Spec
     curriculum: Spec
     encoders: dict[str, Spec]
@@ -71,14 +70,14 @@ class Best(Strict):
     columns: dict[str, str | list[str]]
     """Modality or role -> where it stands in a table, if that is another name."""
     allow: list[str]
-    """As of the data set: what is no fault in a value."""
+    """Faults that a value may have, see the data set's field `allow`."""
     meta: Meta
     sha256: str
-    """Of the file of the weights."""
+    """Checksum of the file of the weights."""
 
     @model_validator(mode="after")
     def _parts_are_there(self) -> Self:
-        """What is restored later is looked up now: a folder of another version is refused before any row is read."""
+        """Look up now what is restored later: a folder of another version is refused before any row is read."""
         for modality, about in self.meta.modalities.items():
             if modality not in self.kinds or modality not in self.encoders:
                 raise InputError(f"modality '{modality}' has no kind or no encoder")
@@ -106,8 +105,8 @@ class Best(Strict):
         try:
             return cls.model_validate_json(path.read_text(encoding="utf-8"))
         except (ValidationError, UnicodeDecodeError) as error:
-            told = "; ".join(faults(error)) if isinstance(error, ValidationError) else str(error)
-            raise InputError(f"{path} is damaged, or of another version; register again: {told:.200}") from None
+            message = "; ".join(faults(error)) if isinstance(error, ValidationError) else str(error)
+            raise InputError(f"{path} is damaged, or of another version; register again: {message:.200}") from None
 
     def rows(self, manifest: Path) -> Rows:
         """A table as the model reads it: CSV or Parquet, a row a sample and a column a modality.
@@ -152,14 +151,6 @@ def best_cell(histories: Mapping[Cell, pl.DataFrame], keep: str) -> tuple[Cell, 
     return chosen, kept[chosen]
 
 
-def kept_epoch(history: pl.DataFrame, keep: str) -> dict[str, Any]:
-    """The row of the fusion at the epoch that training kept: `best` on validation, or the `last`."""
-    rows = history.filter(history["output"] == FUSED).sort("epoch").to_dicts()
-    if keep == "last":
-        return rows[-1]
-    return max(rows, key=lambda row: (row["validation_accuracy"], -row["validation_loss"]))
-
-
 def figures(judged: Mapping[int, Mapping[str, Any]], seed: int, confidence: float) -> dict[str, dict[str, Figure]]:
     """Output -> metric -> what it is for one seed, and its mean over all with the interval.
 
@@ -170,7 +161,7 @@ def figures(judged: Mapping[int, Mapping[str, Any]], seed: int, confidence: floa
     """
     return {
         output: {
-            name: _figure(value, [found["outputs"][output][name] for found in judged.values()], confidence)
+            name: _figure(value, [of_seed["outputs"][output][name] for of_seed in judged.values()], confidence)
             for name, value in metrics.items()
         }
         for output, metrics in judged[seed]["outputs"].items()
@@ -178,12 +169,12 @@ def figures(judged: Mapping[int, Mapping[str, Any]], seed: int, confidence: floa
 
 
 def _figure(value: float | None, values: list[float | None], confidence: float) -> Figure:
-    known = [one for one in values if one is not None]
+    known = [number for number in values if number is not None]
     if len(known) < len(values):
         return Figure(value=value, mean=None, low=None, high=None)
-    found = paired_difference(known, [0.0] * len(known), confidence)
-    low, high = (None if isnan(end) else min(max(end, 0.0), 1.0) for end in (found.low, found.high))
-    return Figure(value=value, mean=found.mean, low=low, high=high)
+    over_seeds = paired_difference(known, [0.0] * len(known), confidence)
+    low, high = (None if isnan(end) else min(max(end, 0.0), 1.0) for end in (over_seeds.low, over_seeds.high))
+    return Figure(value=value, mean=over_seeds.mean, low=low, high=high)
 
 
 def _described(params: Params, cell: Cell, kept: Mapping[str, Any], workspace: Workspace) -> Best:

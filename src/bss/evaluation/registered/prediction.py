@@ -26,14 +26,14 @@ from bss.types import FUSED, JUDGED
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of N samples of C classes."""
+    """The probabilities that a model gives to N samples of C classes."""
 
     ids: list[str]
     classes: tuple[str, ...]
     outputs: dict[str, np.ndarray]
     """Output -> probabilities (N, C); "judged" and "own" as `bss.evaluation.judging.judgement.decided` has them."""
     labels: list[str | None] | None
-    """Class of each sample, where the table names it."""
+    """Class of each sample, None where the table does not name it; None for a table without labels."""
 
     @property
     def chosen(self) -> np.ndarray:
@@ -42,7 +42,7 @@ class Prediction:
 
     @cached_property
     def winners(self) -> np.ndarray:
-        """The class (N,) of each sample by that, in [0, C)."""
+        """The most probable class (N,) of each sample by `chosen`, in [0, C)."""
         return np.asarray(self.chosen.argmax(axis=1))
 
     @property
@@ -75,7 +75,7 @@ class Prediction:
 
 
 def predict(folder: Path, best: Best, rows: Rows, batch_size: int, device: str = "auto") -> Prediction:
-    """What a registered model says of every row of a table.
+    """Predict every row of a table with a registered model.
 
     Args:
         folder: where its weights lie.
@@ -92,8 +92,8 @@ def predict(folder: Path, best: Best, rows: Rows, batch_size: int, device: str =
     runtime = Runtime.start(best.runtime.model_copy(update={"device": device}))
     runtime.prepare(model)
     with memory_explained("evaluate", "lower --batch-size"), runtime.autocast():
-        said = probabilities(collect(model, _batches(rows, batch_size, runtime)), method)
-    return Prediction(rows.ids, best.meta.classes, decided(said, method, best.rule, best.weights), labels)
+        outputs = probabilities(collect(model, _batches(rows, batch_size, runtime)), method)
+    return Prediction(rows.ids, best.meta.classes, decided(outputs, method, best.rule, best.weights), labels)
 
 
 def load(best: Best, folder: Path) -> tuple[MultimodalModel, Method]:
@@ -114,8 +114,8 @@ def load(best: Best, folder: Path) -> tuple[MultimodalModel, Method]:
     try:
         model.load_state_dict(read_tensors(folder / WEIGHTS))
     except RuntimeError as error:
-        told = " ".join(str(error).split())
-        raise InputError(f"{folder / WEIGHTS} does not fit the description beside it: {told:.200}") from None
+        message = " ".join(str(error).split())
+        raise InputError(f"{folder / WEIGHTS} does not fit the description beside it: {message:.200}") from None
     return model, method
 
 
@@ -137,7 +137,7 @@ def _batches(rows: Rows, batch_size: int, runtime: Runtime) -> Iterator[tuple[di
     """Decoded rows on the device, with labels that mean nothing."""
     with progress(len(rows), "predict", "rows") as advance:
         for start in range(0, len(rows), batch_size):
-            found = {name: torch.from_numpy(values) for name, values in rows.read(start, batch_size).items()}
-            size = len(next(iter(found.values())))
-            yield runtime.place(found, torch.zeros(size, dtype=torch.int64))
+            inputs = {name: torch.from_numpy(values) for name, values in rows.read(start, batch_size).items()}
+            size = len(next(iter(inputs.values())))
+            yield runtime.place(inputs, torch.zeros(size, dtype=torch.int64))
             advance(size)

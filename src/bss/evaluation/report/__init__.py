@@ -1,1 +1,1 @@
-"""The report: a grid of runs as one self-contained HTML page."""
+"""The sections of the report, one a file: a function `section`, and its PLACE on the page."""

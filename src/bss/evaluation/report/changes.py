@@ -1,20 +1,50 @@
 """The test pairs that an order puts right, and those that it spoils, against the baseline's order."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import polars as pl
 from matplotlib.ticker import MaxNLocator
 
-from bss.evaluation.page.canvas import INK, SERIES, Chart, canvas, finish
+from bss.evaluation.grid.inputs import ReportInputs
+from bss.evaluation.grid.looks import Look
+from bss.evaluation.page.canvas import INK, MAX_CLASSES, SERIES, Chart, canvas, finish
+from bss.evaluation.page.section import Charts, Prose, Section, Table
 from bss.evaluation.page.words import counted, shortened
-from bss.evaluation.report.distributions import MAX_CLASSES
-from bss.evaluation.report.looks import Look
 from bss.types import FUSED
 
+PLACE = 100
+HEADING = "Fixed and broken"
 NUM_LISTED = 5
 """Pairs that are named, of those fixed and of those broken by each run."""
 CHANGES = ("fixed", "broken", "both_right", "both_wrong")
+COUNTED = ("run", "fixed", "broken", "fixed less broken", "both right", "both wrong")
+NAMED = ("run", "change", "pair", "class", "seeds", "taken for")
+
+
+def section(inputs: ReportInputs) -> Section:
+    """Fixed and broken predictions of each run: their numbers, by class, and the pairs that change in most seeds."""
+    changes, looks = changed_predictions(inputs.predictions, inputs.baseline), inputs.looks
+    counts = change_counts(changes, looks)
+    if not counts:
+        none = f"No run has one in {inputs.baseline} order to compare it with."
+        return Section("Changes", [Prose([none])], heading=HEADING)
+    note = (
+        f"Every fused prediction on the test split beside that of {inputs.baseline} order with the same method and "
+        "seed: fixed is right here and wrong there, broken the other way round. Counts are summed over seeds."
+    )
+    by_class = Charts(change_charts(changes, looks, inputs.classes), "By class")
+    pairs = _pairs(changed_pairs(changes, looks, inputs.classes))
+    return Section("Changes", [Table(HEADING, COUNTED, counts, note), by_class, pairs], heading=HEADING)
+
+
+def _pairs(rows: list[tuple[str, ...]]) -> Table | Prose:
+    if not rows:
+        return Prose(["No run fixes or breaks a pair in more than half of the seeds."])
+    note = (
+        "Test pairs that a run fixes, or breaks, in more than half of the seeds. “Taken for” is what the wrong side "
+        "says. They are not shown: only evaluation opens the test split."
+    )
+    return Table("Pairs changed in most seeds", NAMED, rows, note, folded=True, in_words=True)
 
 
 def changed_predictions(predictions: pl.DataFrame, baseline: str) -> pl.DataFrame:
@@ -38,14 +68,14 @@ def changed_predictions(predictions: pl.DataFrame, baseline: str) -> pl.DataFram
     )
 
 
-def change_counts(changes: pl.DataFrame, looks: Sequence[Look]) -> list[tuple[str, list[str]]]:
-    """A row a run, of text: fixed, broken, their difference, both right, both wrong; summed over seeds."""
+def change_counts(changes: pl.DataFrame, looks: Sequence[Look]) -> list[tuple[str, ...]]:
+    """A row a run that has a baseline, its cells as COUNTED names them: numbers of predictions over all seeds."""
     rows = []
     for look in looks:
-        found = look.rows(changes)
-        fixed, broken, *same = (int(found[name].sum()) for name in CHANGES)
-        cells = [f"{fixed:,}", f"{broken:,}", f"{fixed - broken:+,}", *(f"{number:,}" for number in same)]
-        rows += [] if found.is_empty() else [(look.label, cells)]
+        run = look.rows(changes)
+        fixed, broken, *same = (int(run[name].sum()) for name in CHANGES)
+        cells = (f"{fixed:,}", f"{broken:,}", f"{fixed - broken:+,}", *(f"{number:,}" for number in same))
+        rows += [] if run.is_empty() else [(look.label, *cells)]
     return rows
 
 
@@ -81,17 +111,17 @@ def _change_chart(look: Look, run: pl.DataFrame, classes: Sequence[str]) -> Char
         return finish(figure, f"{look.label}: fixed and broken", caption)
 
 
-def changed_pairs(changes: pl.DataFrame, looks: Sequence[Look], classes: Sequence[str]) -> list[dict[str, Any]]:
+def changed_pairs(changes: pl.DataFrame, looks: Sequence[Look], classes: Sequence[str]) -> list[tuple[str, ...]]:
     """The test pairs that each run fixes, then those that it breaks, in most seeds (more than half, net).
 
     Returns:
-        Dictionaries of text: run, id, class_name, change ("fixed" or "broken"), seeds as in `2 of 3`, and taken_for,
-        the classes that the wrong side takes it for.
+        Rows as NAMED names their cells: the change is "fixed" or "broken", seeds are as in `2 of 3`, and "taken for"
+        lists the classes that the wrong side takes the pair for.
     """
     return [pair for look in looks for name in CHANGES[:2] for pair in _most(look, look.rows(changes), name, classes)]
 
 
-def _most(look: Look, run: pl.DataFrame, change: str, classes: Sequence[str]) -> list[dict[str, Any]]:
+def _most(look: Look, run: pl.DataFrame, change: str, classes: Sequence[str]) -> list[tuple[str, ...]]:
     other = "broken" if change == "fixed" else "fixed"
     wrong = pl.col("of_baseline" if change == "fixed" else "prediction")
     net = pl.col(change).sum().cast(pl.Int64) - pl.col(other).sum().cast(pl.Int64)
@@ -101,13 +131,13 @@ def _most(look: Look, run: pl.DataFrame, change: str, classes: Sequence[str]) ->
     num_seeds = run["seed"].n_unique()
     most = pairs.filter(2 * pl.col("net") > num_seeds).sort("net", "id", descending=[True, False]).head(NUM_LISTED)
     return [
-        {
-            "run": look.label,
-            "change": change,
-            "id": str(pair["id"]),
-            "class_name": classes[pair["label"]],
-            "seeds": f"{pair['times']} of {num_seeds}",
-            "taken_for": ", ".join(classes[label] for label in pair["taken"]),
-        }
+        (
+            look.label,
+            change,
+            str(pair["id"]),
+            classes[pair["label"]],
+            f"{pair['times']} of {num_seeds}",
+            ", ".join(classes[label] for label in pair["taken"]),
+        )
         for pair in most.iter_rows(named=True)
     ]

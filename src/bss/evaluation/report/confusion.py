@@ -7,18 +7,31 @@ import polars as pl
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from bss.evaluation.grid.inputs import ReportInputs
+from bss.evaluation.grid.looks import Look
 from bss.evaluation.judging.metrics import confusion_matrix
 from bss.evaluation.page.canvas import INK, Chart, canvas, finish
+from bss.evaluation.page.section import Charts, Prose, Section
 from bss.evaluation.page.words import counted, listed, shortened
-from bss.evaluation.report.looks import Look
 from bss.types import FUSED
 
+PLACE = 90
 MAX_NAMED = 12
 """Up to so many classes the cells hold numbers and the axes names; then the axes number the classes."""
 SHADE = (0.12, 0.53, 0.82)
 """A blue that shows on white and on black; how opaque it is says how often."""
 MAX_OPACITY = 0.65
-"""At which a number can be read on it."""
+"""The largest opacity at which a number can be read on the shade."""
+
+
+def section(inputs: ReportInputs) -> Section:
+    """A matrix a run."""
+    note = (
+        "Fused predictions on the test split, summed over seeds. Rows are true classes; the stronger the blue, the "
+        "larger the share of the row."
+    )
+    charts = confusion_charts(inputs.predictions, inputs.looks, inputs.classes)
+    return Section("Confusion", [Prose([note]), Charts(charts)])
 
 
 def confusion_charts(predictions: pl.DataFrame, looks: Sequence[Look], classes: Sequence[str]) -> list[Chart]:

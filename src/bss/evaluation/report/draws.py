@@ -1,21 +1,44 @@
 """Which training pairs were drawn how often."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import polars as pl
 
-from bss.evaluation.page.canvas import WIDE, Chart, canvas, finish
+from bss.evaluation.grid.inputs import ReportInputs
+from bss.evaluation.grid.looks import Look, legend
+from bss.evaluation.page.canvas import WIDE, Chart, canvas, finish, label_axes
+from bss.evaluation.page.section import Charts, Section, Table
 from bss.evaluation.page.words import counted, percent
-from bss.evaluation.report.curves import label_axes
-from bss.evaluation.report.looks import Look
 
+PLACE = 70
+HEADER = ("run", "pair", "class", "draws", "score")
 NUM_GROUPS = 10
 """Groups of training pairs by balance score, of the same size."""
 MAX_BINS = 30
 NUM_LISTED = 3
 """Pairs at each end that are named."""
+
+
+def section(inputs: ReportInputs) -> Section:
+    """Draws by balance score, how often a pair was drawn in each run, and the pairs at both ends."""
+    draws, scores, looks = inputs.draws, inputs.scores, inputs.looks
+    how_often = "Share of the training pairs by their number of draws in the whole training, all seeds together."
+    note = (
+        "Mean over seeds; of each run the most drawn pairs, then the least drawn. A run that draws all pairs alike "
+        "is left out."
+    )
+    pairs = drawn_pairs(draws, scores, inputs.manifest, looks)
+    table = Table("Pairs drawn most and least", HEADER, pairs, note, folded=True, in_words=True)
+    return Section(
+        "Draws",
+        [
+            legend(looks),
+            Charts([draw_chart(draws, scores, looks)], look="wide"),
+            Charts(draw_histograms(draws, looks), "How often a pair was drawn", how_often),
+            *([table] if pairs else []),
+        ],
+    )
 
 
 def draw_chart(draws: pl.DataFrame, scores: pl.DataFrame, looks: Sequence[Look]) -> Chart:
@@ -58,30 +81,24 @@ def _histogram(look: Look, counts: pl.Series, bins: np.ndarray) -> Chart:
 
 def drawn_pairs(
     draws: pl.DataFrame, scores: pl.DataFrame, manifest: pl.DataFrame, looks: Sequence[Look]
-) -> list[dict[str, Any]]:
+) -> list[tuple[str, ...]]:
     """The pairs that each run drew most and least, on average over its seeds; none of a run that drew all alike.
 
     Returns:
-        Dictionaries of text: run, id, class_name, num_draws and score, the most drawn first.
+        Rows as HEADER names their cells, the most drawn first.
     """
     score = scores.group_by("index").agg(pl.col("balance_score").mean())
     known = manifest.select("index", "class").join(score, on="index", how="inner")
     return [pair for look in looks for pair in _ends(look, look.rows(draws), known)]
 
 
-def _ends(look: Look, draws: pl.DataFrame, known: pl.DataFrame) -> list[dict[str, Any]]:
+def _ends(look: Look, draws: pl.DataFrame, known: pl.DataFrame) -> list[tuple[str, ...]]:
     pairs = draws.group_by("index", "id").agg(pl.col("num_draws").mean()).join(known, on="index", how="inner")
     if pairs["num_draws"].n_unique() < 2:
         return []
     ranked = pairs.sort("num_draws", "index", descending=[True, False])
     num = min(NUM_LISTED, ranked.height // 2)
     return [
-        {
-            "run": look.label,
-            "id": str(pair["id"]),
-            "class_name": str(pair["class"]),
-            "num_draws": f"{pair['num_draws']:.1f}",
-            "score": f"{pair['balance_score']:+.3f}",
-        }
+        (look.label, pair["id"], pair["class"], f"{pair['num_draws']:.1f}", f"{pair['balance_score']:+.3f}")
         for pair in pl.concat([ranked.head(num), ranked.tail(num)]).iter_rows(named=True)
     ]

@@ -1,59 +1,54 @@
-"""How balanced the modalities are: who leads inside the joint model, and what each loses there."""
+"""Which modality leads inside the joint model, and what each loses there, by epoch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from math import exp
 
 import numpy as np
 import polars as pl
 
-from bss.evaluation.page.canvas import INK, Chart, canvas, finish
-from bss.evaluation.page.words import listed, percent, points
-from bss.evaluation.report.curves import bands, draw_bands, label_axes
-from bss.evaluation.report.headline import Row, Verdict
-from bss.evaluation.report.looks import Look
-from bss.evaluation.report.table import accuracy_inside
-from bss.types import ALONE, FUSED
+from bss.evaluation.grid.balance import LEAD, accuracy_gaps, discrepancy_ratios
+from bss.evaluation.grid.inputs import ReportInputs
+from bss.evaluation.grid.looks import Look, legend
+from bss.evaluation.page.canvas import INK, Chart, canvas, finish, label_axes
+from bss.evaluation.page.section import Block, Charts, Prose, Section
+from bss.evaluation.page.words import listed
+from bss.evaluation.report._bands import bands, draw_bands
 
-LEAD = 1.1
-"""The discrepancy ratio from which on a modality is said to lead."""
+PLACE = 40
 TICKS = (1.05, 1.1, 1.25, 1.5, 2, 3, 5, 10, 30, 100)
-RUN = ("method", "scheduler", "seed")
 
 
-def discrepancy_ratios(history: pl.DataFrame, modalities: Sequence[str]) -> pl.DataFrame:
-    """How much surer of the true class one modality is than the others, in every run and epoch.
-
-    The ratio of a modality is its mean probability of the true class over the mean of the other modalities'. For two
-    modalities that is the discrepancy ratio of OGM-GE (CVPR 2022), which takes it over a batch of training; here it
-    is taken over the validation split.
-
-    Args:
-        history: method, scheduler, seed, epoch, output, validation_confidence in [0, 1].
-        modalities: the outputs that are compared; a run that does not train two of them has no ratio.
-
-    Returns:
-        The rows of the modalities inside a joint model, with `ratio` in (0, inf): 1 is balanced, above it leads.
-    """
-    inside = history.filter(pl.col("output").is_in(list(modalities)), pl.col("method") != ALONE)
-    confidence, epoch = pl.col("validation_confidence"), [*RUN, "epoch"]
-    others = (confidence.sum().over(epoch) - confidence) / (pl.len().over(epoch) - 1)
-    return inside.filter(pl.len().over(epoch) > 1).with_columns(ratio=confidence / others)
+def section(inputs: ReportInputs) -> Section:
+    """The discrepancy ratio of each modality, and its accuracy alone less that inside."""
+    ratios = ratio_charts(discrepancy_ratios(inputs.history, inputs.modalities), inputs.looks, inputs.modalities)
+    gaps = gap_charts(accuracy_gaps(inputs.history, inputs.modalities), inputs.looks, inputs.modalities)
+    blocks: list[Block] = [Prose(["No run trains an output for two modalities, so there is no discrepancy ratio."])]
+    if ratios:
+        blocks = [legend(inputs.looks), Charts(ratios, "Who leads", _ratio_note(len(inputs.modalities)))]
+    if gaps:
+        blocks.append(Charts(gaps, "What a modality loses beside the others", GAP_NOTE))
+    return Section("Imbalance", blocks, heading="Imbalance by epoch")
 
 
-def accuracy_gaps(history: pl.DataFrame, modalities: Sequence[str]) -> pl.DataFrame:
-    """What each modality loses beside the others: its validation accuracy alone, less that inside, by epoch and seed.
+GAP_NOTE = (
+    "Validation accuracy of the modality trained alone, less that of its own output inside the joint model, of the "
+    "same seed and with as many epochs left to train. Above 0 the modality does better alone."
+)
 
-    Epochs are paired from the last, for a modality alone trains through the epochs that are the warm-up of others.
 
-    Returns:
-        The rows of the modalities inside a joint model, with `gap` in [-1, 1], above 0 where it does better alone.
-    """
-    is_alone, epoch = pl.col("method") == ALONE, pl.col("epoch")
-    known = history.filter(pl.col("output").is_in(list(modalities)))
-    known = known.with_columns(left=epoch.max().over(RUN) - epoch)
-    alone = known.filter(is_alone).select("seed", "output", "left", alone="validation_accuracy")
-    pairs = known.filter(~is_alone).join(alone, on=["seed", "output", "left"], how="inner", maintain_order="left")
-    return pairs.with_columns(gap=pl.col("alone") - pl.col("validation_accuracy"))
+def _ratio_note(num_modalities: int) -> str:
+    others = "other modality" if num_modalities == 2 else "other modalities, on average"
+    source = (
+        "OGM-GE (CVPR 2022) defines it so, there over a batch of training; here it is taken"
+        if num_modalities == 2
+        else "It extends the ratio that OGM-GE (CVPR 2022) defines for two modalities over a batch of training, and "
+        "is taken here"
+    )
+    return (
+        "The discrepancy ratio of a modality: the mean probability that its own output gives to the true class, over "
+        f"that of the {others}. At 1 they are balanced; from {LEAD} on one is said to lead. {source} over the "
+        "validation split after each epoch."
+    )
 
 
 def ratio_charts(ratios: pl.DataFrame, looks: Sequence[Look], modalities: Sequence[str]) -> list[Chart]:
@@ -97,40 +92,3 @@ def _gap_chart(curves: pl.DataFrame, modality: str, looks: Sequence[Look]) -> Ch
         axes.set_ylim(low - 0.06 * (high - low) - 0.1, high + 0.06 * (high - low) + 0.1)  # the same in all
         label_axes(axes, "epoch", "alone less inside, points")
         return finish(figure, f"{modality}: alone less inside", description=f"Last epoch: {listed(ends)} points.")
-
-
-def balance_verdict(
-    ratios: pl.DataFrame, table: pl.DataFrame, modalities: Sequence[str], baseline: str
-) -> Verdict | None:
-    """Whether the modalities are balanced in the baseline's order; None where no run trains two of them.
-
-    Args:
-        ratios: as `discrepancy_ratios` gives them.
-        table: as `summary_table` gives it.
-        modalities: their names.
-        baseline: the scheduler that is judged, with the first method that has ratios.
-    """
-    last = ratios.filter(pl.col("scheduler") == baseline, pl.col("epoch") == pl.col("epoch").max().over(RUN))
-    if last.is_empty():
-        return None
-    last = last.filter(pl.col("method") == last["method"][0])
-    final = last.group_by("output", maintain_order=True).agg(pl.col("ratio").log().mean().exp())
-    leader, ratio = final.sort("ratio", descending=True, maintain_order=True).row(0)
-    method = last["method"][0]
-    others = listed([name for name in modalities if name != leader])
-    where = f"After the last epoch of {method} · {baseline}, on validation."
-    finding = f"{leader} leads" if ratio >= LEAD else f"The modalities are nearly balanced, {leader} a little ahead"
-    finding += f": it gives the true class {ratio:.2f} times the probability that {others} give"
-    finding += "s" if len(modalities) == 2 else " on average"
-    return Verdict(f"{finding}.", (where, *_inside_and_alone(table, modalities, method, baseline)))
-
-
-def _inside_and_alone(table: pl.DataFrame, modalities: Sequence[str], method: str, baseline: str) -> Iterator[str]:
-    rows: Sequence[Row] = table.filter(pl.col("scheduler") == baseline).to_dicts()
-    joint = next((row for row in rows if row["method"] == method and row["output"] == FUSED), {})
-    alone = {row["output"]: row["accuracy"] for row in rows if row["method"] == ALONE}
-    for modality in modalities:
-        inside = joint.get(accuracy_inside(modality))
-        if inside is not None and modality in alone:
-            accuracies = f"{percent(inside)} % inside the joint model, {percent(alone[modality])} % alone"
-            yield f"{modality}: {accuracies}, {points(inside - alone[modality])} points."

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from bss.errors import InputError
 from bss.evaluation.comparing.statistics import critical_distance, mean_ranks
 from bss.evaluation.page.canvas import INK, SERIES, WIDTH, Chart, canvas, finish
+from bss.evaluation.page.section import Charts, Code, Section
 from bss.evaluation.page.template import rendered
 from bss.evaluation.page.text import markdown
 from bss.evaluation.page.words import level, listed
@@ -46,7 +47,7 @@ class Ranks:
     """
 
     accuracies: Mapping[str, Mapping[str, NDArray[np.float64]]]
-    """Data set -> as of `row_accuracies`."""
+    """Data set -> row -> accuracy of each seed in [0, 1], see `row_accuracies`."""
     confidence: float
 
     def __post_init__(self) -> None:
@@ -57,7 +58,7 @@ class Ranks:
 
     @property
     def rows(self) -> list[str]:
-        """In the order of the first data set."""
+        """The rows, in the order of the first data set."""
         return list(next(iter(self.accuracies.values())))
 
     def blocks(self, dataset: str) -> NDArray[np.float64]:
@@ -76,7 +77,7 @@ class Ranks:
 
     @property
     def order(self) -> NDArray[np.intp]:
-        """The rows, the best first."""
+        """The places of the rows in `rows`, the best first."""
         return np.argsort(self.means, kind="stable")
 
     def chart(self) -> Chart:
@@ -128,7 +129,11 @@ class Ranks:
 
 def write_ranks(ranks: Ranks, title: str, command: str, folder: Path) -> None:
     """Write `ranks.md` and `ranks.html`."""
-    page = rendered(Path(__file__).with_name("ranks.html"), title=title, drawn=ranks.chart(), command=command)
-    write_text(page, folder / "ranks.html")
-    found = f"Critical distance ({level(ranks.confidence)}): {ranks.distance:.1f}"
-    write_text(f"{ranks.table()}\n\n{found}\n", folder / "ranks.md")
+    sections = [
+        Section("", [Charts([ranks.chart()], look="full")]),
+        Section("Repeat", [Code("Command", command)], heading="How to repeat"),
+    ]
+    heading = f"{title}: ranks"
+    write_text(rendered(heading, heading, (), sections), folder / "ranks.html")
+    distance = f"Critical distance ({level(ranks.confidence)}): {ranks.distance:.1f}"
+    write_text(f"{ranks.table()}\n\n{distance}\n", folder / "ranks.md")

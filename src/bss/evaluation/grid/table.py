@@ -17,14 +17,14 @@ HEADER = ("run", "accuracy %", "difference [interval]", "macro F1", "steps")
 Row = dict[str, object]
 
 
-def summary_table(metrics: pl.DataFrame, baseline: str = "random", confidence: float = 0.95) -> pl.DataFrame:
+def summary_table(metrics: pl.DataFrame, baseline: str, confidence: float) -> pl.DataFrame:
     """Means over seeds of every run, in the order of `metrics`; modalities alone come last.
 
     Args:
         metrics: a row a run and output: method, scheduler, seed, output, accuracy, macro_f1,
             mean_average_precision, auc, num_steps, num_samples.
         baseline: the scheduler that fused accuracies are compared with: same method, same seeds.
-        confidence: of the interval of that difference.
+        confidence: of the interval of that difference, in (0, 1).
 
     Returns:
         run, method, scheduler, output ("fused", "own" or the modality alone), num_seeds; accuracy, accuracy_sd,

@@ -3,8 +3,8 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 import pytest
 
-from bss.evaluation.report.headline import cautions, verdicts
-from bss.evaluation.report.table import format_table, summary_table
+from bss.evaluation.grid.table import format_table, summary_table
+from bss.evaluation.grid.verdicts import cautions, verdicts
 
 
 def metrics(fused: Mapping[str, Sequence[float]], method: str = "joint", alone: Sequence[float] = ()) -> pl.DataFrame:
@@ -30,7 +30,7 @@ def test_a_rule_of_the_methods_own_has_a_row_beside_that_of_all() -> None:
     common = metrics(CLEAR)
     fused = common.filter(pl.col("output") == "fused")
     own = fused.with_columns(output=pl.lit("own"), accuracy=pl.col("accuracy") + 0.01)
-    table = summary_table(pl.concat([common, own]))
+    table = summary_table(pl.concat([common, own]), "random", 0.95)
     found = {row["run"]: row for row in table.to_dicts()}
     assert set(found) == {f"joint · {name}{rule}" for name in CLEAR for rule in ("", ", its own rule")}
     for name in CLEAR:
@@ -41,7 +41,7 @@ def test_a_rule_of_the_methods_own_has_a_row_beside_that_of_all() -> None:
 
 
 def test_rows_are_the_runs_then_the_modalities_alone() -> None:
-    table = summary_table(metrics(CLEAR, alone=(0.6, 0.5, 0.7)))
+    table = summary_table(metrics(CLEAR, alone=(0.6, 0.5, 0.7)), "random", 0.95)
     names = ["joint · random", "joint · heuristic", "joint · learned", "audio alone"]
     assert table["run"].to_list() == names
     assert table["inside_audio"].to_list() == pytest.approx([0.4, 0.35, 0.43, None])
@@ -52,7 +52,7 @@ def test_rows_are_the_runs_then_the_modalities_alone() -> None:
 def test_differences_are_paired_by_seed_within_the_method() -> None:
     other = metrics({"random": (0.1, 0.2, 0.3), "learned": (0.3, 0.2, 0.1)}, method="sum")
     shuffled = pl.concat([metrics(CLEAR), other]).sample(fraction=1, shuffle=True, seed=1)
-    found = {row["run"]: row for row in summary_table(shuffled).to_dicts()}
+    found = {row["run"]: row for row in summary_table(shuffled, "random", 0.95).to_dicts()}
     assert found["joint · learned"]["difference"] == pytest.approx(0.06)
     assert found["joint · learned"]["low"] == pytest.approx(0.06)
     assert found["sum · learned"]["difference"] == pytest.approx(0.0)
@@ -62,7 +62,7 @@ def test_differences_are_paired_by_seed_within_the_method() -> None:
 
 def test_only_shared_seeds_are_paired() -> None:
     kept = metrics(UNCLEAR).filter((pl.col("scheduler") != "learned") | (pl.col("seed") > 0))
-    row = summary_table(kept).row(by_predicate=pl.col("scheduler") == "learned", named=True)
+    row = summary_table(kept, "random", 0.95).row(by_predicate=pl.col("scheduler") == "learned", named=True)
     assert row["difference"] == pytest.approx((0.82 - 0.84 + 0.81 - 0.79) / 2)
 
 
@@ -91,21 +91,21 @@ def test_only_shared_seeds_are_paired() -> None:
     ],
 )
 def test_headline_says_what_the_seeds_show(fused: Mapping[str, Sequence[float]], finding: str, remark: str) -> None:
-    (verdict,) = verdicts(summary_table(metrics(fused)), "random", 0.95)
+    (verdict,) = verdicts(summary_table(metrics(fused), "random", 0.95), "random", 0.95)
     assert finding in verdict.finding
     assert remark in " ".join(verdict.remarks)
 
 
 def test_every_method_has_its_verdict_and_modalities_alone_have_none() -> None:
     both = pl.concat([metrics(CLEAR), metrics(LOST, method="sum", alone=(0.5, 0.6))])
-    table = summary_table(both)
+    table = summary_table(both, "random", 0.95)
     assert [verdict.finding.split()[0] for verdict in verdicts(table, "random", 0.95)] == ["joint:", "sum:"]
     assert next(cautions(table)) == "The best modality alone, audio, reaches 55.0 %."
 
 
 def test_terminal_table_fits_80_columns() -> None:
     long = {"random": CLEAR["random"], "learned" * 12: UNCLEAR["learned"]}
-    lines = format_table(summary_table(metrics(long, alone=(0.6, 0.5)))).splitlines()
+    lines = format_table(summary_table(metrics(long, alone=(0.6, 0.5)), "random", 0.95)).splitlines()
     assert max(map(len, lines)) == 80
     assert lines[2].split() == ["joint", "·", "random", "80.0", "±", "1.0", "-", "80.0", "100"]
     assert "83.0 ± 2.6" in lines[3]

@@ -1,4 +1,4 @@
-"""The first words of the report: what was run, which scheduler won, and whether the seeds show it."""
+"""The findings of a grid in words: which scheduler won, and whether the seeds show it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,54 +7,18 @@ from typing import Any
 
 import polars as pl
 
-from bss.evaluation.page.words import counted, level, listed, mean_sd, percent, points
-from bss.evaluation.report.inputs import ReportInputs
+from bss.evaluation.page.words import level, mean_sd, percent, points
 from bss.types import FUSED, OWN
 
 Row = Mapping[str, Any]
-RULES = {
-    "fused": "of the fusion",
-    "sum": "sum of the modalities' logits",
-    "sum_all": "sum of the logits of the modalities and the fusion",
-    "weighted": "mean of the modalities' probabilities, weights chosen on validation",
-}
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one method's runs say: the finding, and how far it can be trusted."""
+    """A finding in a sentence, and remarks on how far it can be trusted."""
 
     finding: str
     remarks: tuple[str, ...]
-
-
-def what_was_run(inputs: ReportInputs) -> str:
-    """The grid in a sentence."""
-    fused = inputs.metrics.filter(pl.col("output") == FUSED)
-    names = [fused[name].unique(maintain_order=True).to_list() for name in ("method", "scheduler")]
-    methods, schedulers = map(listed, names)
-    seeds = counted(inputs.metrics["seed"].n_unique(), "seed")
-    return f"Trained: {methods}, in {schedulers} order, on {listed(inputs.modalities)}, {seeds}."
-
-
-def facts(inputs: ReportInputs) -> list[tuple[str, str]]:
-    """What was run, as name and value."""
-    runs = inputs.metrics.select("method", "scheduler", "seed").unique()
-    fused = inputs.history.filter(pl.col("output") == FUSED)
-    epochs = inputs.history if fused.is_empty() else fused
-    return [
-        ("data set", inputs.dataset),
-        (
-            f"pairs: {' / '.join(inputs.num_pairs)}",
-            " / ".join(f"{num:,}" for num in inputs.num_pairs.values()),
-        ),
-        ("modalities", ", ".join(inputs.modalities)),
-        ("classes", f"{len(inputs.classes)}"),
-        ("seeds", f"{runs['seed'].n_unique()}"),
-        ("epochs", f"{epochs['epoch'].n_unique()}"),
-        ("runs", f"{runs.height}"),
-        ("multimodal prediction", RULES[inputs.rule]),
-    ]
 
 
 def verdicts(table: pl.DataFrame, baseline: str, confidence: float) -> list[Verdict]:
@@ -101,7 +65,7 @@ def _budget(other: Row, reference: Row) -> Iterator[str]:
 
 
 def cautions(table: pl.DataFrame) -> Iterator[str]:
-    """What holds for the whole grid."""
+    """Sentences on the whole grid: the best modality alone, and what the intervals are not corrected for."""
     alone = table.filter(~pl.col("output").is_in([FUSED, OWN])).sort("accuracy", descending=True, maintain_order=True)
     if not alone.is_empty():
         yield f"The best modality alone, {alone['output'][0]}, reaches {percent(alone['accuracy'][0])} %."

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from bss.data.kinds.kind import Exhibit, Kind
-from bss.evaluation.report.examples import MAX_BYTES, damage, examples
+from bss.evaluation.grid.examples import MAX_BYTES, damage, examples
 
 
 class Film(Kind):

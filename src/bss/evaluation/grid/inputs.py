@@ -1,15 +1,18 @@
-"""What the report is made of: frames and words, wherever their files lie."""
+"""The inputs of the report: tables and words of a grid, wherever their files lie."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import polars as pl
 
-from bss.evaluation.report.examples import Example
+from bss.evaluation.grid.looks import Look, looks
+from bss.evaluation.grid.table import summary_table
+from bss.evaluation.page.section import Example
 
 COLUMNS = {
     "metrics": "method scheduler seed output accuracy macro_f1 mean_average_precision auc num_steps num_samples",
-    "history": "method scheduler seed epoch output validation_accuracy validation_confidence",
+    "history": "method scheduler seed epoch output validation_accuracy validation_loss validation_confidence",
     "predictions": "method scheduler seed id label output prediction",
     "scores": "seed index id label balance_score",
     "pacing": "scheduler epoch fraction num_samples",
@@ -33,18 +36,18 @@ class ReportInputs:
 
     dataset: str
     notes: tuple[str, ...]
-    """What a reader must know of the data set, a sentence each."""
+    """Sentences that a reader must know of the data set."""
     classes: tuple[str, ...]
     modalities: tuple[str, ...]
     num_pairs: Mapping[str, int]
     """Split -> number of pairs."""
 
     metrics: pl.DataFrame
-    """On the test split, a row a run and output."""
+    """Metrics on the test split, a row a run and output."""
     history: pl.DataFrame
     """A row a run, epoch and output."""
     predictions: pl.DataFrame
-    """On the test split, a row a run, pair and output."""
+    """Predictions on the test split, a row a run, pair and output."""
     scores: pl.DataFrame
     """A row a seed and training pair."""
     pacing: pl.DataFrame
@@ -58,16 +61,17 @@ class ReportInputs:
 
     examples: tuple[Example, ...]
     command: str
-    """What a reader types to repeat the grid."""
+    """The command that repeats the grid."""
     parameters: Mapping[str, object]
     versions: Mapping[str, str]
     commit: str
-    """Of the code and the parameters; "-" where they are in no commit."""
-    baseline: str = "random"
+    """The commit of the code and the parameters; "-" where they are in no commit."""
+    baseline: str
     """The scheduler that differences are to."""
-    confidence: float = 0.95
-    rule: str = "fused"
-    """What made the multimodal predictions, see `Evaluate.rule`; tables have them as the output "fused"."""
+    confidence: float
+    """Confidence of all intervals, in (0, 1)."""
+    rule: str
+    """The rule that made the multimodal predictions, see `Evaluate.rule`; tables call them the output "fused"."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -75,6 +79,26 @@ class ReportInputs:
                 check_columns(field.name, getattr(self, field.name))
         if self.metrics.is_empty():
             raise ValueError("metrics has no row: a report needs at least one evaluated run")
+
+    @cached_property
+    def table(self) -> pl.DataFrame:
+        """The runs in means over their seeds, as `summary_table` gives them."""
+        return summary_table(self.metrics, self.baseline, self.confidence)
+
+    @cached_property
+    def looks(self) -> list[Look]:
+        """How each fused run is named and drawn."""
+        return looks(self.metrics, self.baseline)
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds of the runs, in ascending order."""
+        return sorted(self.metrics["seed"].unique())
+
+    @property
+    def first_seed(self) -> int:
+        """The least of the seeds that have scores; where one stands for all, it is this one."""
+        return int(min(self.scores["seed"]))
 
 
 def joined(parts: Sequence[ReportInputs], command: str) -> ReportInputs:

@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 import yaml
 
-from bss.evaluation.report.inputs import ReportInputs
-from bss.evaluation.report.plots import plot_tables, validation_accuracies
+from bss.evaluation.grid.inputs import ReportInputs
+from bss.evaluation.grid.plots import plot_tables, validation_accuracies
 from tests.evaluation.report.test_page import grid
 from tests.helpers import ROOT
 

@@ -1,4 +1,4 @@
-"""What a grid was made with: versions, and the commit of the code."""
+"""The versions of the packages and the commit of the code that a grid was made with."""
 
 import platform
 import subprocess
@@ -8,18 +8,18 @@ from bss.evaluation.page.words import ABSENT
 
 PACKAGES = ("bss", "torch", "prefect", "dvc")
 CODE = (":/src", ":/tasks", ":/params.yaml", ":/dvc.yaml")
-"""What decides a result, from the root of the repository."""
+"""The paths that decide a result, from the root of the repository."""
 
 
 def versions() -> dict[str, str]:
     """The version of Python and of each of PACKAGES that is installed."""
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = version(name)
+            installed[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def commit() -> str:

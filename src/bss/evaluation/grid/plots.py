@@ -6,19 +6,19 @@ import numpy as np
 import polars as pl
 
 from bss.evaluation.comparing.table import fused_runs
+from bss.evaluation.grid.examples import damage
+from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.judging.metrics import confusion_matrix
-from bss.evaluation.report.examples import damage
-from bss.evaluation.report.inputs import ReportInputs
 from bss.types import FUSED
 
 NUM_BINS = 20
-"""Of the balance score, over the whole of [-1, 1], so that two grids have the same ones."""
+"""Bins of the balance score over the whole of [-1, 1], so that two grids have the same ones."""
 NUM_DIGITS = 6
 RUN = ("method", "scheduler")
 
 
 def plot_tables(inputs: ReportInputs) -> dict[str, pl.DataFrame]:
-    """What there is to plot, over all seeds; a run is called METHOD-SCHEDULER.
+    """The tables to plot, over all seeds; a run is called METHOD-SCHEDULER.
 
     Returns:
         learning: run, output, epoch (from 1), validation_accuracy in [0, 1] (mean).
@@ -46,10 +46,10 @@ def validation_accuracies(inputs: ReportInputs, keep: str) -> dict[str, dict[str
     """
     runs = fused_runs(inputs.metrics, inputs.history, keep)
     means = runs.group_by(RUN, maintain_order=True).agg(pl.col("validation_accuracy").mean().round(NUM_DIGITS))
-    found: dict[str, dict[str, float]] = {}
+    accuracies: dict[str, dict[str, float]] = {}
     for method, scheduler, accuracy in means.iter_rows():
-        found.setdefault(method, {})[scheduler] = accuracy
-    return found
+        accuracies.setdefault(method, {})[scheduler] = accuracy
+    return accuracies
 
 
 def _learning(history: pl.DataFrame) -> pl.DataFrame:

@@ -6,9 +6,9 @@ import polars as pl
 
 from bss.data.packed import MANIFEST, Meta
 from bss.evaluation.artifacts import as_judged, metrics_of, read_table, seconds_of, tables_of
-from bss.evaluation.report.examples import examples
-from bss.evaluation.report.inputs import ReportInputs
-from bss.evaluation.report.provenance import commit, versions
+from bss.evaluation.grid.examples import examples
+from bss.evaluation.grid.inputs import ReportInputs
+from bss.evaluation.grid.provenance import commit, versions
 from bss.params import Params
 from bss.paths import Cell, Workspace
 from bss.types import BASELINE, Split

@@ -1,20 +1,33 @@
-"""How the balance score is spread: over all pairs, by class, and over damaged against intact pairs."""
+"""How the balance score is distributed: over all pairs, by class, and over damaged against intact pairs."""
 
 import numpy as np
 import polars as pl
 
+from bss.evaluation.grid.examples import damage
+from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.judging.metrics import detection_auc
-from bss.evaluation.page.canvas import INK, MUTED, SERIES, WIDE, Chart, canvas, finish
+from bss.evaluation.page.canvas import INK, MAX_CLASSES, MUTED, SERIES, WIDE, Chart, canvas, finish
+from bss.evaluation.page.section import Charts, Prose, Section
 from bss.evaluation.page.words import listed, shortened
-from bss.evaluation.report.examples import damage
 
-MAX_CLASSES = 24
-"""Of more classes than fit a phone, both ends are shown."""
+PLACE = 50
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 NUM_BINS = 24
 
 
-def spread_chart(scores: pl.DataFrame) -> Chart:
+def section(inputs: ReportInputs) -> Section:
+    """Histograms of the score, and its quantiles by class."""
+    scores, manifest = inputs.scores, inputs.manifest
+    note = (
+        "A pair is balanced where its modalities agree and the model learns it easily. Larger is more balanced. "
+        f"Scores of the first seed, {inputs.first_seed}."
+    )
+    charts = [score_histogram(scores), class_chart(scores, manifest), damage_chart(scores, manifest)]
+    drawn = [chart for chart in charts if chart]
+    return Section("Scores", [Prose([note]), Charts(drawn, look="wide")], heading="Balance scores")
+
+
+def score_histogram(scores: pl.DataFrame) -> Chart:
     """Histogram of the score: filled for the first seed, a line for each other one."""
     low, median, high = np.quantile(_first_seed(scores)["balance_score"].to_numpy(), [0.25, 0.5, 0.75])
     bins = np.histogram_bin_edges(scores["balance_score"].to_numpy(), bins=NUM_BINS)
@@ -32,26 +45,26 @@ def spread_chart(scores: pl.DataFrame) -> Chart:
 
 
 def class_chart(scores: pl.DataFrame, manifest: pl.DataFrame) -> Chart:
-    """Spread of the score within each class, classes sorted by median; first seed."""
+    """Quantiles of the score within each class, classes sorted by median; first seed."""
     pairs = _first_seed(scores).join(manifest.select("index", "class"), on="index", how="inner")
     quantiles = [pl.col("balance_score").quantile(q, "linear").alias(f"{q}") for q in QUANTILES]
-    spreads = pairs.group_by("class").agg(quantiles).sort("0.5", "class", descending=[True, False])
+    classes = pairs.group_by("class").agg(quantiles).sort("0.5", "class", descending=[True, False])
     half = MAX_CLASSES // 2
-    shown = spreads if spreads.height <= MAX_CLASSES else pl.concat([spreads.head(half), spreads.tail(half)])
+    shown = classes if classes.height <= MAX_CLASSES else pl.concat([classes.head(half), classes.tail(half)])
     caption = "Dot: median. Thick bar: middle half. Thin line: middle 90 %."
-    if spreads.height > shown.height:
-        caption += f" The {half} classes at each end; {spreads.height - shown.height} between them are left out."
+    if classes.height > shown.height:
+        caption += f" The {half} classes at each end; {classes.height - shown.height} between them are left out."
     return _class_chart(shown, caption)
 
 
-def _class_chart(spreads: pl.DataFrame, caption: str) -> Chart:
-    with canvas(WIDE, 0.7 + 0.2 * spreads.height) as (figure, axes):
-        for place, (low, first, median, third, high) in enumerate(spreads.drop("class").iter_rows()):
+def _class_chart(classes: pl.DataFrame, caption: str) -> Chart:
+    with canvas(WIDE, 0.7 + 0.2 * classes.height) as (figure, axes):
+        for place, (low, first, median, third, high) in enumerate(classes.drop("class").iter_rows()):
             axes.plot([low, high], [place, place], color=SERIES[1], linewidth=1)
             axes.plot([first, third], [place, place], color=SERIES[1], linewidth=6, alpha=0.4)
             axes.plot(median, place, "o", color=SERIES[1], markersize=5.5)
-        axes.set_yticks(range(spreads.height), list(map(shortened, spreads["class"])), color=INK)
-        axes.set_ylim(spreads.height - 0.4, -0.6)
+        axes.set_yticks(range(classes.height), list(map(shortened, classes["class"])), color=INK)
+        axes.set_ylim(classes.height - 0.4, -0.6)
         axes.set_xlabel("balance score")
         axes.grid(axis="y", visible=False)
         return finish(figure, "Balance score by class", caption)
@@ -80,12 +93,12 @@ def damage_chart(scores: pl.DataFrame, manifest: pl.DataFrame) -> Chart | None:
 def _detection(pairs: pl.DataFrame) -> str:
     pairs = pairs.sort("seed", "index").with_columns(is_damaged=pl.col("damage") != "")
     by_seed = [group for _, group in pairs.group_by("seed", maintain_order=True)]
-    found = [f"{detection_auc(group['balance_score'], group['is_damaged']):.2f}" for group in by_seed]
+    areas = [f"{detection_auc(group['balance_score'], group['is_damaged']):.2f}" for group in by_seed]
     num_damaged = len(by_seed[0].filter("is_damaged"))
     return (
         f"{num_damaged:,} of {by_seed[0].height:,} pairs were damaged on purpose; the score was not told. "
-        f"A damaged pair scores below an intact one with probability {listed(found)} "
-        f"(ROC AUC, {'each seed' if len(found) > 1 else 'one seed'}; 0.5 is chance, 1 is perfect)."
+        f"A damaged pair scores below an intact one with probability {listed(areas)} "
+        f"(ROC AUC, {'each seed' if len(areas) > 1 else 'one seed'}; 0.5 is chance, 1 is perfect)."
     )
 
 

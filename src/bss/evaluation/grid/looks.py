@@ -1,11 +1,13 @@
 """Which colour and dash a run has, the same in every chart and in the legend."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
 from bss.evaluation.page.canvas import SERIES, VARIABLES
+from bss.evaluation.page.section import Legend
 from bss.types import FUSED
 
 DASHES: tuple[tuple[float, ...], ...] = ((), (4, 1.6), (1, 1.4), (5, 1.4, 1, 1.4))
@@ -21,11 +23,6 @@ class Look:
     label: str
     colour: str
     dash: tuple[float, ...]
-
-    @property
-    def variable(self) -> str:
-        """Variable of the style sheet that holds the colour."""
-        return VARIABLES[self.colour]
 
     @property
     def line(self) -> dict[str, Any]:
@@ -52,3 +49,8 @@ def looks(metrics: pl.DataFrame, baseline: str) -> list[Look]:
         )
         for method, scheduler in runs.iter_rows()
     ]
+
+
+def legend(looks: Sequence[Look]) -> Legend:
+    """Which line is which run."""
+    return Legend([(look.label, VARIABLES[look.colour], look.dash) for look in looks])

@@ -1,0 +1,72 @@
+"""Training pairs from three places of the order, as a person can see and hear them."""
+
+from base64 import b64encode
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from bss.data.kinds.kind import Kind
+from bss.data.packing.blocks import raw_values
+from bss.evaluation.page.section import Example, Shown
+
+MAX_BYTES = 200_000
+"""A larger exhibit is left out, so that the page stays one that opens on a phone."""
+PLACES = ("most", "median", "least")
+"""Where a pair stands in the order from the most to the least balanced."""
+
+
+def examples(
+    scores: pl.DataFrame, manifest: pl.DataFrame, kinds: Mapping[str, Kind], root: Path, num: int
+) -> tuple[Example, ...]:
+    """The `num` most balanced pairs, best first, as many around the median, and the least, worst first; first seed.
+
+    Args:
+        scores: columns seed, index, balance_score.
+        manifest: of the training split: index, id, class, a column a modality, maybe `damaged`.
+        kinds: modality -> kind.
+        root: folder that the paths in the manifest start from.
+        num: shown at each place; no pair is shown twice.
+    """
+    first = scores.filter(pl.col("seed") == pl.col("seed").min()).select("index", "balance_score")
+    ranked = first.sort("balance_score", "index", descending=[True, False])
+    num = min(num, ranked.height // 3)
+    groups = (ranked.head(num), ranked.slice((ranked.height - num) // 2, num), ranked.tail(num).reverse())
+    chosen = pl.concat([group.with_columns(place=pl.lit(place)) for place, group in zip(PLACES, groups, strict=True)])
+    pairs = chosen.join(manifest.with_columns(damage(manifest)), on="index", maintain_order="left")
+    values = {name: raw_values(pairs[name], root, paths=kind.paths) for name, kind in kinds.items()}
+    return tuple(
+        Example(
+            id=str(pair["id"]),
+            class_name=str(pair["class"]),
+            score=pair["balance_score"],
+            place=pair["place"],
+            damage=pair["damage"],
+            modalities=tuple(_shown(name, kind, values[name][row]) for name, kind in kinds.items()),
+        )
+        for row, pair in enumerate(pairs.drop(list(kinds)).iter_rows(named=True))
+    )
+
+
+def damage(manifest: pl.DataFrame) -> pl.Series:
+    """What was damaged in each pair, in words; empty for intact pairs. `damaged` is a flag or says what."""
+    if "damaged" not in manifest.columns:
+        return pl.Series("damage", [""] * manifest.height, dtype=pl.String)
+    damaged = manifest["damaged"].rename("damage")
+    if damaged.dtype == pl.Boolean:
+        return damaged.fill_null(False).replace_strict({True: "damaged", False: ""}, return_dtype=pl.String)
+    return damaged.cast(pl.String).fill_null("").replace("none", "")
+
+
+def _shown(modality: str, kind: Kind, value: Any) -> Shown:
+    if value is None:
+        return Shown(modality, "text", "missing")
+    exhibit = kind.exhibit(value)
+    media, size = exhibit.media_type.partition("/")[0], len(exhibit.content)
+    if size > MAX_BYTES:
+        return Shown(modality, "text", f"left out: {size / 1e6:.1f} MB of {exhibit.media_type}")
+    if media in ("image", "audio"):
+        address = f"data:{exhibit.media_type};base64,{b64encode(exhibit.content).decode()}"
+        return Shown(modality, media, address)
+    return Shown(modality, "text", exhibit.content.decode("utf-8", errors="replace"))

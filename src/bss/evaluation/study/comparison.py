@@ -1,0 +1,54 @@
+"""The result of a study: many rows against one baseline."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from bss.evaluation.comparing.variant import Variant
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A study's table with all that a page of it says."""
+
+    name: str
+    about: tuple[str, ...]
+    dataset: str
+    notes: tuple[str, ...]
+    num_pairs: Mapping[str, int]
+    variants: Sequence[Variant]
+    runs: pl.DataFrame
+    """A row a run, see `fused_runs`."""
+    table: pl.DataFrame
+    """A row a method and variant, see `comparison_table`."""
+    baseline: str
+    confidence: float
+    command: str
+    parameters: Mapping[str, object]
+    rule: str
+    """The rule that made the multimodal predictions, see `Evaluate.rule`."""
+    chosen_of: Mapping[str, str] = field(default_factory=dict)
+    """Name of a method whose fields were chosen -> the method."""
+
+    @property
+    def has_methods(self) -> bool:
+        """Whether the rows are of several methods."""
+        return self.table["method"].n_unique() > 1
+
+    def label(self, row: Row) -> str:
+        """The label of a row of `table`, for a reader."""
+        label: str = row["label"]
+        method = row["method"]
+        return f"{self.chosen_of.get(method, method)} · {label}" if self.has_methods else label
+
+    @property
+    def named_runs(self) -> pl.DataFrame:
+        """`runs` with the label of their row as the first column, `row`."""
+        of_row = [(row["method"], row["scheduler"], self.label(row)) for row in self.table.iter_rows(named=True)]
+        labels = pl.DataFrame(of_row, schema=["method", "scheduler", "row"], orient="row")
+        runs = self.runs.join(labels, on=["method", "scheduler"], how="left", maintain_order="left")
+        return runs.select("row", pl.exclude("row"))
