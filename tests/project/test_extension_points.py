@@ -19,8 +19,7 @@ POINTS = {
     "pacing": "curriculum/pacing",
     "scheduler": "curriculum/schedulers",
     "method": "training/methods",
-    # The ninth: "section": "evaluation/report", once sections are found by themselves. It needs
-    # dropped/section.py, and a line in work.py that looks for its title in the report.
+    "section": "evaluation/report",
 }
 PARTS = ("src", "tasks", "flows", "tests", "docs", "params.yaml")
 CONTRACTS = (
@@ -32,6 +31,7 @@ CONTRACTS = (
     "curriculum/test_curriculum.py",
     "curriculum/test_sampler.py",
     "training/methods/test_contract.py",
+    "evaluation/report/test_contract.py",
 )
 REGISTERED = ("data set", "kind", "encoder", "fusion", "balance criterion", "pacing", "scheduler", "training method")
 

@@ -37,6 +37,7 @@ def test_the_dropped_components_do_their_work(tmp_path: Path, monkeypatch: pytes
     assert {(6, 3), (5, 6), (2, 5)} <= shapes, "encoder, projection and head"
     metrics = json.loads(Path("reports/metrics/dropped-dropped-0.json").read_text())
     assert 0.5 < metrics["outputs"]["fused"]["accuracy"] <= 1
+    assert '<th scope="row">test</th><td>10</td>' in Path("reports/report.html").read_text()
 
 
 def run_stages() -> None:
