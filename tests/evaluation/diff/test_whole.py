@@ -25,8 +25,8 @@ def judged(folder: Path, accuracies: dict[str, float]) -> Path:
     (folder / "reports/metrics").mkdir(parents=True)
     for key, accuracy in accuracies.items():
         outputs = {"fused": {"accuracy": accuracy, "auc": None}}
-        told = {"outputs": outputs, "rule": "fused", "num_steps": 3, "num_samples": 90}
-        (folder / f"reports/metrics/{key}.json").write_text(json.dumps(told))
+        content = {"outputs": outputs, "rule": "fused", "num_steps": 3, "num_samples": 90}
+        (folder / f"reports/metrics/{key}.json").write_text(json.dumps(content))
     return folder
 
 
@@ -72,11 +72,11 @@ def test_the_forms_agree_and_fit_a_terminal(tmp_path: Path) -> None:
     before = judged(tmp_path / "a", {f"joint-a_long_name_of_a_scheduler-{seed}": 0.5 for seed in range(3)})
     after = judged(tmp_path / "b", {f"joint-a_long_name_of_a_scheduler-{seed}": 0.5 + seed / 9 for seed in range(3)})
     found = difference(Snapshot("before", before), Snapshot("after", after))
-    text, page, told = format_text(found, 10), format_markdown(found, 10), json.loads(format_json(found, 10))
+    text, page, content = format_text(found, 10), format_markdown(found, 10), json.loads(format_json(found, 10))
     assert max(map(len, text.splitlines())) <= 80
     assert "+11.1 [-16.5, +38.7]" in text
     assert "+11.1 [-16.5, +38.7]" in page
-    assert told["changed"] is True
-    assert told["over_seeds"][0]["accuracy"]["mean"] == pytest.approx(1 / 9)
+    assert content["changed"] is True
+    assert content["over_seeds"][0]["accuracy"]["mean"] == pytest.approx(1 / 9)
     same = difference(Snapshot("before", before), Snapshot("before", before))
     assert format_text(same, 10).splitlines()[1:] == ["nothing changed"]

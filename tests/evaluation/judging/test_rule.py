@@ -94,11 +94,11 @@ def test_a_judgement_has_the_fusion_and_the_rule(tmp_path: Path) -> None:
     assert fused.rule == {"rule": "fused"}
     assert set(fused.metrics) == {*meta.modalities, "fused"}
     assert added.rule == {"rule": "sum"}
-    said = {name: probabilities_of(fused, name) for name in fused.metrics}
+    outputs = {name: probabilities_of(fused, name) for name in fused.metrics}
     expected = [
-        (added, summed(said[name] for name in meta.modalities)),
-        (all_added, summed(said.values())),
-        (weighted, weighted_mean(said, weighted.rule["weights"])),
+        (added, summed(outputs[name] for name in meta.modalities)),
+        (all_added, summed(outputs.values())),
+        (weighted, weighted_mean(outputs, weighted.rule["weights"])),
     ]
     for judgement, together in expected:
         assert {name: judgement.metrics[name] for name in fused.metrics} == fused.metrics

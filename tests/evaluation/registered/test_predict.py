@@ -82,12 +82,12 @@ def reported() -> pl.DataFrame:
     return pl.read_parquet("reports/predictions/joint-random-0/predictions.parquet")
 
 
-def check_is_as_reported(said: pl.DataFrame) -> None:
+def check_is_as_reported(predicted: pl.DataFrame) -> None:
     found = reported()
     for output in found["output"].unique():
         one = found.filter(pl.col("output") == output)
-        assert said["id"].to_list() == one["id"].to_list()
-        own = said.select(f"{output}_happy", f"{output}_sad").to_numpy()
+        assert predicted["id"].to_list() == one["id"].to_list()
+        own = predicted.select(f"{output}_happy", f"{output}_sad").to_numpy()
         assert np.abs(own - one["probabilities"].to_numpy()).max() < 1e-6, output
 
 
@@ -97,12 +97,12 @@ def test_raw_files_give_what_the_pipeline_reports(folder: Path, suffix: str, bat
     done = bss(unseen(folder), "--out", f"said.{suffix}", "--batch-size", batch_size)
     assert done.exit_code == 0, done.output
     assert done.output == f"8 rows: {folder / f'said.{suffix}'}\n"
-    said = pl.read_csv("said.csv") if suffix == "csv" else pl.read_parquet("said.parquet")
-    assert said.columns[:4] == ["id", "prediction", "note_happy", "note_sad"]
-    assert len(said.columns) == 2 + 4 * 2
-    check_is_as_reported(said)
+    predicted = pl.read_csv("said.csv") if suffix == "csv" else pl.read_parquet("said.parquet")
+    assert predicted.columns[:4] == ["id", "prediction", "note_happy", "note_sad"]
+    assert len(predicted.columns) == 2 + 4 * 2
+    check_is_as_reported(predicted)
     fused = reported().filter(pl.col("output") == "fused")
-    assert said["prediction"].to_list() == [("happy", "sad")[one] for one in fused["prediction"]]
+    assert predicted["prediction"].to_list() == [("happy", "sad")[one] for one in fused["prediction"]]
 
 
 @pytest.mark.parametrize("rule", ["sum", "sum_all", "weighted"])
@@ -117,10 +117,10 @@ def test_the_rule_of_the_pipeline_decides(folder: Path, rule: str) -> None:
         evaluate("joint", "random", 0)
         register()
         assert bss(unseen(folder), "--out", "said.parquet").exit_code == 0
-        said = pl.read_parquet("said.parquet")
-        check_is_as_reported(said)
+        predicted = pl.read_parquet("said.parquet")
+        check_is_as_reported(predicted)
         judged = reported().filter(pl.col("output") == "judged")
-        assert said["prediction"].to_list() == [("happy", "sad")[one] for one in judged["prediction"]]
+        assert predicted["prediction"].to_list() == [("happy", "sad")[one] for one in judged["prediction"]]
     finally:
         Path("params.yaml").write_text(before)
         evaluate("joint", "random", 0)
@@ -130,14 +130,14 @@ def test_the_rule_of_the_pipeline_decides(folder: Path, rule: str) -> None:
 def test_labels_give_the_accuracy_and_json_has_everything(folder: Path) -> None:
     table().filter(pl.col("split") == "test").write_csv(RAW / "labelled.csv")
     done = bss(RAW / "labelled.csv", "--json")
-    told = json.loads(done.stdout)
+    answer = json.loads(done.stdout)
     metrics = json.loads(Path("reports/metrics/joint-random-0.json").read_text())
-    assert told["model"] == {"method": "joint", "scheduler": "random", "seed": 0}
+    assert answer["model"] == {"method": "joint", "scheduler": "random", "seed": 0}
     for output in ("sound", "picture", "note", "fused"):
-        assert told["accuracy"][output] == pytest.approx(metrics["outputs"][output]["accuracy"])
+        assert answer["accuracy"][output] == pytest.approx(metrics["outputs"][output]["accuracy"])
     first = reported().filter(pl.col("output") == "note").row(0, named=True)
-    assert told["rows"][0]["id"] == first["id"]
-    assert list(told["rows"][0]["probabilities"]["note"].values()) == pytest.approx(list(first["probabilities"]))
+    assert answer["rows"][0]["id"] == first["id"]
+    assert list(answer["rows"][0]["probabilities"]["note"].values()) == pytest.approx(list(first["probabilities"]))
 
 
 def test_a_person_sees_the_first_rows(folder: Path) -> None:
