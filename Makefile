@@ -19,13 +19,13 @@ gate: .venv/ready  ## the stages that `make retrain` would run; needs no data
 	bss retrain --dry
 
 test: .venv/ready lint  ## format, lint, types and the test suite
-	python -m pytest -n 2 --dist loadgroup
+	python -m pytest -n 3 --dist loadgroup
 
 test-all: .venv/ready lint  ## the suite with what repeats it at greater length, as a nightly job runs it
 	python -m pytest -n 2 --dist loadgroup --nightly --ui --distribute --kills 20
 
 test-faults: .venv/ready  ## kills a run at 20 moments and compares what it leaves; SEED=1 for other moments
-	python -m pytest tests/flows/workspace/test_faults.py -s --kills 20 --faults-seed $(or $(SEED),0)
+	python -m pytest tests/flows/workspace/test_faults.py --nightly -s --kills 20 --faults-seed $(or $(SEED),0)
 
 test-distribute: .venv/ready  ## a grid over two workers of a Prefect work pool, with a shared remote
 	python -m pytest tests/flows/machines/test_distribute.py --distribute

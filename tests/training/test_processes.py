@@ -64,7 +64,7 @@ def alone(packed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.fixture(scope="module", params=["ddp", "fsdp"])
+@pytest.fixture(scope="module", params=["ddp", pytest.param("fsdp", marks=pytest.mark.nightly)])
 def pair(request: pytest.FixtureRequest, packed: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """A strategy, and what two ranks left under it: one start serves all methods and the training that is killed."""
     out = tmp_path_factory.mktemp("pair")

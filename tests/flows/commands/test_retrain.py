@@ -142,6 +142,7 @@ def test_the_job_computes_nothing_where_nothing_has_changed(origin: Workspace, r
     assert "No run has lost" in (clone.folder / "reports/retrain.md").read_text()
 
 
+@pytest.mark.nightly
 def test_the_job_fails_where_a_change_costs_too_much(
     origin: Workspace, remote: Path, tmp_path: Path, api: str
 ) -> None:

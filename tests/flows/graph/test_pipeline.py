@@ -81,23 +81,12 @@ def test_without_a_warm_up_an_untrained_network_is_scored(workspace: Workspace) 
     scores.unlink()
 
 
-def test_only_what_changed_is_computed_again(workspace: Workspace, api: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_what_changed_is_computed_again(workspace: Workspace) -> None:
     workspace.set(train__epochs=2)
-    assert workspace.reproduce() == TRAINED | JUDGED
-    workspace.set(score__criteria=["prediction_similarity"])
+    assert workspace.changed() == TRAINED | {"report"}
+    workspace.set(train__epochs=1, score__criteria=["prediction_similarity"])
     assert workspace.changed() == SCORED | TRAINED | {"report", "register"}
-    workspace.set(score__criteria=["prediction_similarity", "training_loss"])
-
-    measure = workspace.folder / "src/bss/measure/criteria/training_loss.py"
-    before = measure.read_text()
-    measure.write_text(before.replace(".sum(dim=0)", ".square().sum(dim=0)"))
-    # From the score onwards; a model that random order leaves as it was is not judged again.
-    assert workspace.reproduce() == SCORED | TRAINED | {"evaluate@joint-learned-0", "report", "register"}
-    measure.write_text(before)
-    workspace.set(train__epochs=1)
-    assert workspace.reproduce() == set(), "the run-cache restores what was computed before"
-
-    workspace.set(score__others=["entropy"])
+    workspace.set(score__criteria=["prediction_similarity", "training_loss"], score__others=["entropy"])
     ogm = workspace.folder / "src/bss/training/methods/ogm.py"
     ogm.write_text(ogm.read_text() + "\n")  # of no method in the grid; tests/project/test_guide.py adds one
     assert workspace.reproduce() == SCORED | {"methods", "report"}, "the sequences are what they were"
@@ -107,6 +96,23 @@ def test_only_what_changed_is_computed_again(workspace: Workspace, api: str, mon
     order = pl.read_parquet(workspace.folder / "data/curricula/learned-0/order.parquet")
     entropy = pl.read_parquet(workspace.folder / "data/scores/0.parquet")["entropy_normalised"]
     assert order["balance_score"].equals(entropy.rename("balance_score"))
+
+
+@pytest.mark.nightly
+def test_the_flow_and_dvc_compute_what_code_and_seeds_change(
+    scratch: Workspace, api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = scratch
+    workspace.set(train__epochs=2)
+    assert workspace.reproduce() == TRAINED | JUDGED
+    measure = workspace.folder / "src/bss/measure/criteria/training_loss.py"
+    before = measure.read_text()
+    measure.write_text(before.replace(".sum(dim=0)", ".square().sum(dim=0)"))
+    # From the score onwards; a model that random order leaves as it was is not judged again.
+    assert workspace.reproduce() == SCORED | TRAINED | {"evaluate@joint-learned-0", "report", "register"}
+    measure.write_text(before)
+    workspace.set(train__epochs=1)
+    assert workspace.reproduce() == set(), "the run-cache restores what was computed before"
 
     monkeypatch.setenv("PREFECT_API_URL", api)
     workspace.set(grid__seeds=[0, 1])

@@ -183,7 +183,9 @@ def output_when_stopped(process: "subprocess.Popen[str]", grandchild: int) -> li
     return output.splitlines()
 
 
-@pytest.mark.parametrize(("number", "trap"), [(signal.SIGINT, ""), (signal.SIGTERM, UNWILLING)])
+@pytest.mark.parametrize(
+    ("number", "trap"), [(signal.SIGINT, ""), pytest.param(signal.SIGTERM, UNWILLING, marks=pytest.mark.nightly)]
+)
 def test_a_signal_stops_the_stage_and_what_it_started(tmp_path: Path, api: str, number: int, trap: str) -> None:
     project = make_project(tmp_path / "project", ENDLESS % trap)
     with started(project, PREFECT_API_URL=api) as process:

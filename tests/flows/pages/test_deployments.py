@@ -113,6 +113,7 @@ def test_what_does_not_fit_together_is_refused_and_nothing_is_written(tmp_path: 
     assert path.read_text() == (ROOT / "params.yaml").read_text()
 
 
+@pytest.mark.nightly
 def test_a_second_run_waits_and_cancelling_the_first_stops_its_stage(served: Served) -> None:
     first, pid = served.slowly(600)
     second = served.start("pipeline/nightly", stages=["prepare"])

@@ -74,6 +74,7 @@ def test_the_page_of_a_run_has_its_progress_its_table_and_its_link(
     assert any("/reports/compare/tiny-hard/page.html" in str(each["data"]) for each in shown)
 
 
+@pytest.mark.nightly
 def test_a_rerun_computes_nothing(workspace: Workspace) -> None:
     done = workspace.run(*COMMAND)
     assert not re.search(r"^(seed \d|data): ", done.stdout, flags=re.MULTILINE)
@@ -97,6 +98,7 @@ def test_a_wrong_input_is_refused_at_once(workspace: Workspace, arguments: list[
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.nightly
 def test_methods_are_chosen_on_validation_first(workspace: Workspace) -> None:
     (workspace.folder / "comparisons/chosen.yaml").write_text(
         "{about: A test., seeds: 1, tune: true, methods: [mmpareto, mla], schedulers: {random: {}}}"

@@ -1,6 +1,6 @@
 """Nothing is lost: a run killed at random moments ends with the bytes of one that was never interrupted.
 
-Three kills of one seed in the suite; `make test-faults` strikes twenty times.
+`make test-faults` strikes twenty times. Of the suite test_kills.py is the short form.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ import pytest
 from tests.helpers.faults import Faults, begin_anew, results
 from tests.helpers.workspace import Workspace
 
-pytestmark = pytest.mark.xdist_group("faults")
+pytestmark = [pytest.mark.xdist_group("faults"), pytest.mark.nightly]
 
 
 def make(folder: Path, num_seeds: int) -> Workspace:
