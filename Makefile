@@ -19,7 +19,7 @@ gate: .venv/ready  ## the stages that `make retrain` would run; needs no data
 	bss retrain --dry
 
 test: .venv/ready lint  ## format, lint, types and the test suite
-	python -m pytest -n 3 --dist loadgroup
+	python -m pytest -n 2 --dist loadgroup
 
 test-all: .venv/ready lint  ## the suite with what repeats it at greater length, as a nightly job runs it
 	python -m pytest -n 2 --dist loadgroup --nightly --ui --distribute --kills 20

@@ -122,6 +122,7 @@ def test_it_resumes_with_as_many_ranks_and_refuses_another_number(pair: tuple[st
     assert mended == whole
 
 
+@pytest.mark.nightly
 def test_torchrun_starts_the_ranks_as_well(packed: Path, alone: Path, tmp_path: Path) -> None:
     (script := tmp_path / "ranks.py").write_text(UNDER_TORCHRUN)
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script))

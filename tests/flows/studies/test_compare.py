@@ -117,6 +117,7 @@ def test_methods_are_chosen_on_validation_first(workspace: Workspace) -> None:
     assert f"Chosen on validation, in the order of random: {rows[0]['method']}. Tried: " in page
 
 
+@pytest.mark.nightly
 def test_a_failed_stage_fails_the_comparison(workspace: Workspace) -> None:
     results = workspace.folder / "reports/compare/tiny-hard/table.json"
     before = results.read_bytes()
