@@ -18,7 +18,7 @@ ALONE = (
     "import typer\n"
     "from flows.commands import run\n"
     "from flows.graph import flow\n"
-    "flow.forkserver = lambda num_stages: nullcontext({})\n"
+    "run.forkservers = flow.forkservers = lambda num_stages: nullcontext()\n"
     "typer.run(run.main)",
 )
 REPRO = ("-m", "dvc", "repro")

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tasks._forkserver import delegate
-
 if TYPE_CHECKING:
     from bss.params import Params
 
@@ -45,10 +43,6 @@ def run(stage: Callable[..., None]) -> None:
 
     All that it prints goes into logs/STAGE.log as well, and a failure names that file. Exits as of `bss.exits`.
     """
-    status = delegate()
-    if status is not None:
-        sys.exit(status)
-
     from bss.exits import exits, needs
     from bss.paths import HERE
 

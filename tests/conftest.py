@@ -3,9 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +11,7 @@ import pytest
 
 from bss.locks import held
 from flows.pages.server import Server
-from tests.helpers import ROOT
+from flows.workspace.forkserver import LIBRARIES, start
 from tests.helpers.served import Served, make_served_project, serving
 from tests.helpers.workspace import Workspace
 
@@ -57,34 +54,29 @@ def splits(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="session")
-def forkserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a running fork server, so that a stage starts in milliseconds."""
-    address = tmp_path_factory.mktemp("forkserver") / "socket"
-    program = f"from tasks._forkserver import serve; serve({str(address)!r})"
-    server = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdin=subprocess.PIPE)
-    deadline = time.monotonic() + 60
-    while not address.exists():
-        assert server.poll() is None, "the fork server died"
-        assert time.monotonic() < deadline, "the fork server is not up after a minute"
-        time.sleep(0.1)
-    yield str(address)
-    assert server.stdin is not None
-    server.stdin.close()
-    assert server.wait(timeout=20) == 0
+def forkservers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of running fork servers, so that DVC and a stage start in milliseconds."""
+    folder = tmp_path_factory.mktemp("forkservers")
+    servers = [start(name, folder) for name in LIBRARIES]
+    yield folder
+    for server in servers:
+        assert server.stdin is not None
+        server.stdin.close()
+        assert server.wait(timeout=20) == 0
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, forkserver: str) -> tuple[Workspace, set[str]]:
+def finished(tmp_path_factory: pytest.TempPathFactory, forkservers: Path) -> tuple[Workspace, set[str]]:
     """A workspace in which the smallest grid has run, to be copied, and the stages that ran; one for all workers."""
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "finished"
     with held(folder.with_suffix(".lock"), "process {pid} makes it", seconds=300):
         stages = folder / "stages.json"
         if not stages.exists():
-            made = Workspace(folder / "workspace", forkserver)
+            made = Workspace(folder / "workspace", forkservers)
             made.shrink()
             stages.write_text(json.dumps(sorted(made.reproduce())))
-    return Workspace.at(folder / "workspace", forkserver), set(json.loads(stages.read_text()))
+    return Workspace.at(folder / "workspace", forkservers), set(json.loads(stages.read_text()))
 
 
 @pytest.fixture(scope="session")

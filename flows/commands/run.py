@@ -4,6 +4,7 @@ Nothing heavy is imported before params.yaml is checked. Exit: 0 all is up to da
 input, 3 another run is at work here, 130 interrupted.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from bss.params import load
 from bss.paths import HERE
 from bss.registry import UnknownName
 from flows.commands.exits import command, prepare_prefect, show, succeeds
+from flows.workspace.forkserver import forkservers
 from flows.workspace.lifeline import end_with_parent
 from flows.workspace.lock import occupied
 
@@ -41,24 +43,34 @@ def run(stages: list[str], verbose: bool) -> bool:
     for stage in stages:  # a misspelt one in the first second; `check` knows the cells as well
         if (known := names("")) and stage.partition("@")[0] not in known:
             raise UnknownName("stage", stage, known)
-    with occupied():
-        pass
-    prepare_prefect(verbose)
-    from flows.pages.server import start_if_needed
-
-    server = start_if_needed()
-    from flows.graph.flow import pipeline
-    from flows.graph.plan import check
+    from flows.graph.plan import counted, plan
     from flows.workspace.repair import repair
 
     with occupied():
         repair()
-        check(stages)  # a wrong target is refused while the server starts
-    if server is not None:
-        server.wait()
-    state = pipeline(stages, return_state=True)
+        planned = plan(stages)
+    num_stale = sum(stage.stale for stage in planned)
+    prepare_prefect(verbose)
+    from flows.pages.server import has_server, start_if_needed
+
+    if not num_stale and not has_server():  # nobody would see the run
+        typer.echo(counted(planned))
+        _show_report(stages)
+        return True
+    with forkservers(num_stale):
+        server = start_if_needed()
+        from flows.graph.flow import pipeline
+
+        if server is not None:
+            server.wait()
+        state = pipeline(stages, return_state=True)
     if state.is_failed() and isinstance(error := state.result(raise_on_failure=False), Busy):
         raise error
-    if state.is_completed() and (not stages or "report" in stages):
-        show(HERE.summary("txt"), HERE.report)
+    if state.is_completed():
+        _show_report(stages)
     return succeeds(state)
+
+
+def _show_report(stages: Sequence[str]) -> None:
+    if not stages or "report" in stages:
+        show(HERE.summary("txt"), HERE.report)

@@ -26,7 +26,7 @@ from flows.graph.plan import Planned, plan
 from flows.graph.stages import resumes, run_stage
 from flows.graph.terminal import Terminal
 from flows.workspace.children import Children
-from flows.workspace.forkserver import forkserver
+from flows.workspace.forkserver import forkservers
 from flows.workspace.lock import occupied
 from flows.workspace.repair import repair
 
@@ -66,8 +66,8 @@ def reproduce(targets: Sequence[str], max_parallel: int, gpus: list[str], retrie
     """
     repair()
     planned = plan(targets)
-    with forkserver(sum(stage.stale for stage in planned)) as environment:
-        states = run(planned, Machine(gpus, environment), max_parallel, retries)
+    with forkservers(sum(stage.stale for stage in planned)):
+        states = run(planned, Machine(gpus), max_parallel, retries)
     if (verdict := judge(states)).is_completed() and "report" in states:
         keep_outcome()
     return verdict

@@ -3,7 +3,7 @@
 import os
 import queue
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,9 +15,8 @@ GPU_STAGES = {"warmup", "train", "evaluate"}
 class Machine:
     """The running children, the GPUs that are free, and the environment of the stages of one run."""
 
-    def __init__(self, gpus: list[str], environment: Mapping[str, str]) -> None:
+    def __init__(self, gpus: list[str]) -> None:
         self.children = Children()
-        self._environment = environment
         self.has_gpus = bool(gpus)
         self._free: queue.Queue[str] = queue.Queue()
         for gpu in gpus:
@@ -28,7 +27,7 @@ class Machine:
         """The environment of a stage's process; a stage that computes waits for a GPU of its own."""
         folders = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         settings = {"PATH": folders, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
-        environment = {**os.environ, **self._environment, **settings}
+        environment = {**os.environ, **settings}
         if not (self.has_gpus and uses_gpu(stage)):
             yield environment
             return

@@ -1,7 +1,9 @@
 """The stages of the DVC graph in the order in which they can run, each up to date or not."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from flows.workspace.lock import repository
@@ -31,19 +33,27 @@ def plan(targets: Sequence[str] = (), allow_missing: bool = False) -> list[Plann
         ValueError: no such stage, or dvc.yaml is wrong.
         Busy: another DVC process holds the workspace.
     """
-    with repository() as repo:
+    with repository() as repo, _parameters_read_once():
         return _planned(_graph(repo, targets), targets, allow_missing)
 
 
-def check(targets: Sequence[str] = ()) -> None:
-    """Refuse what `plan` would refuse, without a look at any artifact.
+def counted(planned: Sequence[Planned]) -> str:
+    """How many stages have to run, for a person."""
+    num_stale = sum(stage.stale for stage in planned)
+    return f"stages: {num_stale} to run, {len(planned) - num_stale} up to date"
 
-    Raises:
-        ValueError: no such stage, or dvc.yaml is wrong.
-        Busy: another DVC process holds the workspace.
-    """
-    with repository() as repo:
-        _graph(repo, targets)
+
+@contextmanager
+def _parameters_read_once() -> Iterator[None]:
+    """DVC parses params.yaml again for every stage."""
+    from dvc.dependency import param
+
+    read = param.load_path
+    param.load_path = cache(read)
+    try:
+        yield
+    finally:
+        param.load_path = read
 
 
 def _graph(repo: "Repo", targets: Sequence[str]) -> Any:

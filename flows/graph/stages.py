@@ -1,7 +1,6 @@
 """A stage of the DVC graph as a Prefect task."""
 
 import re
-import sys
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -43,9 +42,12 @@ def run_stage(stage: str, stale: bool, machine: Machine) -> State[None]:
         return Completed(name="Cached", message="up to date")
     start = time.monotonic()
     lines = _Lines(stage)
-    command = [sys.executable, "-m", "flows.workspace.repro", "--wait-for-lock", "repro", "--single-item", stage]
+    arguments = ["--wait-for-lock", "repro", "--single-item", stage]
     try:
-        with machine.environment(stage) as environment, machine.children.run(command, environment) as output:
+        with (
+            machine.environment(stage) as environment,
+            machine.children.run("flows.workspace.repro", arguments, environment) as output,
+        ):
             for line in output:
                 lines.add(line.rstrip())
     except (Stopped, CalledProcessError) as error:

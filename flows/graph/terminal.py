@@ -9,7 +9,7 @@ from typing import Any
 
 from prefect.client.schemas.objects import State
 
-from flows.graph.plan import Planned
+from flows.graph.plan import Planned, counted
 
 
 def num_columns() -> int:
@@ -33,8 +33,7 @@ class Terminal:
     def __init__(self, planned: Sequence[Planned]) -> None:
         self._num_stale = sum(stage.stale for stage in planned)
         self._num_ended = 0
-        num_current = len(planned) - self._num_stale
-        tell(f"stages: {self._num_stale} to run, {num_current} up to date")
+        tell(counted(planned))
 
     def show(self, stage: str, state: State[Any]) -> None:
         """Print how a stage ended, unless it was not run; those are counted in the last line."""

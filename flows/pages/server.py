@@ -14,6 +14,7 @@ import tempfile
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any, Self
 
 from bss.errors import Unavailable
@@ -22,6 +23,14 @@ START_SECONDS = 120.0
 HOST = "127.0.0.1"
 REPORTS = "BSS_REPORTS"
 """The variable with the folder that the server shows under /reports."""
+PLACES_OF_SETTINGS = (
+    "$PREFECT_HOME/profiles.toml",
+    "~/.prefect/profiles.toml",
+    "prefect.toml",
+    "pyproject.toml",
+    ".env",
+)
+"""Where Prefect looks for settings."""
 ONE_RUN = {"PREFECT__SERVER_EPHEMERAL": "1", "PREFECT_UI_ENABLED": "0"}
 SETTINGS = {
     "PREFECT__SERVER_FINAL": "1",
@@ -76,14 +85,28 @@ class Server:
             self.process.wait()
 
 
+def has_server() -> bool:
+    """Whether the user's settings name a server; Prefect, which takes a second to import, is asked if any may."""
+    if "PREFECT_API_URL" not in os.environ and not any(map(_sets_prefect, PLACES_OF_SETTINGS)):
+        return False
+    from prefect.settings import get_current_settings
+
+    return bool(get_current_settings().api.url)
+
+
+def _sets_prefect(place: str) -> bool:
+    path = Path(os.path.expandvars(place)).expanduser()
+    if not path.is_file():
+        return False
+    return path.name != "pyproject.toml" or "tool.prefect" in path.read_text(encoding="utf-8")
+
+
 def start_if_needed(settings: Mapping[str, str] = ONE_RUN, port: int = 0) -> Server | None:
     """A server that Prefect uses from now on and that ends with this process.
 
     None where the user's settings name a server.
     """
-    from prefect.settings import get_current_settings
-
-    if get_current_settings().api.url:
+    if has_server():
         return None
     server = Server.start(settings, port)
     # Prefect sends its last logs and events when its threads end, which is before functions of atexit run.

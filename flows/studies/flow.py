@@ -2,7 +2,6 @@
 
 import os
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from subprocess import CalledProcessError
@@ -26,7 +25,7 @@ from flows.graph.terminal import num_columns, tell
 from flows.studies.study_run import StudyRun
 from flows.studies.workspaces import prepare, workspaces
 from flows.workspace.children import Stopped
-from flows.workspace.forkserver import forkserver
+from flows.workspace.forkserver import forkservers
 
 CELLS = ("evaluate", "evaluate-alone")
 
@@ -39,8 +38,8 @@ def compare(run: StudyRun) -> State[None]:
         Busy: the same study is running.
     """
     os.environ.setdefault(VARIABLE, str(SHARED.resolve()))  # the path is relative, and the workspaces lie elsewhere
-    with forkserver(len(run.params.grid.seeds) + 1) as environment:
-        verdict, run = _run_all(run, Machine(usable_gpus(run.params.runtime.device), environment))
+    with forkservers(len(run.params.grid.seeds) + 1):
+        verdict, run = _run_all(run, Machine(usable_gpus(run.params.runtime.device)))
     if verdict.is_completed():
         from flows.studies.results import write_results  # imports what draws pages, a second
 
@@ -87,12 +86,11 @@ def _run_cells(run: StudyRun, machine: Machine, pool: ThreadPoolTaskRunner[Any])
 def run_workspace(name: str, workspace: Path, stages: Sequence[str], machine: Machine) -> State[None]:
     """Bring stages of a workspace up to date, in a process of their own."""
     log, bar, last = get_run_logger(), ProgressBar(name), ""
-    command = [sys.executable, "-m", "bss", "run", *stages]
     try:
         with machine.environment("train") as environment:
             environment["PYTHONPATH"] = str(workspace / "src")  # the code that was copied
             environment["COLUMNS"] = str(num_columns() - len(f"{name}: "))
-            with machine.children.run(command, environment, workspace) as output:
+            with machine.children.run("bss", ["run", *stages], environment, workspace) as output:
                 for line in map(str.rstrip, output):
                     log.info(line)
                     if (ended := re.match(r" *(\d+)/(\d+) +(.*)", line)) is not None:

@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+from flows.workspace.children import Children
+from flows.workspace.forkserver import FOLDER
 from tests.helpers import ROOT
 
 PARTS = ["src", "tasks", "flows", "dvc.yaml", ".dvcignore", ".gitignore", "params.yaml", "data/sample"]
@@ -48,8 +50,8 @@ def without_times(page: str) -> str:
 class Workspace:
     """A folder with the project in it, a git repository and an empty DVC cache."""
 
-    def __init__(self, folder: Path, forkserver: str | None = None) -> None:
-        self.folder, self.forkserver = folder, forkserver
+    def __init__(self, folder: Path, forkservers: Path | None = None) -> None:
+        self.folder, self.forkservers = folder, forkservers
         for part in PARTS:
             target = folder / part
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -61,10 +63,10 @@ class Workspace:
         self.dvc("config", "core.analytics", "false")
 
     @classmethod
-    def at(cls, folder: Path, forkserver: str | None = None) -> "Workspace":
+    def at(cls, folder: Path, forkservers: Path | None = None) -> "Workspace":
         """The workspace that was made in a folder before."""
         made = cls.__new__(cls)
-        made.folder, made.forkserver = folder, forkserver
+        made.folder, made.forkservers = folder, forkservers
         return made
 
     def clone(self, folder: Path) -> "Workspace":
@@ -78,7 +80,7 @@ class Workspace:
         return self._at(folder)
 
     def _at(self, folder: Path) -> "Workspace":
-        return Workspace.at(folder, self.forkserver)
+        return Workspace.at(folder, self.forkservers)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -86,7 +88,7 @@ class Workspace:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         own = {"PATH": path, "PYTHONPATH": str(self.folder / "src"), "DO_NOT_TRACK": "1"}
         own["PREFECT_HOME"] = str(self.folder.parent / "prefect")
-        return os.environ | own | ({"BSS_FORKSERVER": self.forkserver} if self.forkserver else {})
+        return os.environ | own | ({FOLDER: str(self.forkservers)} if self.forkservers else {})
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
@@ -96,8 +98,17 @@ class Workspace:
         return done
 
     def dvc(self, *arguments: str) -> str:
-        done = self.run(sys.executable, "-m", "dvc", *arguments)
-        return done.stdout + done.stderr
+        """What `dvc` prints, as a run starts it where there are fork servers."""
+        if self.forkservers is None:
+            done = self.run(sys.executable, "-m", "dvc", *arguments)
+            return done.stdout + done.stderr
+        printed: list[str] = []
+        try:
+            with Children().run("flows.workspace.repro", arguments, self.environment, self.folder) as lines:
+                printed.extend(lines)
+        except subprocess.CalledProcessError as error:
+            raise AssertionError(f"{error}\n{''.join(printed)}") from error
+        return "".join(printed)
 
     def reproduce(self) -> set[str]:
         """The names of the stages that `dvc repro` ran."""

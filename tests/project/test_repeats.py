@@ -20,9 +20,9 @@ def fingerprints(folder: Path) -> dict[str, str]:
 
 @pytest.mark.nightly
 def test_workers_and_the_kind_of_cache_change_no_byte(
-    tmp_path: Path, finished: tuple[Workspace, set[str]], forkserver: str
+    tmp_path: Path, finished: tuple[Workspace, set[str]], forkservers: Path
 ) -> None:
-    first, second = finished[0], Workspace(tmp_path / "elsewhere", forkserver)
+    first, second = finished[0], Workspace(tmp_path / "elsewhere", forkservers)
     second.shrink()
     second.set(flow__num_workers=2, flow__max_parallel=1)
     second.dvc("config", "cache.type", "symlink")

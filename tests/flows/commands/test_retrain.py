@@ -58,9 +58,9 @@ def remote(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def origin(tmp_path_factory: pytest.TempPathFactory, remote: Path, forkserver: str) -> Workspace:
+def origin(tmp_path_factory: pytest.TempPathFactory, remote: Path, forkservers: Path) -> Workspace:
     """A repository with its results committed, and their artifacts pushed to a folder."""
-    origin = Workspace(tmp_path_factory.mktemp("origin") / "repository", forkserver)
+    origin = Workspace(tmp_path_factory.mktemp("origin") / "repository", forkservers)
     for part in PARTS:
         copied = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
         copied(ROOT / part, origin.folder / part)

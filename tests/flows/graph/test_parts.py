@@ -5,9 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,7 +20,6 @@ from flows.graph.output import Progress, is_noise, reason, shortcut
 from flows.graph.plan import plan
 from flows.graph.stages import log_line
 from flows.workspace import lock as workspace
-from flows.workspace.children import Children, Stopped
 from tests.helpers import ROOT
 
 DVC_YAML = """
@@ -57,21 +54,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def dvc(*arguments: str) -> None:
     subprocess.run([sys.executable, "-m", "dvc", *arguments], check=True, env=os.environ | {"DVC_NO_ANALYTICS": "1"})
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.05)
-
-
-def is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def stale(*targets: str) -> set[str]:
@@ -211,41 +193,6 @@ def test_gpus_are_those_of_the_machine_that_the_user_allows(tmp_path: Path, monk
     assert visible_gpus(tmp_path) == ["1"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert visible_gpus(tmp_path) == []
-
-
-def test_children_give_their_lines_and_their_exit() -> None:
-    children = Children()
-    with children.run(["sh", "-c", "echo out; echo err >&2"], os.environ) as output:
-        assert sorted(output) == ["err\n", "out\n"]
-    with (
-        pytest.raises(subprocess.CalledProcessError),
-        children.run(["sh", "-c", "exit 3"], os.environ) as output,
-    ):
-        assert not list(output)
-
-
-@pytest.mark.parametrize("trap", ["", "trap '' TERM;"], ids=["willing", "unwilling"])
-def test_children_are_stopped_with_all_they_started(trap: str) -> None:
-    children = Children()
-    pids: list[int] = []
-
-    def read() -> None:
-        with (
-            pytest.raises(subprocess.CalledProcessError),
-            children.run(["sh", "-c", f"{trap} sleep 600 & echo $!; wait; sleep 600"], os.environ) as output,
-        ):
-            for line in output:
-                pids.append(int(line))
-
-    thread = threading.Thread(target=read)
-    thread.start()
-    wait_until(lambda: bool(pids) or not thread.is_alive())
-    children.stop(grace=1.0)
-    thread.join(timeout=5)
-    assert not thread.is_alive()
-    wait_until(lambda: not is_running(pids[0]))
-    with pytest.raises(Stopped), children.run(["true"], os.environ):
-        pass
 
 
 def test_wrong_input_is_refused_before_anything_heavy_is_loaded(tmp_path: Path) -> None:

@@ -23,8 +23,8 @@ def wanted(request: pytest.FixtureRequest) -> None:
         pytest.skip("it takes minutes: make test-distribute")
 
 
-def made(folder: Path, forkserver: str, remote: Path | None = None) -> Workspace:
-    workspace = Workspace(folder, forkserver)
+def made(folder: Path, forkservers: Path, remote: Path | None = None) -> Workspace:
+    workspace = Workspace(folder, forkservers)
     workspace.shrink()
     workspace.set(grid__seeds=[0, 1], grid__schedulers=["random"])
     if remote is not None:
@@ -97,9 +97,9 @@ def ran(printed: str) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def grid(base: Path, forkserver: str) -> tuple[Workspace, str]:
+def grid(base: Path, forkservers: Path) -> tuple[Workspace, str]:
     """The workspace from which a grid was distributed, and what it printed."""
-    sender, *workers = (made(base / name, forkserver, base / "remote") for name in ("sender", "one", "two"))
+    sender, *workers = (made(base / name, forkservers, base / "remote") for name in ("sender", "one", "two"))
     with working(*workers):
         return sender, distribute(sender).stdout
 
@@ -115,16 +115,16 @@ def test_the_machines_compute_the_cells_and_the_sender_only_data_and_report(grid
         assert len(ran(log)) == 7 and len(seeds) == 1, f"each machine takes a seed\n{log}"
 
 
-def test_the_results_are_those_of_one_machine(grid: tuple[Workspace, str], base: Path, forkserver: str) -> None:
-    alone = made(base / "alone", forkserver)
+def test_the_results_are_those_of_one_machine(grid: tuple[Workspace, str], base: Path, forkservers: Path) -> None:
+    alone = made(base / "alone", forkservers)
     alone.reproduce()
     assert locked(alone.folder) == locked(grid[0].folder)
 
 
 def test_only_what_is_new_is_asked_for_and_a_machine_with_other_code_or_parameters_refuses(
-    grid: tuple[Workspace, str], base: Path, forkserver: str
+    grid: tuple[Workspace, str], base: Path, forkservers: Path
 ) -> None:
-    sender, worker = grid[0], made(base / "other", forkserver, base / "remote")
+    sender, worker = grid[0], made(base / "other", forkservers, base / "remote")
     sender.set(grid__seeds=[0, 1, 2])
     (worker.folder / "tasks/train.py").write_text("# another")
     with working(worker):

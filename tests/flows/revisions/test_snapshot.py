@@ -32,9 +32,9 @@ def diff(*arguments: str) -> Result:
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory, forkserver: str) -> Iterator[Workspace]:
+def workspace(tmp_path_factory: pytest.TempPathFactory, forkservers: Path) -> Iterator[Workspace]:
     """Two commits: the second scores an untrained network."""
-    made = Workspace(tmp_path_factory.mktemp("workspace"), forkserver)
+    made = Workspace(tmp_path_factory.mktemp("workspace"), forkservers)
     made.shrink()
     store = tmp_path_factory.mktemp("store")
     config = made.folder / ".dvc/config"

@@ -1,6 +1,7 @@
-"""A stage that is forked behaves as one that is not: output, exit status, and an end when it is killed."""
+"""A stage that is forked behaves as one that is not: output, exit status, code, and an end when it is killed."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,17 +10,19 @@ from pathlib import Path
 
 import pytest
 
+from flows.workspace.forkserver import FOLDER, Fork, fork
 from tests.helpers import ROOT
 
 STAGE = """
 import os, resource, sys, time
 from pathlib import Path
 import tasks
+import bss
 from bss.errors import InputError
 from bss.files import write_text
 
 def stage(deed: str) -> None:
-    print(f"out {os.getcwd()} {sys.argv[1:]} {os.environ['MARK']} {'BSS_FORKSERVER' in os.environ}")
+    print(f"out {os.getcwd()} {sys.argv[1:]} {os.environ['MARK']} {bss.__file__}")
     print("err", file=sys.stderr)
     if deed == "refuse":
         raise InputError("no such thing")
@@ -37,59 +40,93 @@ if __name__ == "__main__":
 """
 
 
-def start(folder: Path, deed: str, forkserver: str | None) -> subprocess.Popen[str]:
-    (folder / "stage.py").write_text(STAGE)
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}", "MARK": "seen"}
-    environment |= {"BSS_FORKSERVER": forkserver} if forkserver else {}
-    return subprocess.Popen(
-        [sys.executable, "-m", "stage", deed],
-        cwd=folder,
-        env=environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+WAITS = """
+import os, sys
+from pathlib import Path
+from flows.workspace.forkserver import fork
+fork("stage", "stage", ["sleep"], Path.cwd(), os.environ, [0, 1, 2]).wait()
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A workspace with one stage, and a copy of the code."""
+    for part in ("src", "tasks", "flows"):
+        shutil.copytree(ROOT / part, tmp_path / part)
+    (tmp_path / "stage.py").write_text(STAGE)
+    return tmp_path
+
+
+def environment(forkservers: Path | str) -> dict[str, str]:
+    return os.environ | {"MARK": "seen", FOLDER: str(forkservers)}
+
+
+def alone(folder: Path, deed: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "stage", deed]
+    return subprocess.run(
+        command, check=False, cwd=folder, env=environment("nowhere"), text=True, capture_output=True, timeout=60
     )
+
+
+def forked(folder: Path, deed: str, forkservers: Path) -> subprocess.CompletedProcess[str]:
+    with (folder / "out").open("w+") as out, (folder / "err").open("w+") as err:
+        streams = [0, out.fileno(), err.fileno()]
+        process = fork("stage", "stage", [deed], folder, environment(forkservers), streams)
+        assert isinstance(process, Fork)
+        status = process.wait()
+    return subprocess.CompletedProcess([], status, (folder / "out").read_text(), (folder / "err").read_text())
 
 
 @pytest.mark.xdist_group("pipeline")
 @pytest.mark.parametrize(("deed", "status"), [("work", 0), ("refuse", 2), ("crash", 1), ("fill", 1)])
 def test_output_and_exit_status_are_those_of_a_stage_by_itself(
-    tmp_path: Path, forkserver: str, deed: str, status: int
+    project: Path, forkservers: Path, deed: str, status: int
 ) -> None:
-    alone, forked = start(tmp_path, deed, None), start(tmp_path, deed, forkserver)
-    (out, err), (out_alone, err_alone) = forked.communicate(timeout=60), alone.communicate(timeout=60)
-    assert (forked.returncode, alone.returncode) == (status, status)
-    assert out == out_alone == f"out {tmp_path} ['{deed}'] seen False\n"
-    assert err.splitlines()[0] == err_alone.splitlines()[0] == "err"
-    assert err.splitlines()[-1] == err_alone.splitlines()[-1] == ("err" if status == 0 else "log: logs/stage.log")
-    assert ("Traceback" in err) is (deed == "crash")
-    if deed == "fill":
-        message = "error: large was not written: File too large; make room and run again, what was finished is kept"
-        assert err.splitlines()[-2] == message
-        assert not (tmp_path / "large").exists()
+    first, second = forked(project, deed, forkservers), alone(project, deed)
+    assert (first.returncode, second.returncode) == (status, status)
+    # The code was copied with its times, so that the fork has what its server has loaded.
+    for one, path in ((first, ROOT), (second, project)):
+        assert one.stdout == f"out {project} ['{deed}'] seen {path / 'src/bss/__init__.py'}\n"
+        lines = one.stderr.splitlines()
+        assert lines[0] == "err"
+        assert lines[-1] == ("err" if status == 0 else "log: logs/stage.log")
+        assert ("Traceback" in one.stderr) is (deed == "crash")
+        if deed == "fill":
+            message = (
+                "error: large was not written: File too large; make room and run again, what was finished is kept"
+            )
+            assert lines[-2] == message
+            assert not (project / "large").exists()
+
+
+@pytest.mark.xdist_group("pipeline")
+def test_a_fork_has_the_code_that_lies_on_the_disk(project: Path, forkservers: Path) -> None:
+    with (project / "src/bss/errors.py").open("a") as file:
+        file.write("print('changed')\n")
+    assert forked(project, "work", forkservers).stdout.splitlines() == [
+        "changed",
+        f"out {project} ['work'] seen {project / 'src/bss/__init__.py'}",
+    ]
 
 
 @pytest.mark.xdist_group("pipeline")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_killing_the_process_that_waits_ends_the_fork(
-    tmp_path: Path, forkserver: str, number: signal.Signals
+    project: Path, forkservers: Path, number: signal.Signals
 ) -> None:
-    process = start(tmp_path, "sleep", forkserver)
-    deadline = time.monotonic() + 30
-    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+    process = subprocess.Popen([sys.executable, "-c", WAITS], cwd=project, env=environment(forkservers))
+    deadline, pid = time.monotonic() + 30, project / "pid"
+    while not pid.exists() or not pid.read_text():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    fork = int((tmp_path / "pid").read_text())
-    assert fork != process.pid
+    assert int(pid.read_text()) != process.pid
     process.send_signal(number)
-    process.communicate(timeout=10)
-    while Path(f"/proc/{fork}").exists():
+    process.wait(timeout=10)
+    while Path(f"/proc/{pid.read_text()}").exists():
         assert time.monotonic() < deadline, "the fork goes on"
         time.sleep(0.05)
 
 
-def test_without_a_server_a_stage_works_by_itself(tmp_path: Path) -> None:
-    process = start(tmp_path, "work", str(tmp_path / "nobody"))
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 0
-    assert out.startswith("out ")
+@pytest.mark.parametrize("servers", [{}, {FOLDER: "nowhere"}], ids=["none named", "none there"])
+def test_without_a_server_nothing_is_forked(servers: dict[str, str], tmp_path: Path) -> None:
+    assert fork("stage", "stage", [], tmp_path, servers, [0, 1, 2]) is None

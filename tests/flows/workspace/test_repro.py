@@ -1,6 +1,7 @@
 """What is replaced inside of DVC is there, with the signature that its replacement has."""
 
 import inspect
+import json
 import os
 import subprocess
 import sys
@@ -8,23 +9,93 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+import yaml
 from dvc.lock import Lock
 
-from flows.workspace.repro import SECONDS_BETWEEN_TRIES, look_often_for_the_lock
+from flows.workspace.repro import SECONDS_BETWEEN_TRIES, _in_one_write, look_often_for_the_lock
 from tests.helpers import ROOT
 
 REPLACED = {
     "dvc_objects.fs.local.FsspecLocalFileSystem.open": ["self", "path", "mode", "encoding"],
     "dvc_data.hashfile.db.local.LocalHashFileDB.protect": ["self", "path"],
+    "dvc.dvcfile.Lockfile.dump_stages": ["self", "stages"],
+    "dvc.stage.run._run": ["executable", "cmd"],
 }
 PROGRAM = """
-from flows.workspace.repro import keep_whole_objects, write_whole_files
+from flows.workspace.repro import fork_stages, keep_whole_objects, write_one_entry, write_whole_files
 from {module} import {owner}
 before = {owner}.{name}
 write_whole_files()
 keep_whole_objects()
+write_one_entry()
+fork_stages()
 assert {owner}.{name} is not before
 """
+
+DVC_YAML = """
+stages:
+  first:
+    cmd: cp params.yaml a
+    params: [odd]
+    outs: [a]
+  cell:
+    matrix: {name: ["1e5", "on", "plain"]}
+    cmd:
+      - echo "${item.name}" > "out-${item.name}"
+      - echo "a long line that is folded where it is written, ${item.name} ${item.name} ${item.name}"
+    deps: [a]
+    outs: ["out-${item.name}"]
+"""
+ODD = """
+odd:
+  {small: 1.0e-05, yes: "yes", "no": null,
+   text: "two\\nlines: 'quoted' # ä", time: "12:30", zero: "0o7", back: '\\1 \\n'}
+"""
+
+
+@pytest.mark.parametrize("form", ["as DVC writes it", "with a comment", "in braces", "none"])
+def test_the_lock_is_what_dvc_would_write(form: str, tmp_path: Path) -> None:
+    """Made, one entry changed, one added."""
+    locks = []
+    for module in ("dvc", "flows.workspace.repro"):
+        folder = tmp_path / module
+
+        def dvc(*arguments: str, module: str = module, folder: Path = folder) -> None:
+            paths = os.pathsep.join([str(ROOT), str(ROOT / "src")])
+            subprocess.run(
+                [sys.executable, "-m", module, *arguments],
+                cwd=folder,
+                env=os.environ | {"PYTHONPATH": paths},
+                check=True,
+            )
+
+        folder.mkdir()
+        (folder / "params.yaml").write_text(ODD)
+        (folder / "dvc.yaml").write_text(DVC_YAML.replace(', "plain"', ""))
+        dvc("init", "-q", "--no-scm")
+        lock = folder / "dvc.lock"
+        if form != "none":
+            dvc("repro", "-q")
+        if form == "with a comment":
+            lock.write_text("# by hand\n" + lock.read_text())
+        if form == "in braces":
+            lock.write_text(json.dumps(yaml.safe_load(lock.read_text())))
+        (folder / "params.yaml").write_text(ODD.replace("12:30", "yes"))
+        (folder / "dvc.yaml").write_text(DVC_YAML)
+        dvc("repro", "-q")
+        locks.append(lock.read_bytes())
+    assert locks[0] == locks[1]
+    assert set(yaml.safe_load(locks[0])["stages"]) == {"first", "cell@1e5", "cell@on", "cell@plain"}
+
+
+def test_the_lock_of_paths_is_whole_at_every_moment(tmp_path: Path) -> None:
+    path = tmp_path / "rwlock"
+    for content in ({"write": {"a/long/path": {"pid": 1}}}, {}, {"read": {"b": [{"pid": 2}]}}):
+        size = path.stat().st_size if path.exists() else 0
+        with _in_one_write(path, "utf-8") as file:
+            json.dump(content, file)
+            assert not path.exists() or path.stat().st_size == size  # nothing is cut before all is there
+        assert json.loads(path.read_text()) == content
 
 
 @pytest.mark.parametrize("path", REPLACED)
