@@ -24,6 +24,8 @@ NUM_TRIES = 6
 SECONDS_BETWEEN_TRIES = 0.02
 ENTRY = r"(?:(?: {4}.*)?\n)*"
 """The lines below the name of a stage in dvc.lock."""
+ANCHOR = re.compile(r"[&*]id\d")
+"""A value that stands elsewhere, of any entry."""
 LOCK = re.compile(rf"schema: '2\.0'\nstages:\n(?:  [^\s?:-].*:\n{ENTRY})*")
 
 
@@ -88,7 +90,7 @@ def write_one_entry() -> None:
             name = re.escape(entry.partition("\n")[0])
             text, is_there = re.subn(f"^{name}\n{ENTRY}", entry.replace("\\", r"\\"), text, flags=re.MULTILINE)
             text += "" if is_there else entry
-        if not all(map(LOCK.fullmatch, (before, text))):
+        if ANCHOR.search(text) or not all(map(LOCK.fullmatch, (before, text))):
             written_anew(self, stages, **options)
         elif text != before:
             write_text(text, path)

@@ -138,9 +138,9 @@ class Workspace:
 
     def shrink(self) -> None:
         """The smallest grid that has every stage in it."""
-        fast = {"name": "mlp", "width": 8, "num_layers": 1}
         self.set(
-            preprocess__name="tiny", encoders={"audio": fast, "image": fast},
+            preprocess__name="tiny",
+            encoders={name: {"name": "mlp", "width": 8, "num_layers": 1} for name in ("audio", "image")},
             warmup__epochs=1, train__epochs=1, curriculum__epochs=4,
             grid__schedulers=["random", "learned"], grid__seeds=[0],
         )  # fmt: skip

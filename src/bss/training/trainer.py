@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -73,9 +73,9 @@ class Trainer:
             method.prepare(model)
         runtime.prepare(model)
         self.model, self.method, self.settings, self.runtime = model, method, settings, runtime
-        self.module = runtime.fabric.setup_module(model)
+        self.module = runtime.wrapped(model)
         self.optimizer = build_optimizer([weight for weight in model.parameters() if weight.requires_grad], settings)
-        self._stepper: torch.optim.Optimizer = cast(Any, runtime.fabric.setup_optimizers(self.optimizer))
+        self._stepper = runtime.wrapped_optimizer(self.optimizer)
         self._seed = seeds.integer(seed, f"steps of rank {runtime.rank}") // 2
         self._augment = augment
         self._num_rows = 0
@@ -149,7 +149,7 @@ class Trainer:
         for weight in parameters:
             weight.grad = None
         # Not torch.autograd.grad: with bfloat16 Fabric refuses every backward pass but its own.
-        self.runtime.fabric.backward(loss, inputs=list(parameters), retain_graph=True)
+        self.runtime.backward_by(loss, parameters)
         taken = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in parameters]
         for weight, values in zip(parameters, before, strict=True):
             weight.grad = values
@@ -231,7 +231,7 @@ class Trainer:
     def _step(self, batch: Batch) -> Outputs:
         """Update the weights once; the outputs before the update, without gradients."""
         self.num_steps += 1
-        torch.manual_seed(self._seed + self.num_steps)
+        self.runtime.seed(self._seed + self.num_steps)
         self._num_rows = len(batch.labels)
         changed = batch._replace(inputs=self._augment(batch.inputs)) if self._augment else batch
         outputs, loss = self.method.step(self, changed)

@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dvc.cli import main
 from dvc.lock import Lock
 
+from flows.workspace.children import Children
+from flows.workspace.forkserver import FOLDER
 from flows.workspace.repro import SECONDS_BETWEEN_TRIES, _in_one_write, look_often_for_the_lock
 from tests.helpers import ROOT
 
@@ -53,38 +56,43 @@ odd:
 """
 
 
-@pytest.mark.parametrize("form", ["as DVC writes it", "with a comment", "in braces", "none"])
-def test_the_lock_is_what_dvc_would_write(form: str, tmp_path: Path) -> None:
+def by_dvc(*arguments: str) -> None:
+    assert main([*arguments, "-q"]) == 0
+
+
+@pytest.mark.parametrize("form", ["as DVC writes it", "with a comment", "in braces", "with anchors", "none"])
+def test_the_lock_is_what_dvc_would_write(
+    form: str, tmp_path: Path, forkservers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Made, one entry changed, one added."""
+
+    def by_us(*arguments: str) -> None:
+        paths = os.pathsep.join([str(ROOT), str(ROOT / "src")])
+        environment = os.environ | {"PYTHONPATH": paths, FOLDER: str(forkservers)}
+        with Children().run("flows.workspace.repro", [*arguments, "-q"], environment) as lines:
+            list(lines)
+
+    odd = ODD.replace("{small", "{one: &it {a: 1}, two: *it, small") if form == "with anchors" else ODD
     locks = []
-    for module in ("dvc", "flows.workspace.repro"):
-        folder = tmp_path / module
-
-        def dvc(*arguments: str, module: str = module, folder: Path = folder) -> None:
-            paths = os.pathsep.join([str(ROOT), str(ROOT / "src")])
-            subprocess.run(
-                [sys.executable, "-m", module, *arguments],
-                cwd=folder,
-                env=os.environ | {"PYTHONPATH": paths},
-                check=True,
-            )
-
-        folder.mkdir()
-        (folder / "params.yaml").write_text(ODD)
-        (folder / "dvc.yaml").write_text(DVC_YAML.replace(', "plain"', ""))
-        dvc("init", "-q", "--no-scm")
-        lock = folder / "dvc.lock"
+    for name, dvc in {"dvc": by_dvc, "us": by_us}.items():
+        (folder := tmp_path / name).mkdir()
+        monkeypatch.chdir(folder)
+        Path("params.yaml").write_text(odd)
+        Path("dvc.yaml").write_text(DVC_YAML.replace(', "plain"', ""))
+        dvc("init", "--no-scm")
+        lock = Path("dvc.lock")
         if form != "none":
-            dvc("repro", "-q")
+            dvc("repro")
         if form == "with a comment":
             lock.write_text("# by hand\n" + lock.read_text())
         if form == "in braces":
             lock.write_text(json.dumps(yaml.safe_load(lock.read_text())))
-        (folder / "params.yaml").write_text(ODD.replace("12:30", "yes"))
-        (folder / "dvc.yaml").write_text(DVC_YAML)
-        dvc("repro", "-q")
+        Path("params.yaml").write_text(odd.replace("12:30", "yes"))
+        Path("dvc.yaml").write_text(DVC_YAML)
+        dvc("repro")
         locks.append(lock.read_bytes())
     assert locks[0] == locks[1]
+    assert (b"&id" in locks[0]) is (form == "with anchors")
     assert set(yaml.safe_load(locks[0])["stages"]) == {"first", "cell@1e5", "cell@on", "cell@plain"}
 
 
