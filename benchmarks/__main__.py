@@ -18,7 +18,7 @@ import typer
 
 from benchmarks.figures import Unavailable, table
 
-NAMES = ("overhead", "released", "throughput", "preprocess", "pipeline", "scale", "methods", "gpu")
+NAMES = ("overhead", "plain", "released", "throughput", "preprocess", "pipeline", "scale", "methods", "gpu")
 PAGE = Path("docs/benchmarks.md")
 HEADING = """# Benchmarks
 

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from benchmarks.figures import Figure, ratios
 from benchmarks.overhead import dataset
-from bss import CurriculumSampler, RandomOrder
+from bss import CurriculumSampler, Random
 from bss.data.packed import PackedSplit, open_split
 from bss.data.packing.pack import pack
 from bss.model import MultimodalModel, build_model
@@ -54,7 +54,7 @@ def measure(quick: bool = False) -> list[Figure]:
                 if name == "hand":
                     by_hand(model, train, validation)
                 else:
-                    sampler = CurriculumSampler(len(train), RandomOrder())
+                    sampler = CurriculumSampler(len(train), Random())
                     kept = Checkpoints(Path(folder) / f"checkpoints-{number}", 10)
                     fit(
                         Trainer(model, Joint(), SETTINGS, runtime),

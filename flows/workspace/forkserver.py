@@ -182,6 +182,7 @@ def _become(connection: socket.socket, loaded: Mapping[str, tuple[int, int]]) ->
     if LIFELINE not in order["environment"]:
         threading.Thread(target=_end_with_client, args=[connection], daemon=True).start()
     status = _run(**order)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the client goes when it has the status
     with suppress(OSError):
         connection.sendall(bytes([status & 0xFF]))
     os._exit(status)

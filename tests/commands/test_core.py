@@ -66,7 +66,7 @@ def test_bss_starts_with_the_core_alone(arguments: list[str], tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("command", "package", "extra"), [("check", "scikit-learn", "stages"), ("report", "prefect", "pipeline")]
+    ("command", "package", "extra"), [("check", "scikit-learn", "stages"), ("report", "dvc", "pipeline")]
 )
 def test_a_command_that_needs_more_says_which_extra(command: str, package: str, extra: str) -> None:
     done = bss_without_extras(ROOT, command)
