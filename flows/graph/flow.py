@@ -20,10 +20,11 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from bss.params import load
 from bss.paths import HERE
-from flows.graph.machine import Machine, usable_gpus, uses_gpu
+from flows.graph.machine import Machine, usable_gpus
 from flows.graph.outcome import keep_outcome
+from flows.graph.pace import Pace
 from flows.graph.plan import Planned, plan
-from flows.graph.stages import resumes, run_stage
+from flows.graph.stages import RESUMING_STAGES, run_stages
 from flows.graph.terminal import Terminal
 from flows.workspace.children import Children
 from flows.workspace.forkserver import forkservers
@@ -53,7 +54,7 @@ def pipeline(
     if gpus is None:
         gpus = usable_gpus(params.runtime.device)
     if max_parallel is None:
-        max_parallel = params.flow.max_parallel
+        max_parallel = params.max_parallel
     with occupied():
         return reproduce(targets or [], max_parallel, gpus)
 
@@ -73,18 +74,28 @@ def reproduce(targets: Sequence[str], max_parallel: int, gpus: list[str], retrie
     return verdict
 
 
-def run(planned: Sequence[Planned], machine: Machine, max_parallel: int, retries: int) -> dict[str, State[Any]]:
-    """Run each stage when all its upstreams have ended; one whose upstream failed ends as `NotReady`."""
+def run(
+    planned: Sequence[Planned], machine: Machine, max_parallel: int, retries: int = NUM_RETRIES, num_later: int = 0
+) -> dict[str, State[Any]]:
+    """Run each when all its upstreams have ended; one whose upstream failed ends as `NotReady`.
+
+    Args:
+        planned: each after its upstreams.
+        machine: for all of them.
+        max_parallel: how many at a time.
+        retries: how often one that was killed and goes on from a checkpoint is started again.
+        num_later: how many will be planned when these have ended, for the time left.
+    """
     stages = {stage.name: stage for stage in planned}
     order = TopologicalSorter({stage.name: stage.upstream for stage in planned})
     order.prepare()
-    terminal = Terminal(planned)
+    terminal = Terminal(planned, Pace(planned, max_parallel, num_later))
     futures: dict[str, PrefectFuture[Any]] = {}
     names: dict[PrefectFuture[Any], str] = {}
     ended: queue.Queue[PrefectFuture[Any]] = queue.Queue()
     pool: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=max_parallel)
     # The pool waits for its threads when it is left, so the children have to be stopped inside.
-    with pool, stopped_on_exit(machine.children):
+    with pool, stopped_on_exit(machine.children), terminal.bar():
         while order.is_active():
             for name in order.get_ready():
                 futures[name] = submit(stages[name], futures, machine, pool, retries)
@@ -92,24 +103,24 @@ def run(planned: Sequence[Planned], machine: Machine, max_parallel: int, retries
                 futures[name].add_done_callback(ended.put)
             future = ended.get()
             future.wait()
-            terminal.show(names[future], future.state)
+            terminal.show(names[future], future.state, machine.seconds)
             order.done(names[future])
     return {name: future.state for name, future in futures.items()}
 
 
 def submit(
-    stage: Planned,
+    planned: Planned,
     futures: dict[str, PrefectFuture[Any]],
     machine: Machine,
     pool: ThreadPoolTaskRunner[Any],
     retries: int,
 ) -> PrefectFuture[Any]:
-    """Hand a stage to the pool as a task of its name."""
-    retries = retries if resumes(stage.name) else 0
-    tags = {"gpu"} if machine.has_gpus and uses_gpu(stage.name) else set()
-    named = run_stage.with_options(name=stage.name, task_run_name=stage.name, tags=tags, retries=retries)
-    parameters = {"stage": stage.name, "stale": stage.stale, "machine": machine}
-    return pool.submit(named, parameters, wait_for=[futures[name] for name in stage.upstream])
+    """Hand it to the pool as a task of its name."""
+    retries = retries if planned.kinds & RESUMING_STAGES else 0
+    tags = {"gpu"} if machine.lends_gpu(planned) else set()
+    named = run_stages.with_options(name=planned.name, task_run_name=planned.name, tags=tags, retries=retries)
+    waits = [futures[name] for name in planned.upstream]
+    return pool.submit(named, {"planned": planned, "machine": machine}, wait_for=waits)
 
 
 def judge(states: dict[str, State[Any]]) -> State[None]:

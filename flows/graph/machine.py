@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bss.paths import HERE
+from flows.graph.plan import Planned
 from flows.workspace.children import Children
 
 GPU_STAGES = {"warmup", "train", "evaluate"}
@@ -17,18 +19,22 @@ class Machine:
 
     def __init__(self, gpus: list[str]) -> None:
         self.children = Children()
-        self.has_gpus = bool(gpus)
+        self.seconds: dict[str, float] = {}
+        """What has run -> how long that took."""
+        self._has_gpus = bool(gpus)
         self._free: queue.Queue[str] = queue.Queue()
         for gpu in gpus:
             self._free.put(gpu)
 
     @contextmanager
-    def environment(self, stage: str) -> Iterator[dict[str, str]]:
-        """The environment of a stage's process; a stage that computes waits for a GPU of its own."""
+    def environment(self, planned: Planned) -> Iterator[dict[str, str]]:
+        """The environment of the process of stages; those that compute wait for a GPU of their own."""
         folders = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
         settings = {"PATH": folders, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
+        if planned.folder != HERE.folder:
+            settings["PYTHONPATH"] = str(planned.folder.absolute() / "src")  # its own copy of the code
         environment = {**os.environ, **settings}
-        if not (self.has_gpus and uses_gpu(stage)):
+        if not self.lends_gpu(planned):
             yield environment
             return
         gpu = self._free.get()
@@ -37,15 +43,9 @@ class Machine:
         finally:
             self._free.put(gpu)
 
-
-def kind(stage: str) -> str:
-    """The stage of dvc.yaml that a cell belongs to: `train` of `train@joint-random-0` and of `train-alone@...`."""
-    return stage.partition("@")[0].removesuffix("-alone")
-
-
-def uses_gpu(stage: str) -> bool:
-    """Whether a stage computes on the GPU where there is one."""
-    return kind(stage) in GPU_STAGES
+    def lends_gpu(self, planned: Planned) -> bool:
+        """Whether there are GPUs, and stages that compute."""
+        return self._has_gpus and bool(planned.kinds & GPU_STAGES)
 
 
 def usable_gpus(device: str) -> list[str]:

@@ -8,6 +8,7 @@ _NOISE = re.compile(
     r"\s*$|To track the changes with git|\s*git add |To enable auto staging|\s*dvc config core\.autostage"
     r"|Use `dvc push`|Updating lock file|Generating lock file|WARNING: Process .* in RWLock-file .* had been killed"
 )
+_BEGUN = re.compile(r"Running stage '(?P<stage>.+)':$")
 _FAILED = re.compile(r"ERROR: failed to reproduce .*, (?P<exit>exited with (?P<status>-?\d+))$")
 _PROGRESS = re.compile(r"progress (?P<done>\d+)/(?P<total>[1-9]\d*)(?P<figures>( [^\s=]+=\S+)*)\s*$")
 
@@ -36,6 +37,11 @@ class Progress:
     def brief(self) -> str:
         """The figures with shorter names, for a card: `loss` is of training, `accuracy` of validation."""
         return re.sub(r"\b(train|validation)_", "", self.figures)
+
+
+def begun(line: str) -> str | None:
+    """The stage that begins, if the line says so."""
+    return match["stage"] if (match := _BEGUN.match(line)) is not None else None
 
 
 def reason(line: str) -> str | None:

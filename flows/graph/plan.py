@@ -1,12 +1,20 @@
-"""The stages of the DVC graph in the order in which they can run, each up to date or not."""
+"""The stages of the DVC graph in the order in which they can run, each up to date or not.
 
+`python -m flows.graph.plan [TARGET ...]` mends the workspace that is the current folder, and prints its plan as JSON.
+"""
+
+import json
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bss.paths import HERE
 from flows.workspace.lock import repository
+from flows.workspace.repair import repair
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -15,11 +23,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Planned:
-    """A stage of the graph, the stages whose outputs it reads, and whether it has to run."""
+    """Stages that run one after the other in one process; most often one."""
 
     name: str
     upstream: tuple[str, ...]
+    """The names of those that have to end before."""
     stale: bool
+    """Whether it has to run."""
+    stages: tuple[str, ...]
+    """Their names in dvc.yaml, in the order in which they can run."""
+    folder: Path = HERE.folder
+    """Their workspace."""
+
+    @property
+    def kinds(self) -> set[str]:
+        """`train` for `train@joint-random-0` and `train-alone@...`."""
+        return set(map(kind, self.stages))
+
+
+def kind(stage: str) -> str:
+    """The stage of dvc.yaml that a cell belongs to: `train` of `train@joint-random-0` and of `train-alone@...`."""
+    return stage.partition("@")[0].removesuffix("-alone")
 
 
 def plan(targets: Sequence[str] = (), allow_missing: bool = False) -> list[Planned]:
@@ -81,7 +105,7 @@ def _add(stage: "Stage", graph: Any, planned: dict[str, Planned], allow_missing:
     names = tuple(other.addressing for other in upstream)
     changed = stage.changed(allow_missing=True, upstream=upstream) if allow_missing else bool(stage.status())
     stale = any(planned[name].stale for name in names) or changed
-    planned[stage.addressing] = Planned(stage.addressing, names, stale)
+    planned[stage.addressing] = Planned(stage.addressing, names, stale, (stage.addressing,))
 
 
 def _is_named(stage: "Stage", targets: Iterable[str]) -> bool:
@@ -94,3 +118,8 @@ def _check_known(target: str, names: set[str]) -> None:
     groups = {name.partition("@")[0] for name in names}
     if target not in names | groups:
         raise UnknownName("stage", target, groups if "@" not in target else names)
+
+
+if __name__ == "__main__":
+    repair()
+    print(json.dumps([(stage.name, stage.upstream, stage.stale) for stage in plan(sys.argv[1:])]))

@@ -1,9 +1,10 @@
-"""A stage of the DVC graph as a Prefect task."""
+"""Stages of the DVC graph as a Prefect task."""
 
 import re
 import time
 from collections import deque
 from dataclasses import dataclass
+from pathlib import Path
 from subprocess import CalledProcessError
 from typing import Any, cast
 from uuid import UUID
@@ -14,9 +15,10 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 
-from bss.paths import HERE
-from flows.graph.machine import Machine, kind
-from flows.graph.output import Progress, is_noise, reason, shortcut, tells_a_kill
+from bss.paths import HERE, Workspace
+from flows.graph.machine import Machine
+from flows.graph.output import Progress, begun, is_noise, reason, shortcut, tells_a_kill
+from flows.graph.plan import Planned, kind
 from flows.workspace.children import Stopped
 
 RESUMING_STAGES = {"warmup", "train"}
@@ -25,28 +27,23 @@ KILLED = "Killed"
 """The name of the failed state of a stage that a signal ended."""
 
 
-def resumes(stage: str) -> bool:
-    """Whether a stage that is started again goes on from a checkpoint."""
-    return kind(stage) in RESUMING_STAGES
-
-
 def was_killed(task: object, run: object, state: State[Any]) -> bool:
     """Whether a signal ended a stage, as for a lack of memory: another attempt may succeed."""
     return state.name == KILLED
 
 
 @task(persist_result=False, cache_policy=NO_CACHE, retries=0, retry_condition_fn=was_killed)
-def run_stage(stage: str, stale: bool, machine: Machine) -> State[None]:
-    """Bring one stage up to date; the message of its state is its time, or its last lines and its log."""
-    if not stale:
+def run_stages(planned: Planned, machine: Machine) -> State[None]:
+    """Bring stages up to date; the message of the state is their time, or the last lines of one and its log."""
+    if not planned.stale:
         return Completed(name="Cached", message="up to date")
     start = time.monotonic()
-    lines = _Lines(stage)
-    arguments = ["--wait-for-lock", "repro", "--single-item", stage]
+    lines = _Lines(planned)
+    arguments = ["--wait-for-lock", "repro", "--single-item", *planned.stages]
     try:
         with (
-            machine.environment(stage) as environment,
-            machine.children.run("flows.workspace.repro", arguments, environment) as output,
+            machine.environment(planned) as environment,
+            machine.children.run("flows.workspace.repro", arguments, environment, planned.folder) as output,
         ):
             for line in output:
                 lines.add(line.rstrip())
@@ -54,33 +51,37 @@ def run_stage(stage: str, stale: bool, machine: Machine) -> State[None]:
         if machine.children.stopped:
             return Cancelled()
         killed = lines.killed or getattr(error, "returncode", 0) < 0
-        log = log_line(stage)  # last, and once
-        message = "\n".join([*(line for line in lines.last if line not in log), *log])
+        log = log_line(lines.stage, planned.folder)  # last, and once
+        message = "\n".join([*(line for line in lines.last if not line.startswith("log: ")), *log])
         return Failed(name=KILLED if killed else "Failed", message=message)
-    return Completed(name=lines.shortcut or "Completed", message=f"{time.monotonic() - start:.1f} s")
+    machine.seconds[planned.name] = time.monotonic() - start
+    name = lines.shortcuts[0] if len(lines.shortcuts) == len(planned.stages) else "Completed"
+    return Completed(name=name, message=f"{machine.seconds[planned.name]:.1f} s")
 
 
-def log_line(stage: str) -> list[str]:
+def log_line(stage: str, folder: Path = HERE.folder) -> list[str]:
     """The line that names the log of a stage, as `tasks.run` does unless it is killed; empty where there is none."""
-    log = HERE.logs / f"{'-'.join(filter(None, (kind(stage), stage.partition('@')[2])))}.log"
+    log = Workspace(folder).logs / f"{'-'.join(filter(None, (kind(stage), stage.partition('@')[2])))}.log"
     return [f"log: {log}"] if log.exists() else []
 
 
 class _Lines:
-    """The output of a stage on its way to the log, the progress artifact and the error message."""
+    """The output of stages on its way to the log, the progress artifact and the error message."""
 
-    def __init__(self, stage: str) -> None:
+    def __init__(self, planned: Planned) -> None:
+        self.stage = planned.stages[0]
         self.last: deque[str] = deque(maxlen=NUM_ERROR_LINES)
-        self.shortcut: str | None = None
+        self.shortcuts: list[str] = []
         self.killed = False
         self._log = get_run_logger()
-        self._bar = ProgressBar(stage)
+        self._bar = ProgressBar(planned.name)
 
     def add(self, line: str) -> None:
         if is_noise(line):
             return
         self._log.info(line)
-        self.shortcut = self.shortcut or shortcut(line)
+        self.stage = begun(line) or self.stage
+        self.shortcuts += filter(None, [shortcut(line)])
         self.killed = self.killed or tells_a_kill(line)
         if (progress := Progress.parse(line)) is not None:
             self._bar.show(progress)

@@ -4,12 +4,19 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from prefect.client.schemas.objects import State
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
+from flows.graph.pace import Pace, as_text
 from flows.graph.plan import Planned, counted
+
+WORTH_SAYING = 20.0
+"""Seconds left from which on they are said."""
 
 
 def num_columns() -> int:
@@ -28,20 +35,54 @@ def tell(line: str) -> None:
 
 
 class Terminal:
-    """The lines of a run, in at most 80 columns."""
+    """The lines of a run, in at most 80 columns; on a terminal with a bar below them.
 
-    def __init__(self, planned: Sequence[Planned]) -> None:
+    Args:
+        planned: all that the run has to do.
+        pace: of it.
+    """
+
+    def __init__(self, planned: Sequence[Planned], pace: Pace) -> None:
+        self._pace = pace
         self._num_stale = sum(stage.stale for stage in planned)
         self._num_ended = 0
+        self._shown: tuple[Progress, TaskID] | None = None
         tell(counted(planned))
 
-    def show(self, stage: str, state: State[Any]) -> None:
-        """Print how a stage ended, unless it was not run; those are counted in the last line."""
+    @contextmanager
+    def bar(self) -> Iterator[None]:
+        """Show how much is done and how long the rest will take, as long as the block lasts."""
+        if not sys.stdout.isatty() or not self._num_stale:
+            yield
+            return
+        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}"))
+        console = Console(width=num_columns(), highlight=False)
+        with Progress(*columns, console=console, transient=True, refresh_per_second=1) as shown:
+            self._shown = (shown, shown.add_task("", total=self._num_stale, left=""))
+            yield
+            self._shown = None
+
+    def show(self, stage: str, state: State[Any], seconds: Mapping[str, float]) -> None:
+        """Print how a stage ended, unless it was not run; those are counted in the last line.
+
+        Args:
+            stage: its name.
+            state: its last one.
+            seconds: what has run -> how long that took.
+        """
+        self._pace.ended(stage)
         if state.name in {"Cached", "NotReady"}:
             return
         self._num_ended += 1
         count = f"{self._num_ended:>{len(str(self._num_stale))}}/{self._num_stale}"
+        left = self._pace.seconds_left(seconds)
+        time_left = "" if left is None or left < WORTH_SAYING else f"{as_text(left)} left"
         note = "" if state.is_failed() else state.message or ""
+        if self._shown is not None:
+            shown, bar = self._shown
+            shown.update(bar, completed=self._num_ended, left=time_left)
+        elif note and time_left:
+            note = f"{note}, {time_left}"
         room = num_columns() - len(f"{count} {state.name:<9}  ") - len(note) - 1
         tell(f"{count} {state.name:<9} {_cut(stage, room):<{room}} {note}".rstrip())
         if state.is_failed():

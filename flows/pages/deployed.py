@@ -85,7 +85,7 @@ def pipeline(
         for change in changes:
             get_run_logger().info("params.yaml: %s", change)
         now = params.load(HERE.params)
-        return graph.reproduce(stages or [], now.flow.max_parallel, usable_gpus(now.runtime.device), retries)
+        return graph.reproduce(stages or [], now.max_parallel, usable_gpus(now.runtime.device), retries)
 
     return in_turn(run)
 

@@ -1,33 +1,26 @@
 """A study as a Prefect flow: its rows through the DVC matrix, then its tables and pages."""
 
+import json
 import os
-import re
-from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from subprocess import CalledProcessError
-from typing import Any
 
-from prefect import flow, get_run_logger, task
+from prefect import flow
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
-from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
-from prefect.futures import PrefectFuture
-from prefect.states import Cancelled, Completed, Failed
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from bss.data.datasets._fetch import SHARED, VARIABLE
-from flows.graph.flow import judge, stopped_on_exit
+from flows.graph.flow import judge
+from flows.graph.flow import run as run_planned
 from flows.graph.machine import Machine, usable_gpus
 from flows.graph.outcome import report_address
-from flows.graph.output import Progress
-from flows.graph.stages import ProgressBar
-from flows.graph.terminal import num_columns, tell
+from flows.graph.plan import Planned, kind
 from flows.studies.study_run import StudyRun
-from flows.studies.workspaces import prepare, workspaces
-from flows.workspace.children import Stopped
+from flows.studies.workspaces import held, prepare, workspaces
 from flows.workspace.forkserver import forkservers
 
-CELLS = ("evaluate", "evaluate-alone")
+OF_A_CELL = ("train", "evaluate")
+TARGETS = ("evaluate", "evaluate-alone")
 
 
 @flow(persist_result=False, retries=0)
@@ -38,8 +31,9 @@ def compare(run: StudyRun) -> State[None]:
         Busy: the same study is running.
     """
     os.environ.setdefault(VARIABLE, str(SHARED.resolve()))  # the path is relative, and the workspaces lie elsewhere
-    with forkservers(len(run.params.grid.seeds) + 1):
-        verdict, run = _run_all(run, Machine(usable_gpus(run.params.runtime.device)))
+    machine = Machine(usable_gpus(run.params.runtime.device))
+    with forkservers(len(run.params.cells) + 1), held(run):
+        verdict, run = _run_all(run, machine)
     if verdict.is_completed():
         from flows.studies.results import write_results  # imports what draws pages, a second
 
@@ -55,57 +49,59 @@ def _run_all(run: StudyRun, machine: Machine) -> tuple[State[None], StudyRun]:
     Returns:
         how it ended, and the run with what was chosen.
     """
-    pool: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=run.params.flow.max_parallel)
-    with pool, stopped_on_exit(machine.children):
-        if (tuning := run.tuning()) is not None:
-            if not (verdict := _run_cells(tuning, machine, pool)).is_completed():
-                return verdict, run
-            from flows.studies.results import validation_accuracies
+    if (tuning := run.tuning()) is not None:
+        orders = [name for name in run.params.grid.schedulers if name not in tuning.params.grid.schedulers]
+        num_later = len(run.params.grid.seeds) * len(run.choices) * len(orders)
+        if not (verdict := _run_cells(tuning, machine, num_later)).is_completed():
+            return verdict, run
+        from flows.studies.results import validation_accuracies
 
-            run = run.tuned(validation_accuracies(tuning))
-        return _run_cells(run, machine, pool), run
+        run = run.tuned(validation_accuracies(tuning))
+    return _run_cells(run, machine), run
 
 
-def _run_cells(run: StudyRun, machine: Machine, pool: ThreadPoolTaskRunner[Any]) -> State[None]:
+def _run_cells(run: StudyRun, machine: Machine, num_later: int = 0) -> State[None]:
     """Bring the cells of all seeds up to date; how that ended."""
-    folders = workspaces(run)
-    for seed, workspace in folders.items():
+    folders = {seed: workspace.folder for seed, workspace in workspaces(run).items()}
+    for seed, workspace in workspaces(run).items():
         prepare(workspace, run, seed)
-    # Packed once; the other seeds find the data in the cache.
-    data = _submit("data", next(iter(folders.values())).folder, ["preprocess"], machine, pool)
-    futures = {
-        f"seed {seed}": _submit(f"seed {seed}", workspace.folder, CELLS, machine, pool, data)
-        for seed, workspace in folders.items()
-    }
-    for future in futures.values():
-        future.wait()
-    return judge({name: future.state for name, future in futures.items()})
+    max_parallel = run.params.max_parallel
+    with ThreadPoolExecutor(max_parallel) as pool:
+        plans = pool.map(lambda folder: _plan(folder, machine), folders.values())
+        planned = _joined(dict(zip(folders, plans, strict=True)))
+    return judge(run_planned(planned, machine, max_parallel, num_later=num_later))
 
 
-@task(persist_result=False, cache_policy=NO_CACHE, retries=0)
-def run_workspace(name: str, workspace: Path, stages: Sequence[str], machine: Machine) -> State[None]:
-    """Bring stages of a workspace up to date, in a process of their own."""
-    log, bar, last = get_run_logger(), ProgressBar(name), ""
-    try:
-        with machine.environment("train") as environment:
-            environment["PYTHONPATH"] = str(workspace / "src")  # the code that was copied
-            environment["COLUMNS"] = str(num_columns() - len(f"{name}: "))
-            with machine.children.run("bss", ["run", *stages], environment, workspace) as output:
-                for line in map(str.rstrip, output):
-                    log.info(line)
-                    if (ended := re.match(r" *(\d+)/(\d+) +(.*)", line)) is not None:
-                        bar.show(Progress(int(ended[1]), int(ended[2]), ended[3]))
-                    if ended or line.startswith(" " * 4):
-                        tell(f"{name}: {line.replace('    log: ', f'    log: {workspace}/')}")
-                    last = line
-    except (Stopped, CalledProcessError):
-        return Cancelled() if machine.children.stopped else Failed(message=f"{name}: {last}")
-    return Completed(message=last)
+def _plan(folder: Path, machine: Machine) -> list[Planned]:
+    """The plan of one workspace."""
+    whole = Planned("plan", (), True, (), folder)
+    with (
+        machine.environment(whole) as environment,
+        machine.children.run("flows.graph.plan", TARGETS, environment, folder) as lines,
+    ):
+        *_, plan = lines
+    return [Planned(name, tuple(upstream), stale, (name,), folder) for name, upstream, stale in json.loads(plan)]
 
 
-def _submit(
-    name: str, folder: Path, stages: Sequence[str], machine: Machine, pool: ThreadPoolTaskRunner[Any], *needed: Any
-) -> PrefectFuture[Any]:
-    named = run_workspace.with_options(name=name, task_run_name=name)
-    parameters = {"name": name, "workspace": folder, "stages": stages, "machine": machine}
-    return pool.submit(named, parameters, wait_for=needed)
+def _joined(plans: dict[int, list[Planned]]) -> list[Planned]:
+    """All seeds in one plan: what the trainings of a seed need is one process, and so is each of its cells.
+
+    The data are packed once, for the first seed; the others find them in the cache.
+    """
+    first, joined = next(iter(plans)), []
+    for seed, stages in plans.items():
+        parts: dict[str, list[Planned]] = {}
+        for stage in stages:
+            parts.setdefault(_part(stage.name, seed, is_first=seed == first), []).append(stage)
+        for name, several in parts.items():
+            upstream = {"data": (), f"seed {seed}": ("data",)}.get(name, (f"seed {seed}",))
+            stale = tuple(stage.name for stage in several if stage.stale)
+            joined.append(Planned(name, upstream, bool(stale), stale, several[0].folder))
+    return joined
+
+
+def _part(stage: str, seed: int, *, is_first: bool) -> str:
+    """What a stage belongs to: the data, what the trainings of a seed need, or a cell."""
+    if kind(stage) in OF_A_CELL:
+        return stage.partition("@")[2]
+    return "data" if is_first and stage == "preprocess" else f"seed {seed}"

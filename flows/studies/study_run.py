@@ -74,9 +74,8 @@ class StudyRun:
         return replace(self, raw=raw, params=checked(raw, Params, Path(self.name)))
 
     def of_seed(self, seed: int) -> Raw:
-        """The content of params.yaml for one seed, whose stages run one at a time."""
-        grid, flow = self.raw["grid"] | {"seeds": [seed]}, self.raw["flow"] | {"max_parallel": 1}
-        return self.raw | {"grid": grid, "flow": flow}
+        """The content of params.yaml for one seed."""
+        return self.raw | {"grid": self.raw["grid"] | {"seeds": [seed]}}
 
 
 def composed(

@@ -4,6 +4,8 @@ One workspace for all seeds would be slow: DVC writes its whole lock file after 
 """
 
 import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import yaml
@@ -30,23 +32,31 @@ def workspaces(run: StudyRun) -> dict[int, Workspace]:
     return {seed: Workspace(folder / f"seed-{seed}") for seed in run.params.grid.seeds}
 
 
-def prepare(workspace: Workspace, run: StudyRun, seed: int) -> None:
-    """Bring a workspace up to the code of the current folder and the parameters of a run.
+@contextmanager
+def held(run: StudyRun) -> Iterator[None]:
+    """Have the workspaces of a run, and hold them.
 
     Raises:
         Busy: the same study is running.
     """
-    config = workspace.folder / ".dvc/config"
-    if not config.is_file():
-        config.parent.mkdir(parents=True, exist_ok=True)
-        write_text(CONFIG.format(cache=_cache()), config)
-    with occupied(workspace.folder):
-        for part in PARTS:
-            _copy(Path(part), workspace.folder / part)
-        HERE.raw.mkdir(parents=True, exist_ok=True)
-        for place in (HERE.raw, Path(run.params.raw)):
-            _link(place, workspace.folder / place)
-        write_text(yaml.safe_dump(run.of_seed(seed), sort_keys=False, allow_unicode=True), workspace.params)
+    with ExitStack() as stack:
+        for workspace in workspaces(run).values():
+            config = workspace.folder / ".dvc/config"
+            if not config.is_file():
+                config.parent.mkdir(parents=True, exist_ok=True)
+                write_text(CONFIG.format(cache=_cache()), config)
+            stack.enter_context(occupied(workspace.folder))
+        yield
+
+
+def prepare(workspace: Workspace, run: StudyRun, seed: int) -> None:
+    """Bring a workspace, which is held, up to the code of the current folder and the parameters of a run."""
+    for part in PARTS:
+        _copy(Path(part), workspace.folder / part)
+    HERE.raw.mkdir(parents=True, exist_ok=True)
+    for place in (HERE.raw, Path(run.params.raw)):
+        _link(place, workspace.folder / place)
+    write_text(yaml.safe_dump(run.of_seed(seed), sort_keys=False, allow_unicode=True), workspace.params)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -4,6 +4,7 @@ No section has a default: what params.yaml does not say is an error, so the file
 there unsaid: every training method under its own name, with its defaults.
 """
 
+import os
 from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
@@ -76,8 +77,8 @@ class Grid(Strict, use_attribute_docstrings=True):
 class FlowSettings(Strict, use_attribute_docstrings=True):
     """How the stages run; nothing here changes a result."""
 
-    max_parallel: Count
-    """Stages at a time."""
+    max_parallel: Count | Literal["auto"]
+    """Stages at a time; `auto` gives each the cores that `runtime.threads` asks for."""
     cache: Literal["device", "memory", "disk", "auto"]
     """Where the packed samples lie: `auto` is the device if they take at most a quarter of what is free there."""
     checkpoint_minutes: Positive
@@ -139,6 +140,12 @@ class Params(Strict):
     def alone(self) -> list[Cell]:
         """Each modality by itself, in the baseline's order."""
         return [Cell(ALONE, BASELINE, seed) for seed in self.grid.seeds]
+
+    @property
+    def max_parallel(self) -> int:
+        """Stages at a time on this machine."""
+        wanted = self.flow.max_parallel
+        return max(1, len(os.sched_getaffinity(0)) // self.runtime.threads) if wanted == "auto" else wanted
 
     @field_validator("curriculum")
     @classmethod

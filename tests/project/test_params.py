@@ -154,7 +154,7 @@ def test_a_number_may_be_written_as_dvc_does(tmp_path: Path, text: str) -> None:
 
 def test_every_fault_has_a_line_of_its_own(tmp_path: Path) -> None:
     path = changed(tmp_path, "train.epochs", 0)
-    path.write_text(path.read_text().replace("max_parallel: 2", "max_parallel: 0"))
+    path.write_text(path.read_text().replace("max_parallel: auto", "max_parallel: 0"))
     with pytest.raises(ValueError, match="params.yaml") as error:
         load(path)
     assert len(str(error.value).splitlines()) == 2

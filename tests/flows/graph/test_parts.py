@@ -198,7 +198,7 @@ def test_gpus_are_those_of_the_machine_that_the_user_allows(tmp_path: Path, monk
 def test_wrong_input_is_refused_before_anything_heavy_is_loaded(tmp_path: Path) -> None:
     root = ROOT
     parameters = (root / "params.yaml").read_text()
-    (tmp_path / "params.yaml").write_text(parameters.replace("max_parallel: 2", "max_parallel: none"))
+    (tmp_path / "params.yaml").write_text(parameters.replace("max_parallel: auto", "max_parallel: none"))
     (tmp_path / "flows").symlink_to(root / "flows")
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "bss", "run"],

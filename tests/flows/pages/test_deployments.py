@@ -98,7 +98,7 @@ def test_a_run_writes_what_its_form_changed_and_shows_the_change_of_the_results(
 def test_what_was_left_as_it_was_offered_stays_as_the_file_has_it(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     text = (ROOT / "params.yaml").read_text()
-    path.write_text(text.replace("max_parallel: 2", "max_parallel: 3"))  # since the form was made
+    path.write_text(text.replace("max_parallel: auto", "max_parallel: 3"))  # since the form was made
     offered = {"flow": {"max_parallel": 2}, "evaluate": {"batch_size": 256, "rule": "fused"}}
     chosen = {**offered, "evaluate": {"batch_size": 256, "rule": "sum"}}
     assert lay_over(path, chosen, offered) == ["evaluate.rule: fused -> sum"]
