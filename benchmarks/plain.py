@@ -105,6 +105,5 @@ def by_hand(model: MultimodalModel, train: PackedSplit, validation: PackedSplit)
 
 def tensors(split: PackedSplit) -> tuple[dict[str, Tensor], Tensor]:
     """Modality -> the values of all samples; the labels."""
-    return {name: torch.from_numpy(np.array(values)) for name, values in split.arrays.items()}, torch.from_numpy(
-        split.labels
-    )
+    inputs = {name: torch.tensor(np.array(values)) for name, values in split.arrays.items()}
+    return inputs, torch.tensor(split.labels)

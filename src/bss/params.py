@@ -20,7 +20,7 @@ from bss.errors import InputError
 from bss.measure.criteria.criterion import Criteria, distinct
 from bss.parsing import checked, read_mapping
 from bss.paths import Cell
-from bss.registry import Count, MethodName, Name, Positive, Strict, UnknownName
+from bss.registry import Count, CountOrAuto, MethodName, Name, Positive, Strict, UnknownName
 from bss.training.methods.method import METHODS, Method
 from bss.training.settings import Augment, RuntimeSettings, Spread, Train, Warmup
 from bss.types import ALONE, BASELINE, JUDGED, OWN, WARMUP
@@ -77,7 +77,7 @@ class Grid(Strict, use_attribute_docstrings=True):
 class FlowSettings(Strict, use_attribute_docstrings=True):
     """How the stages run; nothing here changes a result."""
 
-    max_parallel: Count | Literal["auto"]
+    max_parallel: CountOrAuto
     """Stages at a time; `auto` gives each the cores that `runtime.threads` asks for."""
     cache: Literal["device", "memory", "disk", "auto"]
     """Where the packed samples lie: `auto` is the device if they take at most a quarter of what is free there."""

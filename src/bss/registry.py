@@ -12,9 +12,17 @@ import pkgutil
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
 from bss.errors import InputError
 
@@ -24,6 +32,18 @@ MethodName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
 """Without a hyphen, so that METHOD-SCHEDULER-SEED names one cell."""
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
+
+
+def _count_or_auto(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    """One message for both that are allowed."""
+    try:
+        return handler(value)
+    except ValidationError:
+        raise InputError(f"{value!r}: expected a whole number of at least 1, or auto") from None
+
+
+CountOrAuto = Annotated[Count | Literal["auto"], WrapValidator(_count_or_auto)]
+"""A number, or `auto`: what the machine has decides."""
 
 
 class UnknownName(InputError):
