@@ -5,16 +5,15 @@
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bss.paths import HERE
 from flows.workspace.lock import repository
 from flows.workspace.repair import repair
+from flows.workspace.repro import parameters_read_once
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -57,7 +56,7 @@ def plan(targets: Sequence[str] = (), allow_missing: bool = False) -> list[Plann
         ValueError: no such stage, or dvc.yaml is wrong.
         Busy: another DVC process holds the workspace.
     """
-    with repository() as repo, _parameters_read_once():
+    with repository() as repo, parameters_read_once():
         return _planned(_graph(repo, targets), targets, allow_missing)
 
 
@@ -65,19 +64,6 @@ def counted(planned: Sequence[Planned]) -> str:
     """How many stages have to run, for a person."""
     num_stale = sum(stage.stale for stage in planned)
     return f"stages: {num_stale} to run, {len(planned) - num_stale} up to date"
-
-
-@contextmanager
-def _parameters_read_once() -> Iterator[None]:
-    """DVC parses params.yaml again for every stage."""
-    from dvc.dependency import param
-
-    read = param.load_path
-    param.load_path = cache(read)
-    try:
-        yield
-    finally:
-        param.load_path = read
 
 
 def _graph(repo: "Repo", targets: Sequence[str]) -> Any:

@@ -31,7 +31,22 @@ from flows.workspace.lifeline import VARIABLE as LIFELINE
 
 FOLDER = "BSS_FORKSERVERS"
 LIBRARIES = {
-    "dvc": ("dvc.cli", "dvc.commands.repro", "dvc.repo.reproduce", "dvc.stage", "dvc.output", "dvc_data.index"),
+    "dvc": (
+        *("dvc.analytics", "dvc.cachemgr", "dvc.cli.parser", "dvc.data_cloud", "dvc.output", "dvc.rwlock", "dvc.scm"),
+        *(
+            f"dvc.repo.{name}"
+            for name in ("artifacts", "datasets", "metrics", "params", "plots", "reproduce", "stage")
+        ),
+        *("dvc.dependency.param", "dvc.stage", "dvc.utils.strictyaml", "dvc_data.hashfile.db.local"),
+        *(
+            "dvc_data.hashfile.status",
+            "dvc_data.index",
+            "dulwich.repo",
+            "flatten_dict",
+            "fsspec.implementations.memory",
+        ),
+        *("psutil", "ruamel.yaml", "scmrepo.git"),
+    ),
     "stage": (
         *("torch", "torch._dynamo", "lightning_fabric", "sklearn.metrics", "scipy.stats", "polars"),
         *("pydantic.fields", "yaml", "typer", "typer._adapters"),

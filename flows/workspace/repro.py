@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -40,7 +41,8 @@ def main() -> int:
     fork_stages()
     from dvc.cli import main
 
-    return int(main(sys.argv[1:]))
+    with parameters_read_once():
+        return int(main(sys.argv[1:]))
 
 
 def write_whole_files() -> None:
@@ -122,6 +124,19 @@ def fork_stages() -> None:
             raise StageCmdFailedError(command, status)
 
     run._run = forked
+
+
+@contextmanager
+def parameters_read_once() -> Iterator[None]:
+    """Have DVC parse params.yaml once; otherwise it does so several times for every stage."""
+    from dvc.dependency import param
+
+    read = param.load_path
+    param.load_path = cache(read)
+    try:
+        yield
+    finally:
+        param.load_path = read
 
 
 @contextmanager
