@@ -99,9 +99,9 @@ def api(home: Path) -> Iterator[str]:
         server.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A project of shell stages whose pages are open."""
+    """A project of shell stages whose pages are open; of a module, because a server is never idle."""
     base = tmp_path_factory.mktemp("ui")
     with serving(make_served_project(base / "project"), base) as served:
         yield served

@@ -1,13 +1,10 @@
 """Every extension point takes exactly one file: one of each is dropped into a copy of the tree, and nothing else."""
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
-from tests.helpers import ROOT
+from tests.helpers import ROOT, forked
 
 DROPPED = ROOT / "tests/project/dropped"
 POINTS = {
@@ -36,7 +33,7 @@ CONTRACTS = (
 REGISTERED = ("data set", "kind", "encoder", "fusion", "balance criterion", "pacing", "scheduler", "training method")
 
 
-def test_a_file_each_is_all_it_takes(tmp_path: Path) -> None:
+def test_a_file_each_is_all_it_takes(tmp_path: Path, forkservers: Path) -> None:
     for part in PARTS:
         put = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
         put(ROOT / part, tmp_path / part)
@@ -45,21 +42,8 @@ def test_a_file_each_is_all_it_takes(tmp_path: Path) -> None:
         shutil.copy(DROPPED / f"{point}.py", tmp_path / "src/bss" / folder / "dropped.py")
     shutil.copy(DROPPED / "work.py", tmp_path / "tests/project/test_dropped.py")
     files = [f"tests/{name}" for name in ("project/test_dropped.py", *CONTRACTS)]
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-v",
-        "-p",
-        "no:cacheprovider",
-        "--noconftest",
-        "-k",
-        "dropped or public",
-    ]
-    environment = os.environ | {"PYTHONPATH": str(tmp_path / "src")}
-    done = subprocess.run(
-        [*command, *files], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
+    arguments = ["-v", "-p", "no:cacheprovider", "--noconftest", "-k", "dropped or public", *files]
+    done = forked.run("pytest", arguments, tmp_path, forkservers, PYTHONPATH=str(tmp_path / "src"))
     assert done.returncode == 0, done.stdout
     passed = re.findall(r"^tests/(\S+?)::(.*) PASSED", done.stdout, flags=re.MULTILINE)
     assert {name for name, _ in passed} == {"project/test_dropped.py", *CONTRACTS}

@@ -1,11 +1,9 @@
 """docs/add-a-method.md works as it stands, and every method has a page, written or made of its code."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ import yaml
 from bss.training.methods.method import METHODS
 from docs import catalogue
 from docs.catalogue import page
-from tests.helpers import ROOT
+from tests.helpers import ROOT, forked
 from tests.helpers.workspace import Workspace
 
 DOCS = ROOT / "docs"
@@ -58,7 +56,7 @@ def test_the_guide_leads_to_a_row(tmp_path: Path, finished: tuple[Workspace, set
     assert metrics[0] != metrics[1], "the file was used"
 
 
-def test_its_tests_pass_and_notice_a_wrong_method(tmp_path: Path) -> None:
+def test_its_tests_pass_and_notice_a_wrong_method(tmp_path: Path, forkservers: Path) -> None:
     """Also: the contract tests take the new file up without being edited."""
     for part in ("src", "flows", "tests"):
         shutil.copytree(ROOT / part, tmp_path / part)
@@ -66,20 +64,19 @@ def test_its_tests_pass_and_notice_a_wrong_method(tmp_path: Path) -> None:
         (tmp_path / path).write_text(text)
     own = next(path for path, _ in FILES if path.startswith("tests/"))
     contracts = ["tests/training/test_loop.py", "tests/training/test_checkpoint.py", "tests/project/test_registry.py"]
-    done = run_tests(tmp_path, own, *contracts)
+    done = run_tests(tmp_path, forkservers, own, *contracts)
     assert done.returncode == 0, done.stdout
     # 4 of its own; to learn with 2, 3 and 6 modalities; weights; to resume with two optimizers; 2 of its fields.
     assert "12 passed" in done.stdout
     method = next(path for path, _ in FILES if path.startswith("src/"))
     wrong = (tmp_path / method).read_text().replace("0.0 if output == FUSED", "0.0 if output != FUSED")
     (tmp_path / method).write_text(wrong)
-    assert "2 failed, 2 passed" in run_tests(tmp_path, own).stdout
+    assert "2 failed, 2 passed" in run_tests(tmp_path, forkservers, own).stdout
 
 
-def run_tests(folder: Path, *files: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "smoothed", *files]
-    environment = os.environ | {"PYTHONPATH": str(folder / "src")}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+def run_tests(folder: Path, forkservers: Path, *files: str) -> subprocess.CompletedProcess[str]:
+    arguments = ["-q", "-p", "no:cacheprovider", "-k", "smoothed", *files]
+    return forked.run("pytest", arguments, folder, forkservers, PYTHONPATH=str(folder / "src"))
 
 
 @pytest.mark.parametrize("name", list(METHODS))

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.workspace.forkserver import FOLDER, Fork, fork
+from flows.workspace.forkserver import FOLDER, fork
 from tests.helpers import ROOT
+from tests.helpers.forked import run
 
 STAGE = """
 import os, resource, sys, time
@@ -69,12 +70,7 @@ def alone(folder: Path, deed: str) -> subprocess.CompletedProcess[str]:
 
 
 def forked(folder: Path, deed: str, forkservers: Path) -> subprocess.CompletedProcess[str]:
-    with (folder / "out").open("w+") as out, (folder / "err").open("w+") as err:
-        streams = [0, out.fileno(), err.fileno()]
-        process = fork("stage", "stage", [deed], folder, environment(forkservers), streams)
-        assert isinstance(process, Fork)
-        status = process.wait()
-    return subprocess.CompletedProcess([], status, (folder / "out").read_text(), (folder / "err").read_text())
+    return run("stage", [deed], folder, forkservers, MARK="seen")
 
 
 @pytest.mark.xdist_group("pipeline")

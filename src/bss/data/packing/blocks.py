@@ -33,8 +33,9 @@ NUM_VALUES = 64
 """Rows of a block."""
 SECONDS_ALONE = 0.5
 """Seconds of work after which the rest can be estimated."""
-SECONDS_WORTH = 4.0
-"""Seconds of work left that are worth more processes, each of which takes a second to start."""
+SECONDS_WORTH = 12.0
+"""Seconds of work left that are worth more processes, which take two to start. The kind that comes first may be slower
+than the rest."""
 
 
 @dataclass(frozen=True)
