@@ -34,8 +34,9 @@ NUM_VALUES = 64
 SECONDS_ALONE = 0.5
 """Seconds of work after which the rest can be estimated."""
 SECONDS_WORTH = 12.0
-"""Seconds of work left that are worth more processes, which take two to start. The kind that comes first may be slower
-than the rest."""
+"""Seconds of work left that are worth more processes, which take two to start.
+
+The kind that comes first may be slower than the rest."""
 
 
 @dataclass(frozen=True)
