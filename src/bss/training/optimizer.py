@@ -8,9 +8,20 @@ from torch import nn
 
 from bss.training.settings import Optimisation
 
+CHECK_OF_STEP = "_accelerator_graph_capture_health_check"
+"""What an optimizer of torch calls at the beginning of a step; only captured CUDA graphs need it."""
+
 
 def build_optimizer(parameters: Iterable[nn.Parameter], settings: Optimisation) -> torch.optim.Optimizer:
     """The optimizer that params.yaml names."""
+    optimizer = _built(parameters, settings)
+    if not torch.cuda.is_available():
+        # Its step looks for a driver each time, which takes as long as the update of a small model.
+        setattr(optimizer, CHECK_OF_STEP, lambda: None)
+    return optimizer
+
+
+def _built(parameters: Iterable[nn.Parameter], settings: Optimisation) -> torch.optim.Optimizer:
     if settings.optimizer == "sgd":
         sgd = torch.optim.SGD(
             parameters, lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay, fused=True

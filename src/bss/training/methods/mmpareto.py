@@ -69,21 +69,23 @@ class MMPareto(Method):
         """
         import torch
 
-        def dot(first: "list[Tensor]", second: "list[Tensor]") -> "Tensor":
-            return torch.stack([(a * b).sum() for a, b in zip(first, second, strict=True)]).sum()
-
-        def stretched(values: "list[Tensor]", plain: "list[Tensor]") -> "list[Tensor]":
-            length, wanted = dot(values, values).sqrt(), dot(plain, plain).sqrt()
-            factor = torch.where((wanted > length) & (length > 0), wanted / length, 1.0)
-            return [self.gamma * factor * gradient for gradient in values]
-
         if not unimodal:
             return []
-        product, square = dot(fused, unimodal), dot(unimodal, unimodal)
+        sizes = [gradient.numel() for gradient in fused]
+
+        def stretched(values: "Tensor", plain: "Tensor") -> "Tensor":
+            length, wanted = values.norm(), plain.norm()
+            factor = torch.where((wanted > length) & (length > 0), wanted / length, 1.0)
+            return self.gamma * factor * values
+
+        # As one vector each: sums weight by weight take longer than the backward pass of a small encoder.
+        first, second = (torch.cat([gradient.flatten() for gradient in several]) for several in (fused, unimodal))
+        product, square = (first * second).sum(), (second * second).sum()
         # Where the gradients agree the fraction may be 0 / 0, and is not taken.
-        k = torch.where(product >= 0, 0.5, (square - product) / (dot(fused, fused) + square - 2 * product))
-        mixed = [2 * (k * a + (1 - k) * b) for a, b in zip(fused, unimodal, strict=True)]
-        plain = [a + b for a, b in zip(fused, unimodal, strict=True)]
+        k = torch.where(product >= 0, 0.5, (square - product) / ((first * first).sum() + square - 2 * product))
+        mixed, plain = 2 * (k * first + (1 - k) * second), first + second
         if self.variant == "released":
-            return [stretched([h], [g])[0] for h, g in zip(mixed, plain, strict=True)]
-        return stretched(mixed, plain)
+            parts = [stretched(h, g) for h, g in zip(mixed.split(sizes), plain.split(sizes), strict=True)]
+        else:
+            parts = list(stretched(mixed, plain).split(sizes))
+        return [part.view_as(gradient) for part, gradient in zip(parts, fused, strict=True)]
