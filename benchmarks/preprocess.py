@@ -23,6 +23,7 @@ from scipy.signal import resample_poly
 from benchmarks.cremad_shaped import CremadShaped
 from benchmarks.figures import Figure, ratios
 from benchmarks.procedures import Decoded
+from bss.data.kinds.image import Image
 from bss.data.packed import PackedSplit, open_split
 from bss.data.packing.pack import pack
 
@@ -56,6 +57,7 @@ def measure(quick: bool = False) -> list[Figure]:
         figures = _of_modalities(data, sounds[:200])
     return [
         *figures,
+        Figure("JPEG of four times the size, bss / plain", _of_large_frames(quick), "", ("at least", 2)),
         Figure("plain decoding in one process", rates["plain"], " pairs/s"),
         Figure("packing, one process", rates["alone"], " pairs/s"),
         Figure(f"packing, {cores} processes", rates["cores"], " pairs/s"),
@@ -66,6 +68,24 @@ def measure(quick: bool = False) -> list[Figure]:
         Figure("reading packed pairs in random order", rates["read"], " pairs/s"),
         Figure("reading / plain decoding", ratios(rates["read"], rates["plain"]), "", ("at least", 50)),
     ]
+
+
+def _of_large_frames(quick: bool) -> list[float]:
+    """How many times as many frames of 896 x 896 pixels become 224 x 224, in turns."""
+    kind, generator = Image(size=224), np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{number}.jpg" for number in range(2 if quick else 50)]
+        for path in paths:
+            coarse = generator.integers(0, 256, (45, 45, 3), dtype=np.uint8)
+            Pictures.fromarray(coarse).resize((896, 896)).save(path, quality=90)
+        seconds: dict[str, list[float]] = {"plain": [], "bss": []}
+        for _ in range(2 if quick else 9):
+            for name, read in (("plain", plain_image), ("bss", kind.read)):
+                start = time.process_time()
+                for path in paths:
+                    read(path)
+                seconds[name].append(time.process_time() - start)
+    return ratios(seconds["plain"], seconds["bss"])
 
 
 def _read(split: PackedSplit) -> None:

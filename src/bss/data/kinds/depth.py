@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from bss.data.kinds._maps import Maps
-from bss.data.kinds.image import from_file
+from bss.data.kinds._picture import from_file
 
 
 class Depth(Maps):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from bss.data.kinds._picture import from_array, from_file, of_bytes, on_white
 from bss.data.kinds.kind import Exhibit, Kind, Size
 from bss.errors import InputError
 
@@ -19,7 +20,8 @@ MIN_EXHIBIT = 64  # pixels: below that a person sees a dot
 class Image(Kind):
     """An image file, or an array (H, W) or (H, W, 3) of 0 .. 255 -> (channels, height, width), 0 .. 255.
 
-    An image of another size is resized (bicubic), one of another mode converted; what is transparent shows white.
+    An image of another size is resized (bicubic), one of another mode converted; what is transparent shows white. One
+    that is kept on its side is turned upright, as its file asks; 16 bits become 8.
     """
 
     encoder: ClassVar[str] = "small_cnn"
@@ -49,7 +51,7 @@ class Image(Kind):
             FileNotFoundError: there is no such file.
             InputError: it is no image file, or no array of bytes.
         """
-        return self.pixels(self._picture(value))
+        return self.pixels(self._picture(value, self.shape[1:]))
 
     def pixels(self, picture: "Picture") -> np.ndarray:
         """A decoded picture as `read` gives it."""
@@ -80,52 +82,9 @@ class Image(Kind):
 
     def _converted(self, picture: "Picture") -> "Picture":
         try:
-            return picture.convert("L" if self.channels == 1 else "RGB")
+            return on_white(of_bytes(picture)).convert("L" if self.channels == 1 else "RGB")
         except ValueError as error:
             raise InputError(f"an image of mode {picture.mode} cannot be converted: {error}") from error
 
-    def _picture(self, value: Any) -> "Picture":
-        return from_array(value) if isinstance(value, np.ndarray) else on_white(from_file(value))
-
-
-def from_array(pixels: np.ndarray) -> "Picture":
-    """A picture of bytes (H, W) or (H, W, 3).
-
-    Raises:
-        InputError: the array has another type or shape.
-    """
-    import PIL.Image
-
-    if pixels.dtype != np.uint8 or pixels.shape[2:] not in [(), (3,)] or pixels.ndim < 2 or pixels.size == 0:
-        raise InputError(f"an image is uint8 of shape (H, W) or (H, W, 3), got {pixels.dtype} {pixels.shape}")
-    return PIL.Image.fromarray(pixels)
-
-
-def on_white(picture: "Picture") -> "Picture":
-    """The picture laid on white where it has transparent pixels, whose colours nobody sees; else as it is."""
-    import PIL.Image
-
-    if not picture.has_transparency_data:
-        return picture
-    white = PIL.Image.new("RGBA", picture.size, "white")
-    white.alpha_composite(picture.convert("RGBA"))
-    return white
-
-
-def from_file(path: Any) -> "Picture":
-    """The decoded picture at `path`.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        InputError: it cannot be decoded.
-    """
-    import PIL.Image
-
-    try:
-        with PIL.Image.open(path) as picture:
-            picture.load()
-            return picture
-    except FileNotFoundError:
-        raise
-    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
-        raise InputError(f"{path} is no readable image: {error}") from error
+    def _picture(self, value: Any, size: tuple[int, ...] | None = None) -> "Picture":
+        return from_array(value) if isinstance(value, np.ndarray) else from_file(value, size)

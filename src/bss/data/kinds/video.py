@@ -9,7 +9,8 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from bss.data.kinds import _media as media
-from bss.data.kinds.image import Image, from_file
+from bss.data.kinds._picture import from_file
+from bss.data.kinds.image import Image
 from bss.data.kinds.kind import Exhibit, Kind, Size
 from bss.errors import InputError
 
@@ -89,7 +90,7 @@ class Video(Kind):
     def _pictures(self, path: Path) -> list["Picture"]:
         if path.is_dir():
             files = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURES)
-            return [from_file(files[place]) for place in self._places(len(files), path)]
+            return [from_file(files[place], self._image.shape[1:]) for place in self._places(len(files), path)]
         if self.fps is not None:
             places = self._places(max(1, round(media.seconds(path) * self.fps)), path)
             return [media.picture(frame) for frame in media.frames(path, [place / self.fps for place in places])]

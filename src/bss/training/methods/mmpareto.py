@@ -85,7 +85,9 @@ class MMPareto(Method):
         k = torch.where(product >= 0, 0.5, (square - product) / ((first * first).sum() + square - 2 * product))
         mixed, plain = 2 * (k * first + (1 - k) * second), first + second
         if self.variant == "released":
-            parts = [stretched(h, g) for h, g in zip(mixed.split(sizes), plain.split(sizes), strict=True)]
+            parts = [
+                stretched(h, g) for h, g in zip(torch.split(mixed, sizes), torch.split(plain, sizes), strict=True)
+            ]
         else:
-            parts = list(stretched(mixed, plain).split(sizes))
+            parts = list(torch.split(stretched(mixed, plain), sizes))
         return [part.view_as(gradient) for part, gradient in zip(parts, fused, strict=True)]
