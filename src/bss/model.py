@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bss import seeds
-from bss.data.packed import PRESENT, Meta, ModalityMeta
+from bss.data.packed import PRESENT, Meta, ModalityMeta, Scale
 from bss.encoders.encoder import ENCODERS, Encoder
 from bss.encoders.fusions.concat import Concat
 from bss.encoders.fusions.fusion import Fusion
@@ -34,7 +34,7 @@ class Branch(nn.Module):
     head: Any
     """Features (B, dim) -> logits (B, C); linear, unless a method puts another in its place."""
 
-    def __init__(self, encoder: nn.Module, num_classes: int, mean: float, std: float) -> None:
+    def __init__(self, encoder: nn.Module, num_classes: int, mean: Scale, std: Scale) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("std", torch.tensor(std))

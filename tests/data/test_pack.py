@@ -15,9 +15,9 @@ from bss.data.kinds.audio import Audio
 from bss.data.kinds.image import Image
 from bss.data.kinds.kind import Kind
 from bss.data.packed import Meta, PackedSplit, open_split
-from bss.data.packing.blocks import mean_and_std, moments
 from bss.data.packing.check import check_splits, find_faults
 from bss.data.packing.pack import pack
+from bss.data.packing.scale import mean_and_std, moments
 from bss.errors import InputError
 from bss.types import Split
 

@@ -24,19 +24,24 @@ PADDING, UNKNOWN = 0, 1
 """Token ids: of a place after the end of a short text, and of a word that is in no training text."""
 
 
+Scale = float | tuple[float, ...]
+"""One for all values, or one for each number of the last axis."""
+
+
 class ModalityMeta(BaseModel):
     """The description of the packed array of one modality.
 
-    `mean` and `std` are scalars over all values of the training split; `std` > 0.
-    They are 0 and 1 for a kind that is not normalised. `kind` and `encoder` are names; `shape` is that of one sample.
+    `mean` and `std` are those of the training split: one for all values, or one for each number of the last axis;
+    `std` > 0. They are 0 and 1 for a kind that is not normalised. `kind` and `encoder` are names; `shape` is that of
+    one sample.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: str
     shape: tuple[int, ...]
-    mean: float
-    std: float
+    mean: Scale
+    std: Scale
     encoder: str
     tokens: tuple[str, ...] | None = None
     """The word of each token id, where the array holds such ids."""

@@ -24,7 +24,8 @@ class Augmentation:
 
     def __init__(self, settings: Mapping[str, Augment], meta: Meta) -> None:
         self.settings = settings
-        self._means = {name: modality.mean for name, modality in meta.modalities.items()}
+        means = {name: modality.mean for name, modality in meta.modalities.items()}
+        self._means = {name: mean for name, mean in means.items() if isinstance(mean, float)}
         for name, change in settings.items():
             num_axes = len(meta.modalities[name].shape)
             if num_axes not in (3, 4) or (change.num_frames and num_axes != 4):

@@ -18,6 +18,7 @@ class Features(Kind):
     """A list or array of `size` finite numbers, or a `.npy` file of them -> the same numbers, (size,)."""
 
     encoder: ClassVar[str] = "mlp"
+    by_number: ClassVar[bool] = True
     example: ClassVar[Mapping[str, Any]] = {"size": 2}
 
     size: int = Field(ge=1)

@@ -35,6 +35,9 @@ class Kind(Component):
     normalised: ClassVar[bool] = True
     """Whether a model is given (array - mean) / std of the training split; else the array as it is."""
 
+    by_number: ClassVar[bool] = False
+    """Whether each number of the last axis has a mean and a deviation of its own, as units ask for."""
+
     padded: ClassVar[bool] = False
     """Whether NaN stands where a sample has ended; else every number is finite."""
     constant: ClassVar[str | None] = None

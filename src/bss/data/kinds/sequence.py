@@ -20,6 +20,7 @@ class Sequence(Kind):
 
     encoder: ClassVar[str] = "gru"
     padded: ClassVar[bool] = True
+    by_number: ClassVar[bool] = True
     example: ClassVar[Mapping[str, Any]] = {"length": 3, "size": 2}
 
     length: int = Field(ge=1)

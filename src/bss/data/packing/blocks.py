@@ -17,11 +17,12 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bss.data.kinds.kind import Kind
+from bss.data.packing.scale import Moments, moments
 from bss.errors import InputError
 from bss.files import replaced
 from bss.memory import keep_freed_memory
@@ -90,15 +91,6 @@ def raw_values(column: "pl.Series", root: Path, *, paths: bool) -> list[Any]:
     return column.to_list()
 
 
-class Moments(NamedTuple):
-    """Count, mean and squared distances of some values, computed in float64."""
-
-    num_values: int
-    mean: float
-    squares: float
-    """Sum of the squared distances from the mean."""
-
-
 @dataclass(frozen=True)
 class Packed:
     """The outcome of a block: facts, faults and moments of its rows."""
@@ -107,7 +99,7 @@ class Packed:
     """The facts of each row, from `Kind.describe`."""
     faults: dict[int, str]
     """Place in the block -> the reason why that value cannot be used."""
-    moments: dict[int, "Moments"]
+    moments: dict[int, Moments]
     """Place in the block -> the moments of that row, where they are wanted."""
 
 
@@ -178,31 +170,6 @@ def pack_block(block: Block) -> Packed:
     with replaced(block.note, lasting=False) as temporary:
         temporary.write_text(json.dumps({"of": fingerprint, **asdict(packed)}), encoding="utf-8")
     return packed
-
-
-def moments(row: np.ndarray) -> Moments:
-    """The moments of the values of a row, without those that are NaN."""
-    single = row.ravel().astype(np.float32) if row.dtype == np.float16 else row.ravel()
-    values = single.astype(np.float64)  # of half precision twice as fast by way of single
-    if row.dtype.kind == "f" and np.isnan(values).any():
-        values = values[~np.isnan(values)]
-    mean = float(values.mean())
-    values -= mean
-    return Moments(values.size, mean, float(np.einsum("i,i->", values, values)))
-
-
-def mean_and_std(rows: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation over the values of all rows; 0 and 1 of none, and a constant has deviation 1.
-
-    Args:
-        rows: the `Moments` of each, (n, 3).
-    """
-    if not len(rows):
-        return 0.0, 1.0
-    counts, means, squares = rows.T
-    mean = float((counts * means).sum() / counts.sum())
-    variance = (squares + counts * np.square(means - mean)).sum() / counts.sum()
-    return mean, float(np.sqrt(variance)) or 1.0
 
 
 def _side_by_side(blocks: Sequence[Block], num_workers: int) -> Iterator[tuple[Block, Packed]]:

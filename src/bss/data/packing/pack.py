@@ -12,18 +12,10 @@ import numpy as np
 
 from bss.data.datasets.dataset import Dataset
 from bss.data.kinds.kind import Kind
-from bss.data.packed import MANIFEST, META, PRESENT, SKIPPED, Meta, ModalityMeta
-from bss.data.packing.blocks import (
-    NUM_VALUES,
-    Block,
-    Moments,
-    mean_and_std,
-    notes,
-    pack_blocks,
-    prepare_array,
-    raw_values,
-)
+from bss.data.packed import MANIFEST, META, PRESENT, SKIPPED, Meta, ModalityMeta, Scale
+from bss.data.packing.blocks import NUM_VALUES, Block, notes, pack_blocks, prepare_array, raw_values
 from bss.data.packing.check import ROW, BadData, Finding, check_splits, find_faults
+from bss.data.packing.scale import Moments, by_number, mean_and_std
 from bss.errors import InputError
 from bss.files import FULL, full_disk_explained, sync
 from bss.locks import held
@@ -80,7 +72,7 @@ def pack(dataset: Dataset, out: Path, num_workers: int = 1) -> None:
         for split in Split:
             _write_split(split, items, kept, rows, dataset, draft)
         _findings_table([*skipped, *late]).write_parquet(draft / SKIPPED)
-        meta = _describe(dataset, kinds, kept, rows, len(skipped) + len(late))
+        meta = _describe(dataset, kinds, kept, rows, draft, len(skipped) + len(late))
         (draft / META).write_text(meta.model_dump_json(indent=2, exclude_none=True) + "\n")
         _move(draft, out)
 
@@ -144,7 +136,7 @@ def _write_arrays(
             array = draft / split / f"{name}.npy"
             prepare_array(array, kind, len(rows))
             forbidden = None if kind.constant in dataset.allow else kind.constant
-            measured = kind.normalised and split == Split.TRAIN
+            measured = kind.normalised and not kind.by_number and split == Split.TRAIN
             rows_of[array] = rows.select(ROW, "id")
             for start in range(0, len(rows), NUM_VALUES):
                 column = rows[name][start : start + NUM_VALUES]
@@ -234,13 +226,19 @@ def _findings_table(findings: Sequence[Finding]) -> "pl.DataFrame":
 
 
 def _describe(
-    dataset: Dataset, kinds: Mapping[str, Kind], items: "pl.DataFrame", outcome: _Rows, num_skipped: int
+    dataset: Dataset, kinds: Mapping[str, Kind], items: "pl.DataFrame", outcome: _Rows, draft: Path, num_skipped: int
 ) -> Meta:
     train = items.filter(items["split"] == Split.TRAIN)
     modalities = {}
     for name, kind in kinds.items():
-        measured = outcome.moments[name][train[ROW].to_numpy()]
-        mean, std = mean_and_std(measured[~np.isnan(measured).any(axis=1)])
+        mean: Scale
+        std: Scale
+        if kind.by_number:
+            array = np.load(draft / Split.TRAIN / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+            mean, std = by_number(array, np.flatnonzero(train[name].is_not_null()))
+        else:
+            measured = outcome.moments[name][train[ROW].to_numpy()]
+            mean, std = mean_and_std(measured[~np.isnan(measured).any(axis=1)])
         modalities[name] = ModalityMeta(
             kind=kind.name,
             shape=kind.shape,
