@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import yaml
-
 from bss.files import write_text
+from bss.parsing import dumped
 from bss.paths import HERE, Workspace
 from flows.studies.study_run import StudyRun
 from flows.workspace.lock import occupied
@@ -56,7 +55,7 @@ def prepare(workspace: Workspace, run: StudyRun, seed: int) -> None:
     HERE.raw.mkdir(parents=True, exist_ok=True)
     for place in (HERE.raw, Path(run.params.raw)):
         _link(place, workspace.folder / place)
-    write_text(yaml.safe_dump(run.of_seed(seed), sort_keys=False, allow_unicode=True), workspace.params)
+    write_text(dumped(run.of_seed(seed)), workspace.params)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -34,16 +34,52 @@ def read_mapping(path: Path) -> dict[str, Any]:
     return raw
 
 
+_PLAIN = [
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"[-+]?(0b[01_]+|0o[0-7_]+|[0-9_]+|0x[0-9a-fA-F_]+)", "-+0123456789"),
+    (
+        "float",
+        r"[-+]?([0-9][0-9_]*\.[0-9_]*([eE][-+]?[0-9]+)?|[0-9][0-9_]*[eE][-+]?[0-9]+|\.[0-9_]+([eE][-+][0-9]+)?"
+        r"|\.(inf|Inf|INF))|\.(nan|NaN|NAN)",
+        "-+.0123456789",
+    ),
+    (
+        "timestamp",
+        r"\d{4}-\d\d-\d\d|\d{4}-\d\d?-\d\d?([Tt]|[ \t]+)\d\d?:\d\d:\d\d(\.\d*)?([ \t]*(Z|[-+]\d\d?(:\d\d)?))?",
+        "0123456789",
+    ),
+    ("merge", "<<", "<"),
+    ("value", "=", "="),
+    ("null", "~|null|Null|NULL|", ["~", "n", "N", ""]),
+]
+"""What is no text in YAML 1.2, as DVC reads it: `010` is ten and `on` a text, where YAML 1.1 has eight and true."""
+_RESOLVERS = {
+    first: [
+        (f"tag:yaml.org,2002:{kind}", re.compile(f"(?:{form})$")) for kind, form, firsts in _PLAIN if first in firsts
+    ]
+    for first in {first for _, _, firsts in _PLAIN for first in firsts}
+}
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Loader(_SafeLoader):  # type: ignore[misc]
-    """Numbers as YAML 1.2 has them: DVC writes `1e-05`, and to YAML 1.1 that is text."""
+    yaml_implicit_resolvers = _RESOLVERS
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        """A whole number; only a prefix makes it one of another base than ten."""
+        text = node.value.replace("_", "").lower()
+        digits = text.lstrip("+-")
+        base = {"0b": 2, "0o": 8, "0x": 16}.get(digits[:2], 10)
+        return (-1 if text.startswith("-") else 1) * int(digits if base == 10 else digits[2:], base)
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
+class _Dumper(yaml.SafeDumper):
+    """Quotes what YAML 1.2 would take for something else than text."""
+
+    yaml_implicit_resolvers = _RESOLVERS
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 
 
 def parsed(text: str) -> Any:
@@ -57,6 +93,11 @@ def parsed(text: str) -> Any:
         return loader.get_single_data()
     finally:
         loader.dispose()
+
+
+def dumped(values: Mapping[str, Any]) -> str:
+    """Plain values as a text in YAML, which `parsed` and DVC read back alike."""
+    return str(yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True))
 
 
 def checked(raw: Mapping[str, Any], schema: type[S], origin: Path) -> S:

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import yaml
-
 from bss.evaluation.comparing.table import BESIDE
 from bss.evaluation.page.section import Block, Charts, Code, Facts, Prose, Section, Table
 from bss.evaluation.page.template import rendered
@@ -12,6 +10,7 @@ from bss.evaluation.page.words import ABSENT, RULES, interval, level, mean_sd, p
 from bss.evaluation.study.charts import curves, forests, rank_charts
 from bss.evaluation.study.comparison import Comparison, Row
 from bss.files import write_text
+from bss.parsing import dumped
 
 
 def write_comparison(given: Comparison, folder: Path) -> None:
@@ -26,7 +25,7 @@ def write_comparison(given: Comparison, folder: Path) -> None:
 
 def sections(given: Comparison) -> list[Section]:
     """The page: what was compared, every difference drawn, the table, and how to have it again."""
-    parameters = yaml.safe_dump(dict(given.parameters), sort_keys=False, allow_unicode=True)
+    parameters = dumped(given.parameters)
     notes: list[Block] = [Prose(given.notes, "notes")] if given.notes else []
     drawn = [Charts([*forests(given), *rank_charts(given)], look="full"), Charts(curves(given))]
     return [
