@@ -226,7 +226,7 @@ def test_wrong_rows_are_refused(folder: Path, edit: pl.Expr, message: str) -> No
 
 def test_a_number_that_is_none_is_refused(folder: Path) -> None:
     write(folder, rows().with_columns(x=pl.Series(["1"] * 5 + ["two"] + ["1"] * 34), y=pl.lit("3")))
-    with pytest.raises(ValueError, match=r"column 'x', row 6: 'two' is no number"):
+    with pytest.raises(ValueError, match=r"row 6 \(clip 5\), table: column 'x': 'two' is no number"):
         packed(folder, kinds={**KINDS, "body": {"name": "features", "size": 2}}, columns={"body": ["x", "y"]})
 
 

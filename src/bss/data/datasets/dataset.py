@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from bss.data.datasets._fetch import Source
 
 
+FAULT = "fault"
+
+
 class Dataset(Component):
     """Modalities, classes, splits and raw files of one data set; its fields are its options."""
 
@@ -61,7 +64,8 @@ class Dataset(Component):
         """One row a pair, in a fixed order: `id`, `label` (a class name), `split`, a column a modality.
 
         A modality's column holds its raw values: paths relative to `root`, or arrays; null where it has none. Rows
-        of one `group`, where there is that column, must be in one split. Further columns (speaker, voice, damaged
+        of one `group`, where there is that column, must be in one split. A row that could not be read has the reason
+        in the column `fault`, which is null elsewhere. Further columns (speaker, voice, damaged
         modality ...) are kept in the manifest.
         """
 

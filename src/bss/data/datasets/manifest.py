@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from bss.data.datasets.dataset import Dataset
+from bss.data.datasets._labels import as_read, is_none
+from bss.data.datasets.dataset import FAULT, Dataset
 from bss.data.kinds.kind import KINDS, Kind
 from bss.errors import InputError, MissingInput
 from bss.types import FUSED, Split
@@ -52,7 +53,7 @@ class Manifest(Dataset):
 
     @model_validator(mode="after")
     def _names_fit(self) -> "Manifest":
-        if reserved := {*ROLES, FUSED, "index", "class", "row"} & set(self.kinds):
+        if reserved := {*ROLES, FUSED, FAULT, "index", "class", "row"} & set(self.kinds):
             raise InputError(f"kinds: {sorted(reserved)} name something else; take other names for the modalities")
         if unknown := set(self.columns) - {*ROLES, *self.kinds}:
             known = ", ".join([*ROLES, *self.kinds])
@@ -95,14 +96,19 @@ class Manifest(Dataset):
 
         table = read_table(Path(self.file))
         self._check_columns(table)
-        taken: dict[str, pl.Series] = {"label": table[self._column("label")].cast(pl.String)}
+        labels = [None if is_none(label) else label for label in table[self._column("label")].cast(pl.String)]
+        taken: dict[str, pl.Series] = {"label": pl.Series(labels, dtype=pl.String)}
         identity = self._column("id")
         number = pl.Series("id", [f"row {row}" for row in range(1, len(table) + 1)], dtype=pl.String)
         taken["id"] = table[identity].cast(pl.String).fill_null(number) if identity in table.columns else number
         if (group := self._column("group")) in table.columns:
             taken["group"] = table[group].cast(pl.String)
+        faults: list[str | None] = [None] * len(table)
         for name, kind in self.kinds.items():
-            taken[name] = values_of(table, self.columns.get(name, name), kind)
+            taken[name], unread = values_of(table, self.columns.get(name, name), kind)
+            faults = [earlier or unread.get(row) for row, earlier in enumerate(faults)]
+        if any(faults):
+            taken[FAULT] = pl.Series(faults, dtype=pl.String)
         used = {name for value in self.columns.values() for name in ([value] if isinstance(value, str) else value)}
         items = pl.DataFrame([values.alias(name) for name, values in taken.items()])
         items = items.with_columns(self._split(table, items))
@@ -133,22 +139,26 @@ class Manifest(Dataset):
         import polars as pl
 
         column = self._column("split")
-        groups = items["group"].to_numpy() if "group" in items.columns else None
-        labels = items["label"].fill_null("").to_numpy()
+        labels = np.array(["" if label is None else as_read(label) for label in items["label"]], dtype=object)
+        groups = None
+        if "group" in items.columns:  # a row without one is a group of its own
+            groups = np.array([group or f"row {row}" for row, group in enumerate(items["group"])], dtype=object)
+
+        def held(rows: "np.ndarray", share: float) -> "np.ndarray":
+            """Those of some rows that are held out; a row without a label is refused later, or skipped."""
+            rows = rows[labels[rows] != ""]
+            return np.asarray(rows[draw(labels[rows], None if groups is None else groups[rows], share, self.seed)])
+
         if column in table.columns:
             named = [_known_split(self.file, row, value) for row, value in enumerate(table[column], 1)]
             split = np.array(named, dtype=object)
             if Split.VALIDATION not in named:
-                train = np.flatnonzero(split == Split.TRAIN)
-                held = draw(labels[train], None if groups is None else groups[train], self.validation, self.seed)
-                split[train[held]] = Split.VALIDATION.value
+                split[held(np.flatnonzero(split == Split.TRAIN), self.validation)] = Split.VALIDATION.value
         else:
             split = np.full(len(labels), Split.TRAIN.value, dtype=object)
-            test = draw(labels, groups, self.test, self.seed)
-            rest = np.flatnonzero(~test)
-            share = self.validation / (1 - self.test)
-            held = draw(labels[rest], None if groups is None else groups[rest], share, self.seed)
-            split[test], split[rest[held]] = Split.TEST.value, Split.VALIDATION.value
+            split[held(np.arange(len(labels)), self.test)] = Split.TEST.value
+            rest = np.flatnonzero(split == Split.TRAIN)
+            split[held(rest, self.validation / (1 - self.test))] = Split.VALIDATION.value
         return pl.Series("split", [str(value) for value in split])
 
 
@@ -239,13 +249,13 @@ def _known_split(file: str, row: int, value: Any) -> str:
     return split.value
 
 
-def values_of(table: "pl.DataFrame", column: str | list[str], kind: Kind) -> "pl.Series":
+def values_of(table: "pl.DataFrame", column: str | list[str], kind: Kind) -> "tuple[pl.Series, dict[int, str]]":
     """The raw values of a modality: one column of the table, or several of numbers; null where there is none.
 
-    Raises:
-        InputError: of several columns, a cell is no number.
+    Returns:
+        the values, and row, from 0 -> why a cell of it cannot be read.
     """
-    return _joined(table, column) if isinstance(column, list) else _typed(table[column], kind)
+    return _joined(table, column) if isinstance(column, list) else (_typed(table[column], kind), {})
 
 
 def _typed(column: "pl.Series", kind: Kind) -> "pl.Series":
@@ -258,14 +268,17 @@ def _typed(column: "pl.Series", kind: Kind) -> "pl.Series":
     return pl.select(pl.when(stripped != "").then(stripped)).to_series()
 
 
-def _joined(table: "pl.DataFrame", columns: list[str]) -> "pl.Series":
+def _joined(table: "pl.DataFrame", columns: list[str]) -> "tuple[pl.Series, dict[int, str]]":
     """Several columns of numbers as one of lists; null where all are empty."""
     import polars as pl
 
     numbers = table.select(pl.col(columns).cast(pl.Float64, strict=False))
+    is_empty = table.select(pl.all_horizontal(pl.col(columns).is_null())).to_series()
+    faults: dict[int, str] = {}
     for name in columns:
-        wrong = (numbers[name].is_null() & table[name].is_not_null()).arg_true()
-        if len(wrong):
-            raise InputError(f"column '{name}', row {wrong[0] + 1}: '{table[name][wrong[0]]}' is no number")
-    joined = pl.concat_list(columns)
-    return numbers.select(pl.when(~pl.all_horizontal(pl.col(columns).is_null())).then(joined)).to_series()
+        for row in (numbers[name].is_null() & ~is_empty).arg_true():
+            cell = table[name][row]
+            what = "is empty, and other numbers of the row are not" if cell is None else f"{cell!r} is no number"
+            faults.setdefault(row, f"column '{name}': {what}")
+    joined = pl.when(~pl.lit(is_empty)).then(pl.concat_list(pl.col(columns).fill_null(0)))
+    return numbers.select(joined).to_series(), faults

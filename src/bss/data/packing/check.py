@@ -5,10 +5,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from stat import S_ISREG
+from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING, Any
 
-from bss.data.datasets.dataset import Dataset
+from bss.data.datasets._labels import as_read
+from bss.data.datasets.dataset import FAULT, Dataset
 from bss.errors import InputError
 from bss.files import checksum
 from bss.registry import UnknownName
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 ROW = "row"
 NUM_SHOWN = 20
+MIN_CLASSES = 2
 PRECIOUS = {split: number for number, split in enumerate(Split)}
 """Split -> how precious it is: where two rows must not be in two splits, the one of the smaller number goes."""
 
@@ -70,6 +72,8 @@ def find_faults(items: "pl.DataFrame", dataset: Dataset, root: Path) -> list[Fin
     if missing := {"id", "label", "split", *dataset.modalities} - set(items.columns):
         raise InputError(f"the items of {dataset.name} lack the columns {sorted(missing)}")
     _labels_have_one_spelling(items.drop_nulls("label"), dataset.name)
+    if len(dataset.classes) < MIN_CLASSES:
+        raise InputError(f"{dataset.name}: two classes or more are needed, and the only label is {dataset.classes}")
     for column, known in [("split", tuple(Split)), ("label", dataset.classes)]:
         for value in items[column].drop_nulls().unique().sort():
             if value not in known:
@@ -77,6 +81,9 @@ def find_faults(items: "pl.DataFrame", dataset: Dataset, root: Path) -> list[Fin
     unlabelled = items.filter(items["label"].is_null()).select(ROW, "id").iter_rows()
     findings = [Finding(row, identity, "label", "no label") for row, identity in unlabelled]
     findings += double_ids(items.select(ROW, "id").iter_rows())
+    if FAULT in items.columns:
+        unread = items.filter(items[FAULT].is_not_null()).select(ROW, "id", FAULT).iter_rows()
+        findings += [Finding(row, identity, "table", fault) for row, identity, fault in unread]
     findings += [*_missing_values(items, dataset), *_groups(items), *_paths(items, dataset, root)]
     bad = {finding.row for finding in findings}
     if "same_content" not in dataset.allow:
@@ -107,7 +114,7 @@ def check_splits(items: "pl.DataFrame", dataset: Dataset, skipped: Sequence[Find
 def _labels_have_one_spelling(items: "pl.DataFrame", name: str) -> None:
     spellings: dict[str, dict[str, int]] = defaultdict(dict)
     for row, label in items.select(ROW, "label").iter_rows():
-        spellings["".join(str(label).split()).casefold()].setdefault(str(label), row)
+        spellings[as_read(str(label))].setdefault(str(label), row)
     for first, *others in (list(rows.items()) for rows in spellings.values()):
         if others:
             where = ", ".join(f"'{label}' in row {row}" for label, row in [first, *others])
@@ -163,11 +170,12 @@ def _fault(root: Path, value: str) -> str | None:
         return f"leads out of {root}"
     try:
         status = (root / value).stat()
-    except FileNotFoundError:
-        return "no such file"
-    except OSError as error:  # a loop of links, a folder that is not ours, a name that is too long
-        return str(error.strerror).lower()
-    return "the file is empty" if status.st_size == 0 and S_ISREG(status.st_mode) else None
+    except (OSError, ValueError) as error:  # a loop of links, a folder that is not ours, a name that is too long
+        words = {FileNotFoundError: "no such file", ValueError: "a name with a zero byte in it is no file's"}
+        return words.get(type(error)) or str(getattr(error, "strerror", error)).lower()
+    if not S_ISREG(status.st_mode):
+        return None if S_ISDIR(status.st_mode) else "is no regular file"  # a folder of frames
+    return "the file is empty" if status.st_size == 0 else None
 
 
 def _same_content(items: "pl.DataFrame", dataset: Dataset, root: Path) -> Iterator[Finding]:

@@ -90,7 +90,12 @@ class Rows:
 
     @cached_property
     def _columns(self) -> dict[str, "pl.Series"]:
-        return {name: values_of(self.table, self.columns.get(name, name), kind) for name, kind in self.kinds.items()}
+        columns, findings = {}, []
+        for name, kind in self.kinds.items():
+            columns[name], faults = values_of(self.table, self.columns.get(name, name), kind)
+            findings += [self._finding(row, name, fault) for row, fault in faults.items()]
+        self._refuse(findings)
+        return columns
 
     def _missing(self) -> list[Finding]:
         """Rows without a value that the model needs, and paths where nothing is."""

@@ -6,6 +6,7 @@ from math import nan, sqrt
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+DIGITS = 12
 NUM_RESAMPLES = 10_000
 MIN_RESAMPLED = 5
 
@@ -78,9 +79,15 @@ def sign_flip_p(values: ArrayLike, baseline: ArrayLike) -> float:
     differences = _differences(values, baseline)
     if len(differences) < 2:
         return 1.0
+    scale = np.abs(differences).max() or 1.0
+
+    def mean(values: NDArray[np.float64], axis: int = -1) -> NDArray[np.float64]:
+        """Rounded, so that equal means are equal whatever the order of their sums."""
+        return np.asarray(np.round(np.mean(values, axis=axis) / scale, DIGITS))
+
     flipped = permutation_test(
         (differences,),
-        np.mean,
+        mean,
         permutation_type="samples",
         n_resamples=NUM_RESAMPLES,
         rng=np.random.default_rng(0),

@@ -8,8 +8,8 @@ def classification_metrics(probabilities: ArrayLike, labels: ArrayLike) -> dict[
     """Accuracy, macro F1, mean average precision and one-versus-one area under the ROC curve, each in [0, 1].
 
     Macro F1 and mean average precision are means over the classes that occur in `labels`, each against the rest; the
-    area is the mean over their pairs. A class that a split lacks counts neither way. With a single class nothing can
-    be ranked, and `auc` is nan.
+    area is the mean over their pairs. A class that a split lacks counts neither way. With a single class there
+    is nothing to rank, and both `mean_average_precision` and `auc` are nan.
 
     Args:
         probabilities: (N, C), in [0, 1].
@@ -28,7 +28,9 @@ def classification_metrics(probabilities: ArrayLike, labels: ArrayLike) -> dict[
     return {
         "accuracy": float(np.mean(predictions == labels)),
         "macro_f1": float(f1_score(labels, predictions, labels=present, average="macro", zero_division=0)),
-        "mean_average_precision": float(average_precision_score(is_class, scores, average="macro")),
+        "mean_average_precision": (
+            float(average_precision_score(is_class, scores, average="macro")) if len(present) > 1 else float("nan")
+        ),
         "auc": _one_versus_one_auc(probabilities, labels, present),
     }
 
