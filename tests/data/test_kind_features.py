@@ -39,7 +39,7 @@ def test_the_array_is_a_copy() -> None:
         (1.0, r"got the shape \(\)"),
         ([], r"got the shape \(0,\)"),
         ([[1.0], [2.0, 3.0], [4.0]], "lists of different lengths"),
-        ([1.0, None, 2.0], "got values of type object"),
+        ([1.0, None, 2.0], "number 1 is missing"),
         ([1.0, "a", 2.0], "got values of type <U"),
         ([True, False, True], "got values of type bool"),
         ([1j, 2, 3], "got values of type complex"),

@@ -1,10 +1,7 @@
 """`manifest`: any data, listed in a CSV or Parquet file with a row a pair."""
 
-import csv
-import os
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -12,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field, model_validator
 
 from bss.data.datasets._labels import as_read, is_none
+from bss.data.datasets._table import read_table, values_of
 from bss.data.datasets.dataset import FAULT, Dataset
 from bss.data.kinds.kind import KINDS, Kind
 from bss.errors import InputError, MissingInput
@@ -26,6 +24,12 @@ SPLITS = {"train": Split.TRAIN, "training": Split.TRAIN, "test": Split.TEST, "te
     ("validation", "valid", "val", "dev"), Split.VALIDATION
 )
 ROLES = ("label", "id", "split", "group")
+OWN = {FAULT, "index", "class", "row"}
+"""Columns that packing adds itself; those that begin with a modality and `_` are its own too."""
+MIN_ROWS = 5
+"""Labels of which half may be different ones by chance."""
+OF_TABLE = "_of_table"
+"""Ending of a further column whose name is the project's own."""
 
 
 class Manifest(Dataset):
@@ -53,7 +57,7 @@ class Manifest(Dataset):
 
     @model_validator(mode="after")
     def _names_fit(self) -> "Manifest":
-        if reserved := {*ROLES, FUSED, FAULT, "index", "class", "row"} & set(self.kinds):
+        if reserved := {*ROLES, *OWN, FUSED} & set(self.kinds):
             raise InputError(f"kinds: {sorted(reserved)} name something else; take other names for the modalities")
         if unknown := set(self.columns) - {*ROLES, *self.kinds}:
             known = ", ".join([*ROLES, *self.kinds])
@@ -79,6 +83,8 @@ class Manifest(Dataset):
 
     def locate(self) -> Path:
         """The folder that paths start from."""
+        if Path(self.file).is_dir():
+            raise InputError(f"preprocess.file: {self.file} is a folder; name the table in it")
         if not Path(self.file).is_file():
             raise MissingInput(f"preprocess.file: {self.file} is missing in {Path.cwd()}")
         _, root = self.inputs
@@ -97,6 +103,7 @@ class Manifest(Dataset):
         table = read_table(Path(self.file))
         self._check_columns(table)
         labels = [None if is_none(label) else label for label in table[self._column("label")].cast(pl.String)]
+        _check_classes(self.file, [label for label in labels if label is not None])
         taken: dict[str, pl.Series] = {"label": pl.Series(labels, dtype=pl.String)}
         identity = self._column("id")
         number = pl.Series("id", [f"row {row}" for row in range(1, len(table) + 1)], dtype=pl.String)
@@ -113,7 +120,12 @@ class Manifest(Dataset):
         items = pl.DataFrame([values.alias(name) for name, values in taken.items()])
         items = items.with_columns(self._split(table, items))
         others = [name for name in table.columns if name not in {*used, *items.columns}]
-        return items.with_columns(table[name] for name in others)
+        return items.with_columns(table[name].alias(self._kept_as(name)) for name in others)
+
+    def _kept_as(self, column: str) -> str:
+        """The name of a further column in the manifest, where some names are the project's own."""
+        is_own = column in OWN or column.startswith(tuple(f"{name}_" for name in self.kinds))
+        return f"{column}{OF_TABLE}" if is_own else column
 
     def _column(self, role: str) -> str:
         column = self.columns.get(role, role)
@@ -125,6 +137,9 @@ class Manifest(Dataset):
         wanted = {"label": self.columns.get("label", "label")}
         wanted |= {name: self.columns.get(name, name) for name in self.kinds}
         wanted |= {role: self.columns[role] for role in ROLES if role in self.columns}
+        for name in self.kinds:
+            if wanted["label"] in (wanted[name] if isinstance(wanted[name], list) else [wanted[name]]):
+                raise InputError(f"{self.file}: {name} and the label are the same column '{wanted['label']}'")
         for name, column in wanted.items():
             for part in [column] if isinstance(column, str) else column:
                 if part not in table.columns:
@@ -190,95 +205,39 @@ def draw(labels: "np.ndarray", groups: "np.ndarray | None", share: float, seed: 
     return held
 
 
-def read_table(path: Path) -> "pl.DataFrame":
-    """The columns of a Parquet file as they are, of a CSV file as text; an empty cell is null.
+def _check_classes(file: str, labels: list[str]) -> None:
+    """Refuse what is no classification: a number to predict, or several classes at a time.
 
     Raises:
-        InputError: the file cannot be read; the message has the line, where there is one.
+        InputError: the message says what was found.
     """
-    import polars as pl
-
-    separator = "\t" if path.suffix.lower() == ".tsv" else ","
-    try:
-        if path.suffix.lower() in (".parquet", ".pq"):
-            table = pl.read_parquet(path)
-        else:
-            _check_encoding(path)
-            table = pl.read_csv(path, infer_schema=False, separator=separator)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from error
-    except pl.exceptions.PolarsError as error:
-        reason = f" cannot be read: {str(error).splitlines()[0]}"
-        where = "" if path.suffix.lower() in (".parquet", ".pq") else _line(path, separator)
-        raise InputError(f"{path}{where or reason}") from error
-    if len(table.columns) == 1 and (other := next((mark for mark in ";\t," if mark in table.columns[0]), None)):
-        raise InputError(f"{path}: its columns are separated by {other!r}; expected {separator!r}")
-    if not len(table):
-        raise InputError(f"{path} has no row")
-    return table
-
-
-def _check_encoding(path: Path) -> None:
-    content = path.read_bytes()
-    try:
-        content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
+    known = set(labels)
+    if 2 * len(known) > len(labels) > MIN_ROWS and all(map(_is_number, known)):
         raise InputError(
-            f"{path}, line {line}: the byte {content[error.start]:#04x} is not UTF-8; save the file as UTF-8"
-        ) from None
+            f"{file}: the label is a number ({labels[0]}, {labels[1]}, ...), and nearly every row has another one; "
+            "bss trains classifiers: cut it into classes"
+        )
+    for row, label in enumerate(labels, 1):
+        parts = {part.strip() for mark in ";|" if mark in label for part in label.split(mark)}
+        if parts & known:
+            raise InputError(
+                f"{file}: the label '{label}' (labelled row {row}) is several: {sorted(parts & known)} are classes "
+                "by themselves; bss gives each row one class"
+            )
 
 
-def _line(path: Path, separator: str) -> str:
-    """The first line of a CSV file with more cells than columns, as the end of `FILE, line N: ...`."""
-    with path.open(encoding="utf-8-sig", newline="") as file, suppress(csv.Error):
-        lines = csv.reader(file, delimiter=separator)
-        columns = next(lines, [])
-        for cells in lines:
-            if len(cells) > len(columns):
-                return (
-                    f", line {lines.line_num}: {len(cells)} cells, but {len(columns)} columns; quote a text that "
-                    f"has '{separator}' in it"
-                )
-    return ""
+def _is_number(label: str) -> bool:
+    try:
+        float(label)
+    except ValueError:
+        return False
+    return True
 
 
 def _known_split(file: str, row: int, value: Any) -> str:
     if (split := SPLITS.get(str(value).strip().lower())) is None:
-        raise InputError(f"{file}, row {row}: split '{value}' (known: {', '.join(SPLITS)})")
+        raise InputError(
+            f"{file}, row {row}: split '{value}' (known: {', '.join(SPLITS)}); a column of something else, such as "
+            "folds, needs another name: without a column split one is drawn"
+        )
     return split.value
-
-
-def values_of(table: "pl.DataFrame", column: str | list[str], kind: Kind) -> "tuple[pl.Series, dict[int, str]]":
-    """The raw values of a modality: one column of the table, or several of numbers; null where there is none.
-
-    Returns:
-        the values, and row, from 0 -> why a cell of it cannot be read.
-    """
-    return _joined(table, column) if isinstance(column, list) else (_typed(table[column], kind), {})
-
-
-def _typed(column: "pl.Series", kind: Kind) -> "pl.Series":
-    """A column as it is; of paths with the separators of this system, null where there is only white space."""
-    import polars as pl
-
-    if column.dtype != pl.String or not kind.paths:
-        return column
-    stripped = column.str.strip_chars().str.replace_all("\\", os.sep, literal=True)
-    return pl.select(pl.when(stripped != "").then(stripped)).to_series()
-
-
-def _joined(table: "pl.DataFrame", columns: list[str]) -> "tuple[pl.Series, dict[int, str]]":
-    """Several columns of numbers as one of lists; null where all are empty."""
-    import polars as pl
-
-    numbers = table.select(pl.col(columns).cast(pl.Float64, strict=False))
-    is_empty = table.select(pl.all_horizontal(pl.col(columns).is_null())).to_series()
-    faults: dict[int, str] = {}
-    for name in columns:
-        for row in (numbers[name].is_null() & ~is_empty).arg_true():
-            cell = table[name][row]
-            what = "is empty, and other numbers of the row are not" if cell is None else f"{cell!r} is no number"
-            faults.setdefault(row, f"column '{name}': {what}")
-    joined = pl.when(~pl.lit(is_empty)).then(pl.concat_list(pl.col(columns).fill_null(0)))
-    return numbers.select(joined).to_series(), faults

@@ -68,6 +68,10 @@ def singles(numbers: np.ndarray) -> np.ndarray:
     Raises:
         InputError: they are no numbers, or one is not finite as a float32; the message has its place.
     """
+    if numbers.dtype == object and (
+        missing := [place for place, number in enumerate(numbers.flat) if number is None]
+    ):
+        raise InputError(f"number {missing[0]} is missing")
     if numbers.dtype.kind not in "iuf":
         raise InputError(f"numbers are needed, got values of type {numbers.dtype}")
     with np.errstate(over="ignore"):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bss.data.datasets.manifest import values_of
+from bss.data.datasets._table import values_of
 from bss.data.kinds.kind import Kind
 from bss.data.packed import PRESENT, Meta
 from bss.data.packing.blocks import raw_values, read_row, reason

@@ -9,8 +9,8 @@ from typing import Any, Literal, Self
 import polars as pl
 from pydantic import ValidationError, model_validator
 
+from bss.data.datasets._table import read_table as read_user_table
 from bss.data.datasets.manifest import Manifest
-from bss.data.datasets.manifest import read_table as read_user_table
 from bss.data.kinds.kind import KINDS
 from bss.data.packed import Meta
 from bss.data.packing.unpacked import Rows

@@ -1,0 +1,153 @@
+"""A user's table: its file, and the values of a modality in its columns."""
+
+import csv
+import gzip
+import io
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bss.data.kinds.kind import Kind
+from bss.errors import InputError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+GZIP = b"\x1f\x8b"
+COLUMNS, LINES, SHEETS = {".parquet", ".pq"}, {".jsonl", ".ndjson"}, {".xlsx", ".xls", ".ods"}
+
+
+def read_table(path: Path) -> "pl.DataFrame":
+    """The columns of a table in a file; an empty cell is null.
+
+    Of Parquet and of lines of JSON (`.jsonl`, `.ndjson`) as they are, of CSV and TSV as text, packed by gzip or not.
+
+    Raises:
+        InputError: the file cannot be read; the message has the line, where there is one.
+    """
+    import polars as pl
+
+    *_, suffix = [part for part in path.suffixes if part.lower() != ".gz"] or [""]
+    suffix, separator = suffix.lower(), "\t" if suffix.lower() == ".tsv" else ","
+    if suffix in SHEETS:
+        raise InputError(f"{path}: a table of {suffix} is not read; save it as CSV or Parquet")
+    content = b""
+    try:
+        if suffix in COLUMNS:
+            table = pl.read_parquet(path)
+        else:
+            content = _text(path)
+            table = (
+                pl.read_ndjson(io.BytesIO(content), infer_schema_length=None)
+                if suffix in LINES
+                else pl.read_csv(io.BytesIO(content), infer_schema=False, separator=separator)
+            )
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error
+    except pl.exceptions.PolarsError as error:
+        reason = f" cannot be read: {str(error).splitlines()[0]}"
+        where = "" if suffix in COLUMNS | LINES else _line(content, separator)
+        raise InputError(f"{path}{where or reason}") from error
+    if len(table.columns) == 1 and (other := next((mark for mark in ";\t," if mark in table.columns[0]), None)):
+        raise InputError(f"{path}: its columns are separated by {other!r}; expected {separator!r}")
+    if not len(table):
+        raise InputError(f"{path} has no row")
+    return table
+
+
+def _text(path: Path) -> bytes:
+    """The text of a file, unpacked, with line ends as they are everywhere today.
+
+    Raises:
+        InputError: it is no UTF-8.
+    """
+    content = path.read_bytes()
+    if content.startswith(GZIP):
+        try:
+            content = gzip.decompress(content)
+        except EOFError as error:
+            raise InputError(f"{path} ends early: fetch it again") from error
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise InputError(
+            f"{path}, line {line}: the byte {content[error.start]:#04x} is not UTF-8; save the file as UTF-8"
+        ) from None
+    return content if b"\n" in content else content.replace(b"\r", b"\n")
+
+
+def _line(content: bytes, separator: str) -> str:
+    """The first line of a CSV file with more cells than columns, as the end of `FILE, line N: ...`."""
+    with suppress(csv.Error):
+        lines = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), delimiter=separator)
+        columns = next(lines, [])
+        if columns and columns[0].startswith("#"):
+            return ", line 1: a comment, where the names of the columns belong; remove it"
+        for cells in lines:
+            if len(cells) > len(columns):
+                return (
+                    f", line {lines.line_num}: {len(cells)} cells, but {len(columns)} columns; quote a text that "
+                    f"has '{separator}' in it"
+                )
+    return ""
+
+
+def values_of(table: "pl.DataFrame", column: str | list[str], kind: Kind) -> "tuple[pl.Series, dict[int, str]]":
+    """The raw values of a modality: one column of the table, or several of numbers; null where there is none.
+
+    Returns:
+        the values, and row, from 0 -> why a cell of it cannot be read.
+    """
+    return _joined(table, column) if isinstance(column, list) else _typed(table[column], kind)
+
+
+def _typed(column: "pl.Series", kind: Kind) -> "tuple[pl.Series, dict[int, str]]":
+    """A column as it is.
+
+    Of paths with the separators of this system, null where there is only white space; `[1, 2]` in a table of text is
+    a list; a number is a list of one.
+    """
+    import polars as pl
+
+    if column.dtype.is_numeric() and kind.shape == (1,):
+        return pl.select(pl.when(column.is_not_null()).then(pl.concat_list(column))).to_series(), {}
+    if column.dtype != pl.String or not kind.paths:
+        return column, {}
+    there = column.drop_nulls()
+    if kind.by_number and len(there) and there.str.strip_chars_start().str.starts_with("[").all():
+        return _lists(column)
+    slashes = column.str.replace_all("\\", os.sep, literal=True)
+    return pl.select(pl.when(slashes.str.strip_chars() != "").then(slashes)).to_series(), {}
+
+
+def _lists(column: "pl.Series") -> "tuple[pl.Series, dict[int, str]]":
+    """Texts such as `[0.5, 1]` as lists, and row -> why one is none."""
+    import polars as pl
+
+    lists, faults = list[Any](), dict[int, str]()
+    for row, text in enumerate(column):
+        try:
+            lists.append(None if text is None else json.loads(text))
+        except json.JSONDecodeError as error:
+            lists.append([])
+            faults[row] = f"{text!r:.40} is no list of numbers: {error.msg}"
+    return pl.Series(column.name, lists, strict=False), faults
+
+
+def _joined(table: "pl.DataFrame", columns: list[str]) -> "tuple[pl.Series, dict[int, str]]":
+    """Several columns of numbers as one of lists; null where all are empty."""
+    import polars as pl
+
+    numbers = table.select(pl.col(columns).cast(pl.Float64, strict=False))
+    is_empty = table.select(pl.all_horizontal(pl.col(columns).is_null())).to_series()
+    faults: dict[int, str] = {}
+    for name in columns:
+        for row in (numbers[name].is_null() & ~is_empty).arg_true():
+            cell = table[name][row]
+            what = "is empty, and other numbers of the row are not" if cell is None else f"{cell!r} is no number"
+            faults.setdefault(row, f"column '{name}': {what}")
+    joined = pl.when(~pl.lit(is_empty)).then(pl.concat_list(pl.col(columns).fill_null(0)))
+    return numbers.select(joined).to_series(), faults
