@@ -1,11 +1,13 @@
 """A user's table at the door: what is read, and what is refused with row, value and what would be right."""
 
 import gzip
+import io
 import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import polars as pl
 import pytest
 
@@ -203,3 +205,22 @@ def test_what_is_no_file_is_a_finding(tmp_path: Path) -> None:
         packed(tmp_path, texts(tmp_path, "a\0b.txt"), **FILES)
     with pytest.raises(InputError, match="row 1 .*: leads out of"):
         packed(tmp_path, texts(tmp_path, "/etc/hostname"), **FILES)
+
+
+def test_pictures_in_the_cells_of_a_parquet_file_are_read(tmp_path: Path) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (NUM_ROWS, 8, 8, 3), dtype=np.uint8)
+    cells = []
+    for picture in pictures:
+        file = io.BytesIO()
+        PIL.Image.fromarray(picture).save(file, "PNG")
+        cells.append({"bytes": file.getvalue(), "path": "a.png"})
+    pl.DataFrame(rows(picture=cells)).write_parquet(tmp_path / "t.parquet")
+    kinds = {"picture": {"name": "image", "size": 8}, "text": KINDS["text"]}
+    pack(dataset(tmp_path / "t.parquet", columns={}, kinds=kinds), tmp_path / "packed")
+    manifest, split = _all(tmp_path), open_split(tmp_path / "packed", "train")
+    first = int(manifest["id"][0].removeprefix("row ")) - 1
+    assert np.array_equal(split.arrays["picture"][0], pictures[first].transpose(2, 0, 1))
+    cells[3] = {"bytes": b"no picture", "path": "a.png"}
+    pl.DataFrame(rows(picture=cells)).write_parquet(tmp_path / "t.parquet")
+    with pytest.raises(InputError, match="row 4 .*the content of the cell is no readable image"):
+        pack(dataset(tmp_path / "t.parquet", columns={}, kinds=kinds), tmp_path / "packed")

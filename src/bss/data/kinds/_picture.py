@@ -1,5 +1,7 @@
 """Pictures from files and arrays, decoded once for every kind: upright, and in bytes."""
 
+import io
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,7 +47,7 @@ def from_file(path: Any, size: tuple[int, ...] | None = None) -> "Picture":
     """The decoded picture at `path`, upright.
 
     Args:
-        path: of the file.
+        path: of the file, or its content as `{"bytes": ...}`, as image sets are published in Parquet.
         size: height and width that it is wanted in; a JPEG of several times that is decoded at a part of its size.
 
     Raises:
@@ -55,8 +57,11 @@ def from_file(path: Any, size: tuple[int, ...] | None = None) -> "Picture":
     import PIL.Image
     import PIL.ImageOps
 
+    if isinstance(path, Mapping) and not path.get("bytes"):
+        raise InputError(f"has no bytes, only {sorted(path)}")
+    source = io.BytesIO(path["bytes"]) if isinstance(path, Mapping) else path
     try:
-        with PIL.Image.open(path) as picture:
+        with PIL.Image.open(source) as picture:
             orientation = picture.getexif().get(ORIENTATION, 1)
             if size is not None:
                 across = size if orientation >= ON_ITS_SIDE else size[::-1]
@@ -66,7 +71,8 @@ def from_file(path: Any, size: tuple[int, ...] | None = None) -> "Picture":
     except FileNotFoundError:
         raise
     except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
-        raise InputError(f"{path} is no readable image: {error}") from error
+        name = "the content of the cell" if isinstance(path, Mapping) else path
+        raise InputError(f"{name} is no readable image: {error}") from error
 
 
 def of_bytes(picture: "Picture") -> "Picture":

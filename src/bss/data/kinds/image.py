@@ -45,7 +45,7 @@ class Image(Kind):
         return np.uint8
 
     def read(self, value: Any) -> np.ndarray:
-        """The pixels of the file at path `value`, or of the array `value`.
+        """The pixels of the file at path `value`, of its content `{"bytes": ...}`, or of the array `value`.
 
         Raises:
             FileNotFoundError: there is no such file.
