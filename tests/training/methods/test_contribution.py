@@ -52,6 +52,17 @@ def test_those_of_a_concatenation_are_its_weights_split_by_hand_and_add_up(split
     assert torch.allclose(torch.stack(list(given.values())).sum(dim=0), fused, atol=1e-6)
 
 
+@pytest.mark.parametrize("logit", [1e3, 1e6, 1e30])
+def test_a_modality_that_is_surely_wrong_leads_nobody(logit: float) -> None:
+    labels = torch.zeros(5, dtype=torch.int64)
+    wrong = torch.tensor([[0.0, logit]]).expand(5, 2)
+    found = leads({"wrong": wrong, "right": -wrong, "other": -wrong}, labels)
+    assert found["wrong"] == 0
+    assert found["right"] == pytest.approx(2)
+    alone = leads({"wrong": wrong, "right": -wrong}, labels)
+    assert (alone["wrong"], alone["right"]) == (0, float("inf"))
+
+
 @pytest.mark.parametrize("number", [2, 3, 6])
 def test_leads_are_the_slow_ones(number: int) -> None:
     torch.manual_seed(0)

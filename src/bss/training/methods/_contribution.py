@@ -31,11 +31,17 @@ def contributions(trainer: "Trainer", features: Mapping[str, "Tensor"]) -> dict[
 def leads(logits: Mapping[str, "Tensor"], labels: "Tensor") -> dict[str, float]:
     """Modality -> its discrepancy ratio: the sum of its softmax at the labels by the mean sum of the others.
 
-    For two modalities that is OGM's rho_a = s_a / s_v and its reciprocal.
+    For two modalities that is OGM's rho_a = s_a / s_v and its reciprocal. Infinite where no number is as large.
 
     Args:
         logits: modality -> (B, C).
         labels: (B,), int64.
     """
-    sums = {name: float(z.softmax(dim=1)[range(len(labels)), labels].sum()) for name, z in logits.items()}
-    return {name: total * (len(sums) - 1) / (sum(sums.values()) - total) for name, total in sums.items()}
+    rows = torch.arange(len(labels), device=labels.device)
+    # As logarithms: a sum that is too small for a number still has a ratio.
+    sums = {name: z.double().log_softmax(dim=1)[rows, labels].logsumexp(dim=0) for name, z in logits.items()}
+    ratios = {}
+    for name, own in sums.items():
+        others = torch.stack([total for other, total in sums.items() if other != name])
+        ratios[name] = float((own - others.logsumexp(dim=0)).exp() * len(others))
+    return ratios
