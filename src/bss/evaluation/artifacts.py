@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from bss.errors import InputError
-from bss.files import checksum, existing
+from bss.files import existing
 from bss.paths import Cell, Workspace
 from bss.types import FUSED, JUDGED
 
@@ -95,16 +95,6 @@ def kept_epoch(history: pl.DataFrame, keep: str) -> dict[str, Any]:
     if keep == "last":
         return rows[-1]
     return max(rows, key=lambda row: (row["validation_accuracy"], -row["validation_loss"]))
-
-
-def seconds_of(workspace: Workspace, cell: Cell) -> float | None:
-    """How long a training took; None where it was not timed, or the time is of another model than is there now."""
-    path = workspace.seconds(cell)
-    if not path.is_file():
-        return None
-    timed = json.loads(path.read_text(encoding="utf-8"))
-    is_of_this = timed["model"] == checksum(workspace.run(cell) / "model.safetensors")
-    return float(timed["seconds"]) if is_of_this else None
 
 
 def of_cell(table: pl.DataFrame, cell: Cell) -> pl.DataFrame:

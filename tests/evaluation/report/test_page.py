@@ -147,7 +147,6 @@ def grid(
             fraction=pace, num_samples=(NUM_TRAIN * pace).cast(pl.Int64)
         ),
         draws=fused.join(scores, on="seed").with_columns(num_draws=draws),
-        seconds=fused.select("method", "scheduler", "seed", seconds=10.0 + pl.col("seed")),
         manifest=pairs,
         examples=examples(scores, pairs, kinds, root, num=4),
         command="make run",

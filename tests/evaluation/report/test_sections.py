@@ -11,7 +11,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from bss.evaluation.artifacts import seconds_of
 from bss.evaluation.grid import provenance
 from bss.evaluation.grid.balance import accuracy_gaps, balance_verdict, discrepancy_ratios
 from bss.evaluation.grid.looks import Look, looks
@@ -19,8 +18,6 @@ from bss.evaluation.report.changes import change_counts, changed_pairs, changed_
 from bss.evaluation.report.cost import costs
 from bss.evaluation.report.draws import drawn_pairs
 from bss.evaluation.report.imbalance import gap_charts, ratio_charts
-from bss.files import checksum, write_json
-from bss.paths import Cell, Workspace
 from tests.evaluation.report.test_page import PICTURE, SOUND, grid
 
 JOINT = Look("joint", "learned", "learned", "#0b0b01", ())
@@ -117,33 +114,19 @@ def test_changes_are_those_of_a_loop_over_the_pairs(tmp_path: Path) -> None:
         assert seeds == f"{gains.count(1 if change == 'fixed' else -1)} of 3"
 
 
-def test_costs_are_to_the_baseline_and_need_no_times() -> None:
-    rows = [("random", 0, 100, 10.0), ("random", 1, 100, 20.0), ("learned", 0, 50, 3.0)]
-    seconds = pl.DataFrame([("joint", name, seed, time) for name, seed, _, time in rows],
-        schema=["method", "scheduler", "seed", "seconds"], orient="row")  # fmt: skip
+def test_costs_are_to_the_baseline() -> None:
     row = {"method": "joint", "output": "fused"}
     table = pl.DataFrame(
         [
             row | {"run": name, "scheduler": name, "num_steps": 7, "num_samples": num}
-            for name, num in (("random", 100), ("learned", 50), ("heuristic", 25))
+            for name, num in (("random", 1000), ("learned", 500), ("heuristic", 250))
         ]
     )
-    found = {run: tuple(cells) for run, _, _, *cells in costs(table, seconds, "random")}
-    assert found["random"] == ("100.0", "15.0", "100.0")
-    assert found["learned"] == ("50.0", "3.0", "20.0")
-    assert found["heuristic"] == ("25.0", "-", "-")
-
-
-def test_a_time_of_another_model_is_not_told(tmp_path: Path) -> None:
-    workspace, cell = Workspace(tmp_path), Cell("joint", "random", 0)
-    assert seconds_of(workspace, cell) is None
-    model = workspace.run(cell) / "model.safetensors"
-    model.parent.mkdir(parents=True)
-    model.write_bytes(b"weights")
-    write_json({"seconds": 1.5, "model": checksum(model)}, workspace.seconds(cell))
-    assert seconds_of(workspace, cell) == 1.5
-    model.write_bytes(b"others")
-    assert seconds_of(workspace, cell) is None
+    assert costs(table, "random") == [
+        ("random", "7", "1,000", "100.0"),
+        ("learned", "7", "500", "50.0"),
+        ("heuristic", "7", "250", "25.0"),
+    ]
 
 
 def test_the_pairs_drawn_most_and_least_are_named(tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ COLUMNS = {
     "scores": "seed index id label balance_score",
     "pacing": "scheduler epoch fraction num_samples",
     "draws": "method scheduler seed index id num_draws",
-    "seconds": "method scheduler seed seconds",
     "manifest": "index id label class",
 }
 """Columns that each frame must have; further ones are ignored."""
@@ -54,8 +53,6 @@ class ReportInputs:
     """A row a scheduler and epoch, of one seed; `fraction` in [0, 1]."""
     draws: pl.DataFrame
     """A row a run and training pair: how often the pair was drawn in all epochs together."""
-    seconds: pl.DataFrame
-    """A row a run whose training was timed on this machine; the one thing here that does not repeat."""
     manifest: pl.DataFrame
     """A row a training pair; `damaged`, where there is one, is a flag or says what was damaged."""
 
@@ -103,7 +100,7 @@ class ReportInputs:
 
 def joined(parts: Sequence[ReportInputs], command: str) -> ReportInputs:
     """Several grids that differ in their seeds alone as one; what is of one seed is that of the first."""
-    frames = ("metrics", "history", "predictions", "scores", "draws", "seconds")
+    frames = ("metrics", "history", "predictions", "scores", "draws")
     return replace(
         parts[0], command=command, **{name: pl.concat([getattr(part, name) for part in parts]) for name in frames}
     )

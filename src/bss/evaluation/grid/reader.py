@@ -1,16 +1,16 @@
 """The artifacts of a grid of runs, gathered into what the report is made of."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import polars as pl
 
 from bss.data.packed import MANIFEST, Meta
-from bss.evaluation.artifacts import as_judged, metrics_of, read_table, seconds_of, tables_of
+from bss.evaluation.artifacts import as_judged, metrics_of, read_table, tables_of
 from bss.evaluation.grid.examples import examples
 from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.grid.provenance import commit, versions
 from bss.params import Params
-from bss.paths import Cell, Workspace
+from bss.paths import Workspace
 from bss.types import BASELINE, Split
 
 
@@ -37,7 +37,6 @@ def read_grid(params: Params, parameters: Mapping[str, object], workspace: Works
         scores=scores,
         pacing=pl.concat([_pacing(workspace, scheduler, params) for scheduler in params.grid.schedulers]),
         draws=tables_of(workspace.run, "draws", cells),
-        seconds=_seconds(workspace, cells),
         manifest=manifest,
         examples=examples(scores, manifest, data.modalities, data.locate(), params.report.num_examples),
         command="make run",
@@ -58,13 +57,6 @@ def _skipped(meta: Meta) -> list[str]:
 
 def _scores(workspace: Workspace, seed: int) -> pl.DataFrame:
     return read_table(workspace.scores(seed)).with_columns(seed=pl.lit(seed))
-
-
-def _seconds(workspace: Workspace, cells: Iterable[Cell]) -> pl.DataFrame:
-    """How long each training took whose model was trained here; no row for one that came from a cache."""
-    rows = [(*cell, seconds) for cell in cells if (seconds := seconds_of(workspace, cell)) is not None]
-    schema = {"method": pl.String, "scheduler": pl.String, "seed": pl.Int64, "seconds": pl.Float64}
-    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def _pacing(workspace: Workspace, scheduler: str, params: Params) -> pl.DataFrame:

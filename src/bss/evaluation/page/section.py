@@ -78,8 +78,6 @@ class Table:
     """Whether its cells are words, aligned to the left."""
     muted: Collection[str] = ()
     """Names of rows that stand back."""
-    timed: Collection[str] = ()
-    """Columns of measured seconds, which differ from one run of the pipeline to the next."""
 
 
 @dataclass(frozen=True)

@@ -15,54 +15,38 @@ from bss.types import FUSED
 
 PLACE = 110
 Row = Mapping[str, Any]
-COSTS = ("num_steps", "num_samples", "seconds")
 
 
 def section(inputs: ReportInputs) -> Section:
     """A table of every run's budget, and its accuracy over the samples that it saw."""
     share = f"% of {inputs.baseline}"
-    header = ("run", "steps", "samples", f"samples, {share}", "seconds", f"seconds, {share}")
+    header = ("run", "steps", "samples", f"samples, {share}")
     note = (
-        "Means over seeds of the whole training, with the warm-up that a run starts from in its steps and samples; "
-        f"shares are of {inputs.baseline} order with the same method. Seconds are measured, of training without that "
-        "warm-up, on the machine that made this page, with whatever else ran on it; of a training that was "
-        "interrupted they are those of its last part, and “-” stands where no training ran here. They alone differ "
-        "from one run of the pipeline to the next."
+        "Means over seeds of the whole training, with the warm-up that a run starts from; shares are of "
+        f"{inputs.baseline} order with the same method. How long each training took here stands in models/times."
     )
-    rows = costs(inputs.table, inputs.seconds, inputs.baseline)
+    rows = costs(inputs.table, inputs.baseline)
     chart = cost_chart(inputs.table, inputs.looks)
-    table = Table("Cost", header, rows, note, timed=header[-2:])
+    table = Table("Cost", header, rows, note)
     return Section("Cost", [table, legend(inputs.looks), Charts([chart], look="wide")])
 
 
-def costs(table: pl.DataFrame, seconds: pl.DataFrame, baseline: str) -> list[tuple[str, ...]]:
-    """Steps, samples and seconds of training of every run, means over the seeds, and their ratio to the baseline.
-
-    A row has the name of the run, steps, samples, samples in % of the baseline's, seconds, seconds in % of the
-    baseline's; "-" stands for what was not timed.
+def costs(table: pl.DataFrame, baseline: str) -> list[tuple[str, ...]]:
+    """Steps and samples of training of every run, means over the seeds, and the samples in % of the baseline's.
 
     Args:
         table: as `summary_table` gives it.
-        seconds: a row a run whose training was timed here: method, scheduler, seed, seconds.
         baseline: the scheduler that a run of the same method is compared with.
     """
-    means = seconds.group_by("method", "scheduler").agg(pl.col("seconds").mean())
-    rows = table.unique(["method", "scheduler"], keep="first", maintain_order=True)
-    timed = rows.join(means, on=["method", "scheduler"], how="left", maintain_order="left").to_dicts()
-    reference = {row["method"]: row for row in timed if row["scheduler"] == baseline}
-    return [_cost(row, reference.get(row["method"], {})) for row in timed]
+    rows = table.unique(["method", "scheduler"], keep="first", maintain_order=True).to_dicts()
+    reference = {row["method"]: row for row in rows if row["scheduler"] == baseline}
+    return [_cost(row, reference.get(row["method"], {})) for row in rows]
 
 
 def _cost(row: Row, reference: Row) -> tuple[str, ...]:
-    steps, samples, seconds = (row[name] for name in COSTS)
-    return (
-        row["run"] if row["output"] == FUSED else "each modality alone",
-        f"{steps:,}",
-        f"{samples:,}",
-        _share(samples, reference.get("num_samples")),
-        ABSENT if seconds is None else f"{seconds:,.1f}",
-        _share(seconds, reference.get("seconds")),
-    )
+    steps, samples = row["num_steps"], row["num_samples"]
+    name = row["run"] if row["output"] == FUSED else "each modality alone"
+    return name, f"{steps:,}", f"{samples:,}", _share(samples, reference.get("num_samples"))
 
 
 def _share(value: float | None, whole: float | None) -> str:
