@@ -113,6 +113,14 @@ def test_fewer_than_five_pairs_have_no_bootstrap_interval() -> None:
     assert math.isnan(found.low)
 
 
+@pytest.mark.parametrize("scale", [1, 3, 7, 0.1, 1e-12, 1e9])
+def test_equal_means_are_equal_whatever_the_order_of_their_sums(scale: float) -> None:
+    values, baseline = [0, 3, 3, 0, 0], [1, 1, 0, 2, 2]
+    assert sum(values) - sum(baseline) == 1 - 1
+    assert sign_flip_p([value / scale for value in values], [value / scale for value in baseline]) == 1
+    assert sign_flip_p([0.1 * scale] * 4, [0.1 * scale] * 4) == 1
+
+
 def test_the_sign_flips_are_counted_exactly() -> None:
     rng = np.random.default_rng(4)
     values, baseline = rng.normal(0.2, 1, 8), np.zeros(8)
