@@ -224,3 +224,16 @@ def test_pictures_in_the_cells_of_a_parquet_file_are_read(tmp_path: Path) -> Non
     pl.DataFrame(rows(picture=cells)).write_parquet(tmp_path / "t.parquet")
     with pytest.raises(InputError, match="row 4 .*the content of the cell is no readable image"):
         pack(dataset(tmp_path / "t.parquet", columns={}, kinds=kinds), tmp_path / "packed")
+
+
+def test_the_same_values_in_two_splits_are_found_as_the_same_file_is(tmp_path: Path) -> None:
+    split = ["train"] * 40 + ["validation"] * 10 + ["test"] * 10
+    columns = rows(split=split)
+    for name in ("a", "b", "text"):
+        columns[name][50] = columns[name][2]
+    with pytest.raises(InputError, match="row 3 .*, body, text: the same values as row 51, in train and in test"):
+        packed(tmp_path, columns)
+    assert len(packed(tmp_path, columns, on_bad="skip")) == NUM_ROWS - 1
+    assert len(packed(tmp_path, columns, allow=["same_content"])) == NUM_ROWS
+    columns["text"][50] = "other"
+    assert len(packed(tmp_path, columns)) == NUM_ROWS

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from bss.data.datasets._damage import damage
 from bss.data.datasets._fetch import Source, obtain, raw_folder
-from bss.data.datasets.dataset import Dataset
+from bss.data.datasets.dataset import Allowed, Dataset
 from bss.data.kinds.features import Features
 from bss.data.kinds.kind import Kind
 from bss.errors import InputError
@@ -61,6 +61,8 @@ class CremadVotes(Dataset):
         "The features are human judgements, not signals: the shares of people who heard, and who saw, each emotion.",
         "In the split 'random' all 91 actors are in every part; in 'actor' none is in two.",
     )
+    allow: list[Allowed] = Field(default=["same_content"])
+    """Shares of a few votes are alike for many clips, and no leak."""
     split: Literal["actor", "random"] = "actor"
     """`actor`: disjoint actors, drawn once and for all. `random`: the published lists of OGM-GE;
     validation = a tenth of each class of their training list, our choice."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 FAULT = "fault"
+Allowed = Literal["silent", "one_colour", "same_content"]
 
 
 class Dataset(Component):
@@ -32,8 +33,8 @@ class Dataset(Component):
     """Whether a row that cannot be used stops preprocessing, or is left out and counted."""
     missing: Literal["refuse", "mask"] = "refuse"
     """Whether a pair that lacks a modality cannot be used, or is used with that modality masked."""
-    allow: list[Literal["silent", "one_colour", "same_content"]] = Field(default=[])
-    """Faults that are none in this data set: silent audio, pictures of one colour, the same file in two splits."""
+    allow: list[Allowed] = Field(default=[])
+    """Faults that are none here: silent audio, pictures of one colour, the same file or values in two splits."""
 
     @property
     def inputs(self) -> tuple[Path, ...]:

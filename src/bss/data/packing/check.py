@@ -4,6 +4,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING, Any
@@ -87,7 +88,8 @@ def find_faults(items: "pl.DataFrame", dataset: Dataset, root: Path) -> list[Fin
     findings += [*_missing_values(items, dataset), *_groups(items), *_paths(items, dataset, root)]
     bad = {finding.row for finding in findings}
     if "same_content" not in dataset.allow:
-        findings += _same_content(items.filter(~items[ROW].is_in(list(bad))), dataset, root)
+        sound = items.filter(~items[ROW].is_in(list(bad)))
+        findings += [*_same_content(sound, dataset, root), *_same_values(sound, dataset)]
     return sorted(findings)
 
 
@@ -188,6 +190,37 @@ def _same_content(items: "pl.DataFrame", dataset: Dataset, root: Path) -> Iterat
                 if split != precious[2]:
                     what = f"the same content as {precious[3]} of row {precious[0]}, in {split} and in {precious[2]}"
                     yield Finding(row, identity, value, what)
+
+
+def _same_values(items: "pl.DataFrame", dataset: Dataset) -> Iterator[Finding]:
+    """Rows whose values, where all stand in the table, are also those of a row in a more precious split."""
+    names = list(dataset.modalities)
+    if _path_modalities(items, dataset):
+        return
+    alike: Mapping[bytes, list[tuple[int, str, str]]] = defaultdict(list)
+    columns = [items[name].to_numpy() if _is_array(items[name]) else items[name].to_list() for name in names]
+    for place, row in enumerate(items.select(ROW, "id", "split").iter_rows()):
+        alike[_digest([column[place] for column in columns])].append(row)
+    for group in alike.values():
+        first, _, precious = max(group, key=lambda values: PRECIOUS[Split(values[2])])
+        for number, identity, split in group:
+            if split != precious:
+                what = f"the same values as row {first}, in {split} and in {precious}"
+                yield Finding(number, identity, ", ".join(names), what)
+
+
+def _is_array(column: "pl.Series") -> bool:
+    import polars as pl
+
+    return isinstance(column.dtype, pl.Array) and not column.null_count()
+
+
+def _digest(values: Iterable[Any]) -> bytes:
+    digest = sha256()
+    for value in values:
+        digest.update(value.tobytes() if hasattr(value, "tobytes") else repr(value).encode())
+        digest.update(b"\0")
+    return digest.digest()
 
 
 def _alike(rows: Iterable[tuple[int, str, str, str]], root: Path) -> Iterator[list[tuple[int, str, str, str]]]:
