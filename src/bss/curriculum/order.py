@@ -31,11 +31,11 @@ def is_in_play(scores: np.ndarray, num_in_play: int, ranks: Ranks, *, anti: bool
     keys = (scores if anti else -scores).astype(np.float32) + np.float32(0)
     whole = keys.view(np.int32)
     whole ^= (whole >> 31) & np.int32(2**31 - 1)
-    cut = _first(lambda key: np.count_nonzero(whole <= key), num_in_play, (-(2**31), 2**31 - 1), ranks)
+    cut = _first(lambda key: int((whole <= key).sum()), num_in_play, (-(2**31), 2**31 - 1), ranks)
     equal = np.flatnonzero(whole == cut)
     num_left = num_in_play - int(ranks.each(np.count_nonzero(whole < cut)).sum())
     indices = equal * ranks.num_replicas + ranks.rank
-    last = _first(lambda index: np.count_nonzero(indices <= index), num_left, (0, ranks.num_replicas * 2**31), ranks)
+    last = _first(lambda index: int((indices <= index).sum()), num_left, (0, ranks.num_replicas * 2**31), ranks)
     chosen = np.asarray(whole < cut)
     chosen[equal[indices <= last]] = True
     return chosen
@@ -81,14 +81,21 @@ def systematic(probabilities: np.ndarray, num_draws: int, generator: np.random.G
     return _drawn(probabilities, positions, generator)
 
 
-def multinomial_counts(probabilities: np.ndarray, num_draws: int, generator: np.random.Generator) -> np.ndarray:
-    """How many of so many independent draws fall on each part, int64."""
-    return generator.multinomial(num_draws, probabilities)
+def multinomial_counts(weights: np.ndarray, num_draws: int, generator: np.random.Generator) -> np.ndarray:
+    """How many of so many independent draws fall on each of the weights, (len(weights),), int64."""
+    if not num_draws:  # the weights may be too small for their type, and sum to 0
+        return np.zeros(len(weights), dtype=np.int64)
+    return generator.multinomial(num_draws, weights / weights.sum())
 
 
-def systematic_counts(probabilities: np.ndarray, num_draws: int, generator: np.random.Generator) -> np.ndarray:
-    """How many of so many evenly spaced draws fall on each part, int64: floor or ceil of p num_draws."""
-    bounds = np.cumsum(probabilities)
+def systematic_counts(weights: np.ndarray, num_draws: int, generator: np.random.Generator) -> np.ndarray:
+    """How many of so many evenly spaced draws fall on each of the weights, (len(weights),), int64.
+
+    Floor or ceil of the expected number, which is their mean.
+    """
+    if not num_draws:
+        return np.zeros(len(weights), dtype=np.int64)
+    bounds = np.cumsum(weights)
     bounds /= bounds[-1]
     places = np.floor(bounds * num_draws + generator.random()).astype(np.int64)
     return np.diff(np.minimum(places, num_draws), prepend=0)

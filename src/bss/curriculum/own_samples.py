@@ -11,7 +11,7 @@ from bss.curriculum.samples import Samples
 from bss.curriculum.schedulers.scheduler import Scheduler
 from bss.curriculum.shares import Shares, blocks, dealt
 from bss.measure.ranks import Ranks
-from bss.measure.score import combined
+from bss.measure.score import NONE, combined
 from bss.seeds import generator
 
 
@@ -44,19 +44,22 @@ class OwnSamples(Samples):
     def sequence(self, seed: int, epoch: int) -> np.ndarray:
         """This rank's indices: drawn among its own samples, or handed over by a rank that has more draws than others.
 
-        They are int32 where that reaches, so that an epoch takes 4 bytes a draw. The draws are counted here, by the rank whose samples they are: later they lie on two ranks.
+        The draws are counted here, by the rank whose samples they are: later they lie on two ranks.
         """
         own = generator(seed, f"curriculum of rank {self.ranks.rank}", epoch)
         shares = Shares(self.ranks, self._num_samples, generator(seed, "curriculum", epoch), own)
         drawn = self.scheduler.share(self.scores, epoch, shares)
         if epoch >= self._num_counted:  # a resumed epoch is drawn anew, and was counted
-            np.add.at(self.num_draws, drawn, 1)
+            np.add.at(self.num_draws, drawn, np.int32(1))
             self._num_counted = epoch + 1
-        indices = drawn.astype(np.int32 if self._num_samples <= 2**31 else np.int64, copy=False)
-        del drawn
-        indices *= self.rows.step
-        indices += self.rows.start
-        return dealt(indices, self.ranks)
+        return dealt(self._indices(drawn), self.ranks)
+
+    def _indices(self, places: np.ndarray) -> np.ndarray:
+        """Places among the own samples as indices; int32 where that reaches: an epoch takes 4 bytes a draw."""
+        indices = places.astype(np.int32 if self._num_samples <= 2**31 else np.int64, copy=False)
+        np.multiply(indices, self.rows.step, out=indices)
+        np.add(indices, self.rows.start, out=indices)
+        return indices
 
     def share(self, sequence: np.ndarray) -> np.ndarray:
         """All of it."""
@@ -89,13 +92,12 @@ class OwnSamples(Samples):
 
     def refresh(self) -> bool:
         """Normalised over the samples of all ranks with criteria, a block at a time."""
-        with np.errstate(invalid="ignore"):
-            lows = np.fmin.reduce(self.criteria, axis=1, initial=np.inf)
-            highs = np.fmax.reduce(self.criteria, axis=1, initial=-np.inf)
-        lows, highs = self.ranks.extents(lows, highs)
-        if lows[0] > highs[0]:
+        over = {}
+        for name, row in zip(self.scheduler.criteria, self.criteria, strict=True):
+            low, high = np.fmin.reduce(row, initial=np.inf), np.fmax.reduce(row, initial=-np.inf)
+            over[name] = self.ranks.extent(float(low), float(high))
+        if NONE in over.values():
             return False
-        over = dict(zip(self.scheduler.criteria, zip(lows.tolist(), highs.tolist(), strict=True), strict=True))
         for part in blocks(len(self.rows)):
             self._refresh(part, over)
         return True

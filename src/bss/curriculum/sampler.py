@@ -28,9 +28,9 @@ class CurriculumSampler(Sampler[int]):
     times the batch size would see.
 
     With `shard="local"` no rank holds what is known of all samples: each has the scores, criteria and numbers of
-    draws of its own, `rows`, in float32, and its state. How often each sample is drawn in an epoch follows the scores of
-    all ranks, see `share` of the scheduler. All ranks take these steps together: the first look at the sequence of an
-    epoch (iterating, `len`), `end_epoch`, and `load_state_dict` of a state in mid-epoch.
+    draws of its own, `rows`, in float32, and its state. How often each sample is drawn in an epoch follows the scores
+    of all ranks, see `share` of the scheduler. All ranks take these steps together: the first look at the sequence of
+    an epoch (iterating, `len`), `end_epoch`, and `load_state_dict` of a state in mid-epoch.
 
     Args:
         num_samples: N, the length of the training set.

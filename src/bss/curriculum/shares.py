@@ -7,11 +7,11 @@ import numpy as np
 
 from bss.measure.ranks import Ranks
 
-BLOCK = 2**18
+BLOCK = 2**16
 """Most samples at a time, so that what is needed for a while stays small, and in the processor's cache."""
 
-Draw = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
-"""Probabilities, number of draws, generator -> indices, or numbers of draws."""
+Counts = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
+"""Weights, number of draws, generator -> how many draws fall on each weight."""
 
 
 @dataclass(frozen=True)
@@ -26,26 +26,24 @@ class Shares:
     generator: np.random.Generator
     """This rank's own."""
 
-    def draws(self, weights: Callable[[slice], np.ndarray], num_own: int, draw: Draw, counts: Draw) -> np.ndarray:
-        """This rank's part of N draws with replacement, places among its own samples, int32, in random order.
+    def draws(self, weights: Callable[[slice], np.ndarray], num_own: int, counts: Counts) -> np.ndarray:
+        """This rank's part of N draws with replacement, places among its own samples, int64, in random order.
 
         The draws are divided over the ranks, this rank's over blocks of its samples, and a block's over samples.
 
         Args:
             weights: of some of the own samples, float64, on one scale over all ranks.
             num_own: number of the own samples.
-            draw: from the probabilities of a block.
-            counts: number of draws of each of the ranks, or of the blocks.
+            counts: how many draws fall on each rank, block or sample.
         """
         sums = np.array([weights(part).sum() for part in blocks(num_own)])
         of_ranks = self.ranks.each(sums.sum())
-        num_draws = counts(of_ranks / of_ranks.sum(), self.num_samples, self.together)[self.ranks.rank]
-        drawn, stop = np.empty(num_draws, dtype=np.int32), 0
-        of_blocks = counts(sums / sums.sum(), num_draws, self.generator) if num_draws else np.zeros(0, np.int64)
-        for part, total, number in zip(blocks(num_own), sums, of_blocks, strict=num_draws > 0):
-            if number:  # the weights of a block may all be too small for their type
-                start, stop = stop, stop + number
-                drawn[start:stop] = part.start + draw(weights(part) / total, number, self.generator)
+        num_draws = int(counts(of_ranks, self.num_samples, self.together)[self.ranks.rank])
+        drawn, stop = np.empty(num_draws, dtype=np.int64), 0
+        for part, number in zip(blocks(num_own), counts(sums, num_draws, self.generator), strict=True):
+            start, stop = stop, stop + number
+            times = counts(weights(part), number, self.generator)
+            drawn[start:stop] = np.repeat(np.arange(part.start, part.stop), times)
         self.generator.shuffle(drawn)
         return drawn
 
@@ -79,10 +77,10 @@ def dealt(indices: np.ndarray, ranks: Ranks) -> np.ndarray:
 
 
 def _moved(surplus: np.ndarray) -> np.ndarray:
-    """How many indices each rank hands to each other, (ranks, ranks): the first that has too many to the first short."""
+    """How many indices each rank hands to each other, (ranks, ranks): the first with too many to the first short."""
     givers, takers = (np.cumsum(np.maximum(numbers, 0)) for numbers in (surplus, -surplus))
     starts = np.maximum.outer(np.insert(givers, 0, 0)[:-1], np.insert(takers, 0, 0)[:-1])
-    return np.maximum(np.minimum.outer(givers, takers) - starts, 0)
+    return np.asarray(np.maximum(np.minimum.outer(givers, takers) - starts, 0))
 
 
 def _evenly_spaced(number: int, length: int) -> np.ndarray:

@@ -63,10 +63,10 @@ class Ranks:
         distributed.all_reduce(summed)
         return summed.cpu().numpy()
 
-    def extents(self, lows: ArrayLike, highs: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-        """The least and the largest over all ranks, from this rank's own minima and maxima."""
-        table = self.each([lows, highs])
-        return table[:, 0].min(axis=0), table[:, 1].max(axis=0)
+    def extent(self, low: float, high: float) -> tuple[float, float]:
+        """The smallest and the largest over all ranks, from this rank's own; (inf, -inf) where it has none."""
+        table = self.each([low, high])
+        return float(table[:, 0].min()), float(table[:, 1].max())
 
     def exchange(self, parts: Sequence[np.ndarray]) -> np.ndarray:
         """What the others have for this rank, (number,), in the order of the ranks.
@@ -83,6 +83,9 @@ class Ranks:
             taken, torch.from_numpy(given).to(_device()), received, sizes[self.rank].tolist()
         )
         return taken.cpu().numpy()
+
+
+ALONE = Ranks()
 
 
 def _device() -> str:

@@ -1,8 +1,8 @@
 """The balance score: how balanced the modalities are in each training pair."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
-import numpy as np
 import polars as pl
 import torch
 from torch import Tensor
@@ -13,6 +13,8 @@ from bss.measure.ranks import Ranks, Shard
 
 Extents = Mapping[str, tuple[float, float]]
 """Criterion -> its smallest and its largest value over the training set."""
+NONE = (math.inf, -math.inf)
+"""The extent of no value."""
 
 
 def balance_score(
@@ -58,7 +60,7 @@ def combined(values: Mapping[str, Tensor], over: Extents | None = None) -> Tenso
     total = torch.zeros_like(next(iter(values.values())), dtype=torch.float64)
     for direction in (+1, -1):
         parts = [
-            minmax(of_all, over and over[name])
+            minmax(of_all, over[name] if over else None)
             for name, of_all in values.items()
             if CRITERIA[name].direction == direction
         ]
@@ -86,12 +88,10 @@ def score_table(
 
 def extents(values: Mapping[str, Tensor], ranks: Ranks) -> Extents:
     """The extent of each criterion over the samples of all ranks, from the values of this rank's own."""
-    infinity = np.inf
-    lows, highs = ranks.extents(
-        [float(of_own.min()) if len(of_own) else infinity for of_own in values.values()],
-        [float(of_own.max()) if len(of_own) else -infinity for of_own in values.values()],
-    )
-    return dict(zip(values, zip(lows.tolist(), highs.tolist(), strict=True), strict=True))
+    own = {
+        name: (float(of_own.min()), float(of_own.max())) if len(of_own) else NONE for name, of_own in values.items()
+    }
+    return {name: ranks.extent(*extent) for name, extent in own.items()}
 
 
 def minmax(values: Tensor, over: tuple[float, float] | None = None) -> Tensor:

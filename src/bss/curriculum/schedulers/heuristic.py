@@ -41,8 +41,7 @@ class Heuristic(Scheduler):
         num_in_play = self.num_in_play(shares.num_samples, epoch)
         subset = np.flatnonzero(is_in_play(scores, num_in_play, shares.ranks, anti=self.anti))
         num_passes, num_left = divmod(shares.num_samples, num_in_play) if self.epoch_length == "full" else (1, 0)
-        parts = shares.ranks.each(len(subset)) / num_in_play
-        rest = systematic_counts(parts, num_left, shares.together)[shares.ranks.rank]
+        rest = systematic_counts(shares.ranks.each(len(subset)), num_left, shares.together)[shares.ranks.rank]
         return _passes(subset, num_passes * len(subset) + int(rest), shares.generator)
 
 

@@ -47,7 +47,7 @@ class Learned(Measuring):
         signed = -scores if self.anti else scores
         if self.variant == "published":
             return softmax(signed, self.temperature)
-        _check_released(scores.min(), scores.max())
+        _check_released(float(scores.min()), float(scores.max()))
         weights = 1.01 + signed
         return np.asarray(weights / weights.sum())
 
@@ -67,15 +67,16 @@ class Learned(Measuring):
         expectation, and never 1 + 2 p / P more or less often, where P is the probability of its block.
         """
         sign = -1 if self.anti else 1
-        low, high = shares.ranks.extents(scores.min(), scores.max())
+        low, high = shares.ranks.extent(float(scores.min()), float(scores.max()))
         if self.variant == "released":
             _check_released(low, high)
             return weighted_permutation(np.float32(1.01) + sign * scores, shares.generator)
         largest = max(sign * low, sign * high)
         return shares.draws(
             lambda part: np.exp((sign * scores[part].astype(np.float64) - largest) / self.temperature),
-            len(scores), DRAWS[self.draw], COUNTS[self.draw],
-        )  # fmt: skip
+            len(scores),
+            COUNTS[self.draw],
+        )
 
     def update(self, scores: np.ndarray, fresh: np.ndarray) -> np.ndarray:
         """The moving average, or the fresh scores themselves."""

@@ -9,6 +9,7 @@ from bss.curriculum.pacing.linear import Linear
 from bss.curriculum.pacing.pacing import PACINGS, Pacing
 from bss.curriculum.schedulers._measuring import Measuring
 from bss.curriculum.shares import Shares
+from bss.measure.ranks import ALONE, Ranks
 
 
 class SelfPaced(Measuring):
@@ -25,23 +26,23 @@ class SelfPaced(Measuring):
 
     def probabilities(self, scores: np.ndarray) -> np.ndarray:
         """Equal for the samples in play at the start, 0 for the others."""
-        chosen = self._in_play(scores, 0, scores.min(), scores.max())
+        chosen = self._in_play(scores, 0)
         return np.asarray(chosen / chosen.sum())
 
     def indices(self, scores: np.ndarray, epoch: int, generator: np.random.Generator) -> np.ndarray:
         """The samples in play, shuffled."""
-        return generator.permutation(np.flatnonzero(self._in_play(scores, epoch, scores.min(), scores.max())))
+        return generator.permutation(np.flatnonzero(self._in_play(scores, epoch)))
 
     def share(self, scores: np.ndarray, epoch: int, shares: Shares) -> np.ndarray:
         """The own samples in play, shuffled; the threshold is from the best score of all ranks."""
-        low, high = shares.ranks.extents(scores.min(), scores.max())
-        return shares.generator.permutation(np.flatnonzero(self._in_play(scores, epoch, low, high)))
+        return shares.generator.permutation(np.flatnonzero(self._in_play(scores, epoch, shares.ranks)))
 
     def update(self, scores: np.ndarray, fresh: np.ndarray) -> np.ndarray:
         """The fresh scores."""
         return fresh
 
-    def _in_play(self, scores: np.ndarray, epoch: int, low: float, high: float) -> np.ndarray:
+    def _in_play(self, scores: np.ndarray, epoch: int, ranks: Ranks = ALONE) -> np.ndarray:
+        low, high = ranks.extent(float(scores.min()), float(scores.max()))
         threshold = self.pacing(min(1.0, epoch / self.grow_epochs))
         distance = scores - low if self.anti else high - scores
         return np.asarray(distance <= threshold * (high - low))
