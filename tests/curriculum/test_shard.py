@@ -414,8 +414,12 @@ def test_one_rank_has_the_scores_of_all_samples() -> None:
 
 def test_golden_draws_of_one_rank() -> None:
     sampler = CurriculumSampler(12, Learned(), seed=5, scores=SCORES[:12], shard="local")
-    assert list(sampler) == [0]
+    assert list(sampler) == [0, 2, 6, 10, 0, 0, 2, 4, 2, 10, 8, 4]
     assert sampler.sequence().dtype == np.int32
+    sampler.observe(np.arange(12), rows(logits(), slice(12)), LABELS[:12])
+    sampler.end_epoch()
+    assert list(sampler) == [11, 4, 11, 2, 8, 4, 2, 2, 0, 0, 2, 0]
+    assert sampler.scores[:4].round(4).tolist() == np.float32([0.0261, -0.5074, 0.6467, -0.6783]).tolist()
 
 
 def test_a_rank_takes_few_bytes_a_sample() -> None:

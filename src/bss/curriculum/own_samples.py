@@ -52,7 +52,9 @@ class OwnSamples(Samples):
         if epoch >= self._num_counted:  # a resumed epoch is drawn anew, and was counted
             np.add.at(self.num_draws, drawn, np.int32(1))
             self._num_counted = epoch + 1
-        return dealt(self._indices(drawn), self.ranks)
+        indices = self._indices(drawn)
+        del drawn  # int64, and dealing needs its place
+        return dealt(indices, self.ranks)
 
     def _indices(self, places: np.ndarray) -> np.ndarray:
         """Places among the own samples as indices; int32 where that reaches: an epoch takes 4 bytes a draw."""

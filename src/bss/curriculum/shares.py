@@ -70,9 +70,11 @@ def dealt(indices: np.ndarray, ranks: Ranks) -> np.ndarray:
         return indices
     leaves = _evenly_spaced(moved[ranks.rank].sum(), len(indices))
     taken = ranks.exchange(np.split(indices[leaves], np.cumsum(moved[ranks.rank])[:-1]))
+    if not len(taken):
+        return indices[~leaves]
     comes = _evenly_spaced(len(taken), length)
     result = np.empty(length, dtype=indices.dtype)
-    result[comes], result[~comes] = taken, indices[~leaves]
+    result[comes], result[~comes] = taken, indices  # a rank that takes has none to hand over
     return result
 
 
