@@ -22,7 +22,7 @@ from benchmarks.figures import Figure
 from bss.curriculum.sampler import CurriculumSampler
 from bss.curriculum.schedulers.heuristic import Heuristic
 from bss.curriculum.schedulers.learned import Learned
-from bss.measure.ranks import Ranks
+from bss.measure.ranks import AllRanks
 
 CASES = {
     "heuristic, all in play": Heuristic(grow_epochs=0),
@@ -91,7 +91,7 @@ def one_case(case: str, num_samples: int) -> None:
     print(json.dumps({"seconds": seconds, "gigabytes": (peak_bytes() - before) / 1e9, "draws": len(indices)}))
 
 
-class Alike(Ranks):
+class Alike(AllRanks):
     """A rank whose others have what it has, less a thousandth: so it hands them a few draws."""
 
     def check_group(self) -> None: ...
@@ -108,7 +108,7 @@ class Alike(Ranks):
 def one_share(num_samples: int) -> None:
     """Print what the sampler of one rank takes, as JSON: two epochs, of which the second is timed, and a state."""
     random, before = np.random.default_rng(0), peak_bytes()
-    with patch("bss.curriculum.sampler.Ranks", Alike):
+    with patch("bss.curriculum.sampler.AllRanks", Alike):
         sampler = CurriculumSampler(num_samples, Learned(), num_replicas=NUM_RANKS, shard="local")
     for criterion in sampler._samples.criteria:
         random.random(out=criterion, dtype=np.float32)

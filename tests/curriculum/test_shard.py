@@ -1,10 +1,10 @@
-"""Ranks that hold their own samples alone: draws, scores and states over two processes, and by slow references."""
+"""AllRanks that hold their own samples alone: draws, scores and states over two processes, and by slow references."""
 
 import copy
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,26 +17,28 @@ import pytest
 import torch
 from numpy.typing import ArrayLike
 from scipy.stats import chi2_contingency, chisquare
-from torch import Tensor, distributed, multiprocessing
+from torch import Tensor, distributed, multiprocessing, nn
+from torch.utils.data import DataLoader
 
 from bss.curriculum.order import is_in_play, ordered, softmax, systematic_counts
 from bss.curriculum.sampler import CurriculumSampler
 from bss.curriculum.schedulers.heuristic import Heuristic
 from bss.curriculum.schedulers.learned import Learned
 from bss.curriculum.schedulers.random import Random
-from bss.curriculum.schedulers.scheduler import Scheduler
+from bss.curriculum.schedulers.scheduler import SCHEDULERS, Scheduler
 from bss.curriculum.schedulers.self_paced import SelfPaced
 from bss.curriculum.shares import Shares, blocks, dealt
-from bss.measure.evidence import Evidence
-from bss.measure.ranks import Ranks
+from bss.measure.evidence import Evidence, collect
+from bss.measure.ranks import AllRanks
 from bss.measure.score import balance_score, score_table
+from bss.model import Outputs
 from bss.seeds import generator
 
 N, EPOCHS = 41, 400
 # Rank 0 of 2 has the balanced samples: shares of 4 to 1, so that many draws are handed over. Some scores are equal.
 SCORES = np.round(np.random.default_rng(3).uniform(-1, 1, N) * 8) / 16 + np.where(np.arange(N) % 2, -0.5, 0.5)
 LABELS = torch.arange(N) % 3
-SCHEDULERS: dict[str, Scheduler] = {
+EXACT: dict[str, Scheduler] = {
     "random": Random(),
     "heuristic": Heuristic(grow_epochs=4),
     "heuristic-anti": Heuristic(grow_epochs=4, anti=True),
@@ -142,16 +144,29 @@ def refused(rank: int) -> list[str]:
     return messages
 
 
+class Warm(nn.Module):
+    """A model after its warm-up, whose outputs are known."""
+
+    def forward(self, inputs: Tensor) -> Outputs:
+        return Outputs(rows(logits(), inputs), {})
+
+
+def batches_of(own: range) -> Iterator[tuple[Tensor, Tensor]]:
+    loader: DataLoader[int] = DataLoader(own, batch_size=4)
+    return ((indices, LABELS[indices]) for indices in loader)
+
+
 def work(rank: int, port: int, folder: str) -> None:
     distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-    own = Ranks.of_group().rows(N)
+    own = AllRanks.of_group().rows(N)
     found = {
         "refused": refused(rank),
-        **{name: drawn(scheduler, rank, 6) for name, scheduler in SCHEDULERS.items()},
+        **{name: drawn(scheduler, rank, 6) for name, scheduler in EXACT.items()},
         **{name: drawn(scheduler, rank, EPOCHS) for name, scheduler in DRAWS.items()},
         "trained": trained(rank, Path(folder)),
         "scores": balance_score(evidence(own), shard="local").tolist(),
         "streamed": balance_score((evidence(list(own[k : k + 4])) for k in range(0, len(own), 4)), shard="local"),
+        "collected": balance_score((collect(Warm(), [batch]) for batch in batches_of(own)), shard="local"),
         "table": score_table(evidence(own), others=["entropy"], shard="local").to_dict(as_series=False),
     }
     torch.save(found, Path(folder) / f"found-{rank}.pt")
@@ -223,11 +238,11 @@ def test_a_sample_of_systematic_draws_comes_as_often_as_expected(found: list[dic
         assert (counts > N * probabilities - bound).all()
 
 
-@pytest.mark.parametrize("name", SCHEDULERS)
+@pytest.mark.parametrize("name", EXACT)
 def test_two_ranks_play_what_one_plays(found: list[dict[str, Any]], name: str) -> None:
     for epoch, shares in enumerate(zip(*(each[name]["sequences"] for each in found), strict=True)):
         seen, expected = Counter([*shares[0], *shares[1]]), Counter(
-            SCHEDULERS[name].indices(SCORES, epoch, generator(0, "one")).tolist()
+            EXACT[name].indices(SCORES, epoch, generator(0, "one")).tolist()
         )  # fmt: skip
         assert len(shares[0]) == len(shares[1]) == -(-expected.total() // 2)
         assert seen.keys() == expected.keys()
@@ -251,7 +266,8 @@ def test_the_score_of_own_evidence_is_normalised_over_all_ranks(found: list[dict
     expected = balance_score(evidence()).numpy()
     table = score_table(evidence(), others=["entropy"])
     assert np.array_equal(interleaved([each["scores"] for each in found]), expected)
-    assert np.allclose(interleaved([each["streamed"] for each in found]), expected, atol=1e-6)
+    for name in ("streamed", "collected"):
+        assert np.allclose(interleaved([each[name] for each in found]), expected, atol=1e-6)
     assert table.columns == list(found[0]["table"])
     for name in table.columns:
         assert np.array_equal(interleaved([each["table"][name] for each in found]), table[name].to_numpy()), name
@@ -292,13 +308,13 @@ class Meeting:
         self.barrier.wait()
         return result
 
-    def run(self, one: Callable[[Ranks], Any]) -> list[Any]:
+    def run(self, one: Callable[[AllRanks], Any]) -> list[Any]:
         with ThreadPoolExecutor(self.number) as pool:
             return list(pool.map(one, [Threads(rank, self.number, self) for rank in range(self.number)]))
 
 
 @dataclass(frozen=True)
-class Threads(Ranks):
+class Threads(AllRanks):
     meeting: Meeting = field(default_factory=lambda: Meeting(1))
 
     def each(self, values: ArrayLike) -> np.ndarray:
@@ -329,7 +345,7 @@ def test_dealing_makes_ranks_alike_and_loses_nothing(lengths: list[int]) -> None
 def test_the_cut_over_ranks_is_that_of_the_ranking(number: int, anti: bool) -> None:
     random = np.random.default_rng(number)
     steps, zeros, wide = random.integers(-2, 3, 60) / 4, np.array([0.0, -0.0] * 30), random.uniform(-1e30, 1e30, 60)
-    for scores, num_in_play in product(np.float32([steps, zeros, wide]), (1, 7, 30, 59, 60)):
+    for scores, num_in_play in product(np.array([steps, zeros, wide], np.float32), (1, 7, 30, 59, 60)):
         find = lambda of_all, num, ranks: is_in_play(of_all[ranks.rank :: number], num, ranks, anti=anti)  # noqa: E731
         chosen = np.empty(60, dtype=bool)
         for rank, part in enumerate(Meeting(number).run(partial(find, scores, num_in_play))):
@@ -344,7 +360,7 @@ def test_draws_from_blocks_are_those_of_the_slow_reference(draw: str, monkeypatc
     scores = np.random.default_rng(0).uniform(-1, 1, size) + np.arange(size) % number
     probabilities = np.exp(scores) / np.exp(scores).sum()
 
-    def one(ranks: Ranks) -> np.ndarray:
+    def one(ranks: AllRanks) -> np.ndarray:
         own, counts = scores[ranks.rank :: number].astype(np.float32), np.zeros(size // number)
         for epoch in range(num_epochs):
             shares = Shares(ranks, size, np.random.default_rng(epoch), np.random.default_rng((ranks.rank, epoch)))
@@ -365,7 +381,7 @@ def test_weights_too_small_for_their_type_are_never_drawn(monkeypatch: pytest.Mo
     scores = np.where(np.arange(40) == 3, 1.0, -1.0)
     for draw in ("multinomial", "systematic"):
 
-        def one(ranks: Ranks, draw: str = draw) -> np.ndarray:
+        def one(ranks: AllRanks, draw: str = draw) -> np.ndarray:
             shares = Shares(ranks, 40, np.random.default_rng(0), np.random.default_rng(1))
             own = scores[ranks.rank :: 2].astype(np.float32)
             return Learned(draw=draw, temperature=0.001).share(own, 0, shares)
@@ -396,6 +412,20 @@ def test_blocks_cover_all_and_are_alike(number: int) -> None:
 
 
 # One rank, without a process group
+
+
+@pytest.mark.parametrize("name", [name for name in SCHEDULERS if SCHEDULERS.example(name).has_share])
+def test_a_share_is_a_pure_function_of_scores_and_epoch(name: str) -> None:
+    scheduler, own = SCHEDULERS.example(name), SCORES.astype(np.float32)
+    first, second = (
+        scheduler.share(own, 2, Shares(AllRanks(), N, np.random.default_rng(0), np.random.default_rng(1)))
+        for _ in range(2)
+    )
+    assert np.array_equal(first, second)
+    assert first.dtype.kind == "i"
+    assert len(first) == len(scheduler.indices(own, 2, np.random.default_rng(0)))
+    assert 0 <= first.min() <= first.max() < N
+    assert np.array_equal(own, SCORES.astype(np.float32))
 
 
 def test_one_rank_has_the_scores_of_all_samples() -> None:
@@ -460,6 +490,7 @@ def test_scores_of_shares_need_ranks_and_evidence() -> None:
 
 
 def test_released_weights_need_scores_in_range_on_every_rank() -> None:
-    sampler = CurriculumSampler(2, Learned(variant="released"), scores=[0.0, 2.0], shard="local")
+    scores = np.array([0.0, 2.0])
+    sampler = CurriculumSampler(2, Learned(variant="released"), scores=scores, shard="local")
     with pytest.raises(ValueError, match=r"the released weights need scores in \[-1, 1\]; they lie in \(0.0, 2.0\)"):
         list(sampler)

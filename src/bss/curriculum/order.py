@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bss.measure.ranks import Ranks
+from bss.measure.ranks import AllRanks
 
 
 def ordered(scores: np.ndarray, *, anti: bool = False) -> np.ndarray:
@@ -15,7 +15,7 @@ def ordered(scores: np.ndarray, *, anti: bool = False) -> np.ndarray:
     return np.argsort(scores if anti else -scores, kind="stable")
 
 
-def is_in_play(scores: np.ndarray, num_in_play: int, ranks: Ranks, *, anti: bool = False) -> np.ndarray:
+def is_in_play(scores: np.ndarray, num_in_play: int, ranks: AllRanks, *, anti: bool = False) -> np.ndarray:
     """Which of this rank's own samples, (N / ranks,), bool, are among the first of all in the order of `ordered`.
 
     The cut is found by bisection: over the 2^32 values of a float32, then over the indices of those that are equal
@@ -41,7 +41,7 @@ def is_in_play(scores: np.ndarray, num_in_play: int, ranks: Ranks, *, anti: bool
     return chosen
 
 
-def _first(count: Callable[[int], int], wanted: int, within: tuple[int, int], ranks: Ranks) -> int:
+def _first(count: Callable[[int], int], wanted: int, within: tuple[int, int], ranks: AllRanks) -> int:
     """The smallest number at which the counts of all ranks come to what is wanted."""
     low, high = within
     while low < high:

@@ -10,7 +10,7 @@ from torch import Tensor
 from bss.curriculum.samples import Samples
 from bss.curriculum.schedulers.scheduler import Scheduler
 from bss.curriculum.shares import Shares, blocks, dealt
-from bss.measure.ranks import Ranks
+from bss.measure.ranks import AllRanks
 from bss.measure.score import NONE, combined
 from bss.seeds import generator
 
@@ -27,7 +27,7 @@ class OwnSamples(Samples):
     """
 
     def __init__(
-        self, num_samples: int, scheduler: Scheduler, scores: np.ndarray | Tensor | None, ranks: Ranks
+        self, num_samples: int, scheduler: Scheduler, scores: np.ndarray | Tensor | None, ranks: AllRanks
     ) -> None:
         if num_samples < ranks.num_replicas:
             raise ValueError(f"num_samples is {num_samples}, expected one for each of {ranks.num_replicas} ranks")

@@ -14,7 +14,7 @@ from bss.curriculum.schedulers.scheduler import Scheduler
 from bss.curriculum.shares import blocks
 from bss.measure.criteria.criterion import CRITERIA
 from bss.measure.evidence import Evidence
-from bss.measure.ranks import Ranks, Shard
+from bss.measure.ranks import AllRanks, Shard
 from bss.measure.score import is_local
 
 VERSION = 2
@@ -71,7 +71,7 @@ class CurriculumSampler(Sampler[int]):
         self.rank, self.num_replicas, self.shard = rank, num_replicas, shard
         self.epoch = 0
         self._samples = (OwnSamples if is_local(shard) else AllSamples)(
-            num_samples, scheduler, scores, Ranks(rank, num_replicas)
+            num_samples, scheduler, scores, AllRanks(rank, num_replicas)
         )
         self._recorded = recorded
         self._position = 0

@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 from torch import Tensor, distributed
 
 from bss.curriculum.schedulers.scheduler import Scheduler, epoch_indices
-from bss.measure.ranks import Ranks
+from bss.measure.ranks import AllRanks
 from bss.measure.score import combined
 
 
@@ -31,7 +31,7 @@ class Samples(ABC):
         rows: range,
         scheduler: Scheduler,
         scores: np.ndarray | Tensor | None,
-        ranks: Ranks,
+        ranks: AllRanks,
         floats: DTypeLike,
         counts: DTypeLike,
     ) -> None:
@@ -84,7 +84,7 @@ class AllSamples(Samples):
     """All samples, the same on every rank, float64."""
 
     def __init__(
-        self, num_samples: int, scheduler: Scheduler, scores: np.ndarray | Tensor | None, ranks: Ranks
+        self, num_samples: int, scheduler: Scheduler, scores: np.ndarray | Tensor | None, ranks: AllRanks
     ) -> None:
         super().__init__(range(num_samples), scheduler, scores, ranks, np.float64, np.int64)
         self._is_new = np.zeros(num_samples, dtype=bool)

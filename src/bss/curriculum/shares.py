@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bss.measure.ranks import Ranks
+from bss.measure.ranks import AllRanks
 
 BLOCK = 2**16
 """Most samples at a time, so that what is needed for a while stays small, and in the processor's cache."""
@@ -18,7 +18,7 @@ Counts = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
 class Shares:
     """What a scheduler draws with: the shares of all ranks, and generators of this epoch."""
 
-    ranks: Ranks
+    ranks: AllRanks
     num_samples: int
     """N, over all ranks."""
     together: np.random.Generator
@@ -54,7 +54,7 @@ def blocks(number: int) -> Iterator[slice]:
     return (slice(k * number // num_blocks, (k + 1) * number // num_blocks) for k in range(num_blocks))
 
 
-def dealt(indices: np.ndarray, ranks: Ranks) -> np.ndarray:
+def dealt(indices: np.ndarray, ranks: AllRanks) -> np.ndarray:
     """As many indices on every rank, in their order: those with too many hand some to those with too few.
 
     What is handed over comes from places evenly spaced over the epoch, and goes to such places. The first of the
@@ -71,7 +71,7 @@ def dealt(indices: np.ndarray, ranks: Ranks) -> np.ndarray:
     leaves = _evenly_spaced(moved[ranks.rank].sum(), len(indices))
     taken = ranks.exchange(np.split(indices[leaves], np.cumsum(moved[ranks.rank])[:-1]))
     if not len(taken):
-        return indices[~leaves]
+        return np.asarray(indices[~leaves])
     comes = _evenly_spaced(len(taken), length)
     result = np.empty(length, dtype=indices.dtype)
     result[comes], result[~comes] = taken, indices  # a rank that takes has none to hand over

@@ -15,14 +15,14 @@ None: every rank holds all."""
 
 
 @dataclass(frozen=True)
-class Ranks:
+class AllRanks:
     """This process among those that share a training; every method is a step that all of them take together."""
 
     rank: int = 0
     num_replicas: int = 1
 
     @classmethod
-    def of_group(cls) -> "Ranks":
+    def of_group(cls) -> "AllRanks":
         """The ranks of the default process group.
 
         Raises:
@@ -39,7 +39,7 @@ class Ranks:
             ValueError: there is no group, or this is another rank of it.
         """
         is_alone = self.num_replicas == 1 and not distributed.is_initialized()
-        if not is_alone and (group := Ranks.of_group()) != self:
+        if not is_alone and (group := AllRanks.of_group()) != self:
             raise ValueError(
                 f"rank {self.rank} of num_replicas {self.num_replicas} is rank {group.rank} of {group.num_replicas} "
                 "in torch.distributed, expected the same"
@@ -85,7 +85,7 @@ class Ranks:
         return taken.cpu().numpy()
 
 
-ALONE = Ranks()
+ALONE = AllRanks()
 
 
 def _device() -> str:

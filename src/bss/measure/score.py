@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bss.measure.criteria.criterion import CRITERIA, PUBLISHED, distinct
 from bss.measure.evidence import Evidence
-from bss.measure.ranks import Ranks, Shard
+from bss.measure.ranks import AllRanks, Shard
 
 Extents = Mapping[str, tuple[float, float]]
 """Criterion -> its smallest and its largest value over the training set."""
@@ -41,7 +41,7 @@ def balance_score(
     if not measured:
         raise ValueError("the evidence has no part, expected at least one (of no sample, where a rank has none)")
     values = {name: torch.cat(parts) for name, parts in zip(names, zip(*measured, strict=True), strict=True)}
-    return combined(values, extents(values, Ranks.of_group()) if is_local(shard) else None)
+    return combined(values, extents(values, AllRanks.of_group()) if is_local(shard) else None)
 
 
 def is_local(shard: object) -> bool:
@@ -78,7 +78,7 @@ def score_table(
     """
     columns = {"label": evidence.labels.numpy()}
     values = {name: CRITERIA[name](evidence) for name in dict.fromkeys([*criteria, *others])}
-    over = extents(values, Ranks.of_group()) if is_local(shard) else None
+    over = extents(values, AllRanks.of_group()) if is_local(shard) else None
     for name, of_all in values.items():
         columns[name] = of_all.double().numpy()
         columns[f"{name}_normalised"] = combined({name: of_all}, over).numpy()
@@ -86,7 +86,7 @@ def score_table(
     return pl.DataFrame({**columns, "balance_score": scores.numpy()})
 
 
-def extents(values: Mapping[str, Tensor], ranks: Ranks) -> Extents:
+def extents(values: Mapping[str, Tensor], ranks: AllRanks) -> Extents:
     """The extent of each criterion over the samples of all ranks, from the values of this rank's own."""
     own = {
         name: (float(of_own.min()), float(of_own.max())) if len(of_own) else NONE for name, of_own in values.items()

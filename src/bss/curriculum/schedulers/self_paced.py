@@ -9,7 +9,7 @@ from bss.curriculum.pacing.linear import Linear
 from bss.curriculum.pacing.pacing import PACINGS, Pacing
 from bss.curriculum.schedulers._measuring import Measuring
 from bss.curriculum.shares import Shares
-from bss.measure.ranks import ALONE, Ranks
+from bss.measure.ranks import ALONE, AllRanks
 
 
 class SelfPaced(Measuring):
@@ -41,7 +41,7 @@ class SelfPaced(Measuring):
         """The fresh scores."""
         return fresh
 
-    def _in_play(self, scores: np.ndarray, epoch: int, ranks: Ranks = ALONE) -> np.ndarray:
+    def _in_play(self, scores: np.ndarray, epoch: int, ranks: AllRanks = ALONE) -> np.ndarray:
         low, high = ranks.extent(float(scores.min()), float(scores.max()))
         threshold = self.pacing(min(1.0, epoch / self.grow_epochs))
         distance = scores - low if self.anti else high - scores
