@@ -1,6 +1,10 @@
 """From scores to an order, probabilities and draws, for up to 10^8 samples; nothing else sorts scores."""
 
+from collections.abc import Callable
+
 import numpy as np
+
+from bss.measure.ranks import AllRanks
 
 
 def ordered(scores: np.ndarray, *, anti: bool = False) -> np.ndarray:
@@ -9,6 +13,41 @@ def ordered(scores: np.ndarray, *, anti: bool = False) -> np.ndarray:
     Equal scores keep the order of their indices, so the result is a function of the scores alone.
     """
     return np.argsort(scores if anti else -scores, kind="stable")
+
+
+def is_in_play(scores: np.ndarray, num_in_play: int, ranks: AllRanks, *, anti: bool = False) -> np.ndarray:
+    """Which of this rank's own samples, (N / ranks,), bool, are among the first of all in the order of `ordered`.
+
+    The cut is found by bisection: over the 2^32 values of a float32, then over the indices of those that are equal
+    there. Each step counts on every rank; nothing is sorted or exchanged.
+
+    Args:
+        scores: of this rank's own samples, float32.
+        num_in_play: number of the first, over all ranks, at least 1.
+        ranks: that hold the others.
+        anti: reverse the order of the scores.
+    """
+    # As whole numbers in the order of the values; 0 and -0 are equal.
+    keys = (scores if anti else -scores).astype(np.float32) + np.float32(0)
+    whole = keys.view(np.int32)
+    whole ^= (whole >> 31) & np.int32(2**31 - 1)
+    cut = _first(lambda key: int((whole <= key).sum()), num_in_play, (-(2**31), 2**31 - 1), ranks)
+    equal = np.flatnonzero(whole == cut)
+    num_left = num_in_play - int(ranks.each(np.count_nonzero(whole < cut)).sum())
+    indices = equal * ranks.num_replicas + ranks.rank
+    last = _first(lambda index: int((indices <= index).sum()), num_left, (0, ranks.num_replicas * 2**31), ranks)
+    chosen = np.asarray(whole < cut)
+    chosen[equal[indices <= last]] = True
+    return chosen
+
+
+def _first(count: Callable[[int], int], wanted: int, within: tuple[int, int], ranks: AllRanks) -> int:
+    """The smallest number at which the counts of all ranks come to what is wanted."""
+    low, high = within
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if ranks.each(count(middle)).sum() >= wanted else (middle + 1, high)
+    return low
 
 
 def softmax(scores: np.ndarray, temperature: float = 1.0) -> np.ndarray:
@@ -42,12 +81,32 @@ def systematic(probabilities: np.ndarray, num_draws: int, generator: np.random.G
     return _drawn(probabilities, positions, generator)
 
 
+def multinomial_counts(weights: np.ndarray, num_draws: int, generator: np.random.Generator) -> np.ndarray:
+    """How many of so many independent draws fall on each of the weights, (len(weights),), int64."""
+    if not num_draws:  # the weights may be too small for their type, and sum to 0
+        return np.zeros(len(weights), dtype=np.int64)
+    return generator.multinomial(num_draws, weights / weights.sum())
+
+
+def systematic_counts(weights: np.ndarray, num_draws: int, generator: np.random.Generator) -> np.ndarray:
+    """How many of so many evenly spaced draws fall on each of the weights, (len(weights),), int64.
+
+    Floor or ceil of the expected number, which is their mean.
+    """
+    if not num_draws:
+        return np.zeros(len(weights), dtype=np.int64)
+    bounds = np.cumsum(weights)
+    bounds /= bounds[-1]
+    places = np.floor(bounds * num_draws + generator.random()).astype(np.int64)
+    return np.diff(np.minimum(places, num_draws), prepend=0)
+
+
 def weighted_permutation(weights: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     """All indices (N,), int64, as if drawn one by one without replacement by the weights left.
 
     Exponential variables divided by the weights finish in that order (Efraimidis and Spirakis, 2006).
     """
-    keys = generator.standard_exponential(len(weights))
+    keys = generator.standard_exponential(len(weights), dtype=weights.dtype)
     keys /= weights
     return np.argsort(keys, kind="stable")
 

@@ -1,18 +1,21 @@
 """The sampler: it gives training the samples of an epoch, and takes the outputs of the model."""
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 from torch.utils.data import Sampler
 
-from bss.curriculum.schedulers.scheduler import Scheduler, epoch_indices
+from bss.curriculum.own_samples import OwnSamples
+from bss.curriculum.samples import AllSamples
+from bss.curriculum.schedulers.scheduler import Scheduler
+from bss.curriculum.shares import blocks
 from bss.measure.criteria.criterion import CRITERIA
 from bss.measure.evidence import Evidence
-from bss.measure.score import combined
+from bss.measure.ranks import AllRanks, Shard
+from bss.measure.score import is_local
 
 VERSION = 2
 
@@ -24,17 +27,26 @@ class CurriculumSampler(Sampler[int]):
     On several ranks each takes its share of one sequence: a global step sees the samples that one rank with as many
     times the batch size would see.
 
+    With `shard="local"` no rank holds what is known of all samples: each has the scores, criteria and numbers of
+    draws of its own, `rows`, in float32, and its state. How often each sample is drawn in an epoch follows the scores
+    of all ranks, see `share` of the scheduler. All ranks take these steps together: the first look at the sequence of
+    an epoch (iterating, `len`), `end_epoch`, and `load_state_dict` of a state in mid-epoch.
+
     Args:
         num_samples: N, the length of the training set.
         scheduler: makes the sequence of each epoch.
         seed: of the draws.
-        scores: balance scores (N,) to start from, larger is more balanced; all alike where left out.
+        scores: balance scores (N,) to start from, larger is more balanced; all alike where left out. With `shard`
+            local those of `rows`, as `balance_score(..., shard="local")` gives them.
         recorded: epoch -> indices, where the sequences were laid out beforehand.
         rank: number of this process among those that share a training, in [0, num_replicas).
         num_replicas: number of those processes.
+        shard: `local`: each rank holds its own samples alone, those whose index is `rank` modulo `num_replicas`.
 
     Raises:
-        ValueError: no sample, scores that are not (N,) or not finite, a rank out of range.
+        ValueError: no sample, scores that are not (N,) or not finite, a rank out of range, an unknown shard. With
+            `shard` local also: no process group of these ranks, a rank without a sample, a scheduler without
+            `share`, recorded sequences.
     """
 
     def __init__(
@@ -47,22 +59,33 @@ class CurriculumSampler(Sampler[int]):
         recorded: Callable[[int], np.ndarray] | None = None,
         rank: int = 0,
         num_replicas: int = 1,
+        shard: Shard = None,
     ) -> None:
         if num_samples < 1:
             raise ValueError(f"num_samples is {num_samples}, expected at least 1")
         if not 0 <= rank < num_replicas:
             raise ValueError(f"rank is {rank}, expected one in [0, {num_replicas})")
+        if is_local(shard) and recorded is not None:
+            raise ValueError("recorded sequences are of all samples: leave recorded out, or shard='local'")
         self.num_samples, self.scheduler, self.seed = num_samples, scheduler, seed
-        self.rank, self.num_replicas = rank, num_replicas
+        self.rank, self.num_replicas, self.shard = rank, num_replicas, shard
         self.epoch = 0
-        self.scores = np.zeros(num_samples) if scores is None else _checked(scores, num_samples)
-        self._is_scored = np.full(num_samples, scores is not None)
-        self._num_draws = np.zeros(num_samples, dtype=np.int64)
+        self._samples = (OwnSamples if is_local(shard) else AllSamples)(
+            num_samples, scheduler, scores, AllRanks(rank, num_replicas)
+        )
         self._recorded = recorded
         self._position = 0
-        self._criteria = np.full((len(scheduler.criteria), num_samples), np.nan)
-        self._is_new = np.zeros(num_samples, dtype=bool)
         self._sequence: np.ndarray | None = None
+
+    @property
+    def rows(self) -> range:
+        """The indices of the samples whose scores this rank holds; those that it observes in a clean pass."""
+        return self._samples.rows
+
+    @property
+    def scores(self) -> np.ndarray:
+        """The balance score of each of `rows`, larger is more balanced."""
+        return self._samples.scores
 
     @property
     def wants_pass(self) -> bool:
@@ -75,10 +98,13 @@ class CurriculumSampler(Sampler[int]):
         return self.scheduler.wants_batches
 
     def sequence(self) -> np.ndarray:
-        """The indices of the current epoch in the order of training, over all ranks, int64."""
+        """The indices of the current epoch in the order of training, over all ranks, int64.
+
+        With `shard` local those of this rank, int32 up to 2^31 samples.
+        """
         if self._sequence is None:
             self._sequence = (
-                epoch_indices(self.scheduler, self.scores, self.seed, self.epoch)
+                self._samples.sequence(self.seed, self.epoch)
                 if self._recorded is None
                 else self._recorded(self.epoch)
             )
@@ -86,18 +112,21 @@ class CurriculumSampler(Sampler[int]):
 
     @property
     def num_draws(self) -> np.ndarray:
-        """Number of draws of each sample, (N,), int64, over all ranks; an epoch begun counts as a whole."""
-        if self._sequence is None:
-            return self._num_draws
-        return self._num_draws + np.bincount(self._sequence, minlength=self.num_samples)
+        """Number of draws of each of `rows` over all ranks, int64; an epoch begun counts as a whole.
+
+        With `shard` local int32, and of this rank's samples, whichever rank trained on them.
+        """
+        return self._samples.draws(self._sequence)
 
     def __iter__(self) -> Iterator[int]:
         """This rank's indices of the current epoch, from where `advance` has come to."""
-        yield from self._share()[self._position :].tolist()
+        share = self._samples.share(self.sequence())[self._position :]
+        for part in blocks(len(share)):  # a number of a Python list takes five times its place in an array
+            yield from share[part].tolist()
 
     def __len__(self) -> int:
         """This rank's number of indices in the current epoch."""
-        return math.ceil(len(self.sequence()) / self.num_replicas)
+        return self._samples.length(self.sequence())
 
     def advance(self, num_samples: int) -> None:
         """Count samples that this rank has trained on, so that a state saved now resumes behind them.
@@ -118,7 +147,7 @@ class CurriculumSampler(Sampler[int]):
         labels: Tensor,
         features: Mapping[str, Tensor] | None = None,
     ) -> None:
-        """Take the outputs of the model for some samples; the last ones for a sample count.
+        """Take the outputs of the model for some samples, of whichever rank; the last ones for a sample count.
 
         Args:
             indices: (B,) of the training set.
@@ -136,9 +165,7 @@ class CurriculumSampler(Sampler[int]):
         with torch.no_grad():
             evidence = Evidence({name: values.float() for name, values in logits.items()}, labels, features)
             values = [CRITERIA[name](evidence).double().cpu().numpy() for name in self.scheduler.criteria]
-        for row, value in zip(self._criteria, values, strict=True):
-            row[rows] = value
-        self._is_new[rows] = True
+        self._samples.observe(rows, np.stack(values))
 
     def end_epoch(self) -> None:
         """Close the epoch: fresh scores from what all ranks observed, where the scheduler wants them; next epoch.
@@ -148,21 +175,14 @@ class CurriculumSampler(Sampler[int]):
         Raises:
             ValueError: fresh scores are wanted, and nothing was ever observed.
         """
-        self._num_draws = self.num_draws
+        self._samples.num_draws = self.num_draws
         if self.scheduler.refreshes(self.epoch + 1):
-            self._gather()
-            seen = ~np.isnan(self._criteria[0])
-            if not seen.any():
+            self._samples.gather()
+            if not self._samples.refresh():
                 raise ValueError(
                     f"the scheduler '{self.scheduler.name}' wants fresh scores after epoch {self.epoch}, "
                     "and nothing was observed; call `observe` with the model's logits before `end_epoch`"
                 )
-            fresh = self.scores.copy()
-            rows = zip(self.scheduler.criteria, self._criteria, strict=True)
-            fresh[seen] = combined({name: torch.from_numpy(row[seen]) for name, row in rows}).numpy()
-            # A first score has none before it to be averaged with.
-            self.scores = np.where(self._is_scored, self.scheduler.update(self.scores, fresh), fresh)
-            self._is_scored |= seen
         self.epoch += 1
         self._position = 0
         self._sequence = None
@@ -175,11 +195,7 @@ class CurriculumSampler(Sampler[int]):
             "epoch": self.epoch,
             "position": self._position,
             "is_begun": self._sequence is not None,
-            "scores": torch.from_numpy(self.scores.copy()),
-            "criteria": torch.from_numpy(self._criteria.copy()),
-            "is_new": torch.from_numpy(self._is_new.copy()),
-            "is_scored": torch.from_numpy(self._is_scored.copy()),
-            "num_draws": torch.from_numpy(self._num_draws.copy()),
+            **self._samples.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -190,15 +206,14 @@ class CurriculumSampler(Sampler[int]):
         """
         if state.get("version") != VERSION:
             raise ValueError(f"the state has version {state.get('version')}, expected {VERSION}")
-        for name, value in self._plan().items():
-            if state["plan"].get(name) != value:
+        plan = self._plan()
+        for name in {**plan, **state["plan"]}:
+            if state["plan"].get(name) != plan.get(name):
                 raise ValueError(
-                    f"the state is of another plan: its {name} is {state['plan'].get(name)}, not {value}"
+                    f"the state is of another plan: its {name} is {state['plan'].get(name)}, not {plan.get(name)}"
                 )
         self.epoch, self._position = state["epoch"], state["position"]
-        self.scores, self._criteria = state["scores"].numpy().copy(), state["criteria"].numpy().copy()
-        self._is_new, self._is_scored = state["is_new"].numpy().copy(), state["is_scored"].numpy().copy()
-        self._num_draws = state["num_draws"].numpy().copy()
+        self._samples.load_state_dict(state)
         self._sequence = None
         if state["is_begun"]:
             self.sequence()
@@ -210,31 +225,5 @@ class CurriculumSampler(Sampler[int]):
             "seed": self.seed,
             "is_recorded": self._recorded is not None,
             "num_replicas": self.num_replicas,
+            **({} if self.shard is None else {"shard": self.shard, "rank": self.rank}),
         }
-
-    def _share(self) -> np.ndarray:
-        """This rank's part; the first samples come again where the ranks would not get equally many."""
-        sequence = self.sequence()
-        if self.num_replicas > 1:
-            sequence = np.resize(sequence, len(self) * self.num_replicas)
-        return sequence[self.rank :: self.num_replicas]
-
-    def _gather(self) -> None:
-        """Exchange new criteria with the other ranks."""
-        if self.num_replicas > 1:
-            rows = np.flatnonzero(self._is_new)
-            parts: list[Any] = [None] * self.num_replicas
-            distributed.all_gather_object(parts, (rows, self._criteria[:, rows]))
-            for others, values in parts:
-                self._criteria[:, others] = values
-        self._is_new[:] = False
-
-
-def _checked(scores: np.ndarray | Tensor, num_samples: int) -> np.ndarray:
-    scores = np.array(scores, dtype=np.float64)
-    if scores.shape != (num_samples,):
-        raise ValueError(f"scores have the shape {scores.shape}, expected ({num_samples},)")
-    if not np.isfinite(scores).all():
-        index = int(np.flatnonzero(~np.isfinite(scores))[0])
-        raise ValueError(f"scores are not finite, first at index {index}: {scores[index]}")
-    return scores

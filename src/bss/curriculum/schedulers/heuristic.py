@@ -5,10 +5,11 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BeforeValidator, Field
 
-from bss.curriculum.order import ordered
+from bss.curriculum.order import is_in_play, ordered, systematic_counts
 from bss.curriculum.pacing.pacing import PACINGS, Pacing
 from bss.curriculum.pacing.root import Root
 from bss.curriculum.schedulers.scheduler import Scheduler
+from bss.curriculum.shares import Shares
 
 
 class Heuristic(Scheduler):
@@ -29,6 +30,22 @@ class Heuristic(Scheduler):
         """The samples in play, shuffled; with `epoch_length: full` as many shuffled passes as fill N draws."""
         num_samples = len(scores)
         subset = ordered(scores, anti=self.anti)[: self.num_in_play(num_samples, epoch)]
-        num_draws = num_samples if self.epoch_length == "full" else len(subset)
-        passes = [generator.permutation(subset) for _ in range(-(-num_draws // len(subset)))]
-        return np.concatenate(passes)[:num_draws]
+        return _passes(subset, num_samples if self.epoch_length == "full" else len(subset), generator)
+
+    def share(self, scores: np.ndarray, epoch: int, shares: Shares) -> np.ndarray:
+        """The own samples among those in play over all ranks, shuffled.
+
+        With `epoch_length: full` the last pass, where it is cut short, takes from each rank its part of the subset,
+        to one sample.
+        """
+        num_in_play = self.num_in_play(shares.num_samples, epoch)
+        subset = np.flatnonzero(is_in_play(scores, num_in_play, shares.ranks, anti=self.anti))
+        num_passes, num_left = divmod(shares.num_samples, num_in_play) if self.epoch_length == "full" else (1, 0)
+        rest = systematic_counts(shares.ranks.each(len(subset)), num_left, shares.together)[shares.ranks.rank]
+        return _passes(subset, num_passes * len(subset) + int(rest), shares.generator)
+
+
+def _passes(subset: np.ndarray, num_draws: int, generator: np.random.Generator) -> np.ndarray:
+    """As many shuffled passes as fill the draws."""
+    passes = [generator.permutation(subset) for _ in range(-(-num_draws // max(1, len(subset))))]
+    return passes[0][:num_draws] if len(passes) == 1 else np.concatenate([subset[:0], *passes])[:num_draws]

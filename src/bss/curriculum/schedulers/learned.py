@@ -5,11 +5,20 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from bss.curriculum.order import multinomial, softmax, systematic, weighted_permutation
+from bss.curriculum.order import (
+    multinomial,
+    multinomial_counts,
+    softmax,
+    systematic,
+    systematic_counts,
+    weighted_permutation,
+)
 from bss.curriculum.schedulers._measuring import Measuring
+from bss.curriculum.shares import Shares
 from bss.errors import InputError
 
 DRAWS = {"multinomial": multinomial, "systematic": systematic}
+COUNTS = {"multinomial": multinomial_counts, "systematic": systematic_counts}
 
 
 class Learned(Measuring):
@@ -38,8 +47,7 @@ class Learned(Measuring):
         signed = -scores if self.anti else scores
         if self.variant == "published":
             return softmax(signed, self.temperature)
-        if abs(signed).max() > 1 + 1e-9:
-            raise InputError(f"the released weights need scores in [-1, 1]; they lie in {scores.min(), scores.max()}")
+        _check_released(float(scores.min()), float(scores.max()))
         weights = 1.01 + signed
         return np.asarray(weights / weights.sum())
 
@@ -50,6 +58,31 @@ class Learned(Measuring):
             return weighted_permutation(probabilities, generator)
         return DRAWS[self.draw](probabilities, len(scores), generator)
 
+    def share(self, scores: np.ndarray, epoch: int, shares: Shares) -> np.ndarray:
+        """The draws of N that fall on this rank's share; `released`, a weighted permutation of the own samples.
+
+        Independent draws are divided over the ranks by their part in the sum of the weights as the draws from all
+        samples would be: the number of times that each sample comes has the same distribution. Evenly spaced draws
+        are divided so that each part has floor or ceil of its expected number: a sample comes p N times in
+        expectation, and never 1 + 2 p / P more or less often, where P is the probability of its block.
+        """
+        sign = -1 if self.anti else 1
+        low, high = shares.ranks.extent(float(scores.min()), float(scores.max()))
+        if self.variant == "released":
+            _check_released(low, high)
+            return weighted_permutation(np.float32(1.01) + sign * scores, shares.generator)
+        largest = max(sign * low, sign * high)
+        return shares.draws(
+            lambda part: np.exp((sign * scores[part].astype(np.float64) - largest) / self.temperature),
+            len(scores),
+            COUNTS[self.draw],
+        )
+
     def update(self, scores: np.ndarray, fresh: np.ndarray) -> np.ndarray:
         """The moving average, or the fresh scores themselves."""
         return fresh if self.variant == "released" else (1 - self.beta) * scores + self.beta * fresh
+
+
+def _check_released(low: float, high: float) -> None:
+    if max(-low, high) > 1 + 1e-9:
+        raise InputError(f"the released weights need scores in [-1, 1]; they lie in {low, high}")

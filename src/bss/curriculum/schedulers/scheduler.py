@@ -4,6 +4,7 @@ from abc import abstractmethod
 
 import numpy as np
 
+from bss.curriculum.shares import Shares
 from bss.measure.criteria.criterion import PUBLISHED, Criteria
 from bss.registry import Component, Registry
 from bss.seeds import generator
@@ -26,6 +27,27 @@ class Scheduler(Component):
             epoch: epochs trained so far under this scheduler.
             generator: of this epoch alone.
         """
+
+    def share(self, scores: np.ndarray, epoch: int, shares: Shares) -> np.ndarray:
+        """This rank's draws of an epoch, integers, where each rank holds the scores of its own samples alone.
+
+        The ranks call it together, and their draws are those of `indices` with the scores of all, as near as the
+        scheduler says. A scheduler without it cannot be used with `shard="local"`.
+
+        Args:
+            scores: of this rank's own samples, (N / ranks,), float32.
+            epoch: epochs trained so far under this scheduler.
+            shares: numbers over all ranks, and the generators.
+
+        Returns:
+            Places among the own samples; each rank has as many as the draws fall on its share.
+        """
+        raise NotImplementedError(f"{self.name} does not draw from shares")
+
+    @property
+    def has_share(self) -> bool:
+        """Whether it draws from scores of which each rank holds its own alone."""
+        return type(self).share is not Scheduler.share
 
     def fraction(self, epoch: int) -> float:
         """Fraction of the training samples in play in an epoch, in (0, 1]."""

@@ -8,6 +8,8 @@ from pydantic import BeforeValidator, Field
 from bss.curriculum.pacing.linear import Linear
 from bss.curriculum.pacing.pacing import PACINGS, Pacing
 from bss.curriculum.schedulers._measuring import Measuring
+from bss.curriculum.shares import Shares
+from bss.measure.ranks import ALONE, AllRanks
 
 
 class SelfPaced(Measuring):
@@ -31,12 +33,16 @@ class SelfPaced(Measuring):
         """The samples in play, shuffled."""
         return generator.permutation(np.flatnonzero(self._in_play(scores, epoch)))
 
+    def share(self, scores: np.ndarray, epoch: int, shares: Shares) -> np.ndarray:
+        """The own samples in play, shuffled; the threshold is from the best score of all ranks."""
+        return shares.generator.permutation(np.flatnonzero(self._in_play(scores, epoch, shares.ranks)))
+
     def update(self, scores: np.ndarray, fresh: np.ndarray) -> np.ndarray:
         """The fresh scores."""
         return fresh
 
-    def _in_play(self, scores: np.ndarray, epoch: int) -> np.ndarray:
-        signed = -scores if self.anti else scores
-        span = signed.max() - signed.min()
+    def _in_play(self, scores: np.ndarray, epoch: int, ranks: AllRanks = ALONE) -> np.ndarray:
+        low, high = ranks.extent(float(scores.min()), float(scores.max()))
         threshold = self.pacing(min(1.0, epoch / self.grow_epochs))
-        return np.asarray(signed.max() - signed <= threshold * span)
+        distance = scores - low if self.anti else high - scores
+        return np.asarray(distance <= threshold * (high - low))
