@@ -120,7 +120,7 @@ def test_bfloat16_trains_and_repeats(splits: Splits) -> None:
 @pytest.fixture
 def one_rank(tmp_path: Path) -> Iterator[None]:
     """A process group of this process alone."""
-    store = distributed.FileStore(str(tmp_path / "store"), 1)
+    store = distributed.FileStore(str(tmp_path / "store"), 1)  # type: ignore[attr-defined]
     distributed.init_process_group("nccl", store=store, rank=0, world_size=1)
     yield
     distributed.destroy_process_group()
@@ -140,7 +140,7 @@ def test_synchronised_statistics_of_one_rank_are_those_of_the_batch(splits: Spli
         kinds = {type(part) for part in model.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)}
         assert kinds == {nn.SyncBatchNorm if num_ranks == 2 else nn.BatchNorm2d}
         outputs.append(model(inputs).logits["fused"])
-    assert torch.allclose(*outputs, atol=1e-6)
+    assert torch.allclose(outputs[0], outputs[1], atol=1e-6)
 
     values = torch.randn(16, 8, 4, 4, device="cuda", requires_grad=True)
     weight, bias = torch.rand(8, device="cuda"), torch.rand(8, device="cuda")
@@ -149,5 +149,5 @@ def test_synchronised_statistics_of_one_rank_are_those_of_the_batch(splits: Spli
     shared = SyncBatchNorm.apply(values, weight, bias, *means[1], 1e-5, 0.1, distributed.group.WORLD, 1)
     assert torch.allclose(whole, shared, atol=1e-5)
     assert torch.allclose(torch.stack(means[0]), torch.stack(means[1]), atol=1e-5)
-    gradients = [torch.autograd.grad(found.square().sum(), values)[0] for found in (whole * values, shared * values)]
-    assert torch.allclose(*gradients, rtol=1e-3, atol=1e-3)
+    (one,), (other,) = (torch.autograd.grad((found * values).square().sum(), values) for found in (whole, shared))
+    assert torch.allclose(one, other, rtol=1e-3, atol=1e-3)
