@@ -159,8 +159,8 @@ class Workspace:
         """The folder of the weights, the history and the draws of one training."""
         return self.runs / str(cell)
 
-    def seconds(self, cell: Cell) -> Path:
-        """How long one training took. DVC does not know it, for it is another number every time."""
+    def times(self, cell: Cell) -> Path:
+        """How long one training took, and with what. DVC does not know it, for it is another number every time."""
         return self.folder / f"models/times/{cell}.json"
 
     def metrics(self, cell: Cell) -> Path:

@@ -43,8 +43,8 @@ def locked(folder: Path) -> dict[str, Any]:
 
 
 def without_times(page: str) -> str:
-    """A report without the seconds of training in it: they alone are other ones every time."""
-    return re.sub(r'(<td class="time">)[^<]*', r"\1", page)
+    """A report without the seconds of training in it, and what it ran on: they alone may differ every time."""
+    return re.sub(r'(<(?:td|dd) class="time">)[^<]*', r"\1", page)
 
 
 class Workspace:

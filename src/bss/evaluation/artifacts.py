@@ -99,12 +99,19 @@ def kept_epoch(history: pl.DataFrame, keep: str) -> dict[str, Any]:
 
 def seconds_of(workspace: Workspace, cell: Cell) -> float | None:
     """How long a training took; None where it was not timed, or the time is of another model than is there now."""
-    path = workspace.seconds(cell)
-    if not path.is_file():
-        return None
-    timed = json.loads(path.read_text(encoding="utf-8"))
-    is_of_this = timed["model"] == checksum(workspace.run(cell) / "model.safetensors")
-    return float(timed["seconds"]) if is_of_this else None
+    times = _times_of(workspace, cell)
+    return float(times["seconds"]) if times else None
+
+
+def runtime_of(workspace: Workspace, cell: Cell) -> dict[str, Any] | None:
+    """What a training ran on, see `Runtime.facts`; None as of `seconds_of`."""
+    return _times_of(workspace, cell).get("runtime")
+
+
+def _times_of(workspace: Workspace, cell: Cell) -> dict[str, Any]:
+    path = workspace.times(cell)
+    times: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return times if times and times["model"] == checksum(workspace.run(cell) / "model.safetensors") else {}
 
 
 def of_cell(table: pl.DataFrame, cell: Cell) -> pl.DataFrame:

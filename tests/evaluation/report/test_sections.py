@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from bss.evaluation.artifacts import seconds_of
+from bss.evaluation.artifacts import runtime_of, seconds_of
 from bss.evaluation.grid import provenance
 from bss.evaluation.grid.balance import accuracy_gaps, balance_verdict, discrepancy_ratios
 from bss.evaluation.grid.looks import Look, looks
@@ -140,10 +140,15 @@ def test_a_time_of_another_model_is_not_told(tmp_path: Path) -> None:
     model = workspace.run(cell) / "model.safetensors"
     model.parent.mkdir(parents=True)
     model.write_bytes(b"weights")
-    write_json({"seconds": 1.5, "model": checksum(model)}, workspace.seconds(cell))
+    write_json({"seconds": 1.5, "model": checksum(model)}, workspace.times(cell))
     assert seconds_of(workspace, cell) == 1.5
+    assert runtime_of(workspace, cell) is None, "written by an earlier version"
+    runtime = {"device": "cpu", "precision": "bfloat16", "threads": 2}
+    write_json({"seconds": 1.5, "runtime": runtime, "model": checksum(model)}, workspace.times(cell))
+    assert runtime_of(workspace, cell) == runtime
     model.write_bytes(b"others")
     assert seconds_of(workspace, cell) is None
+    assert runtime_of(workspace, cell) is None
 
 
 def test_the_pairs_drawn_most_and_least_are_named(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ class ReportInputs:
     draws: pl.DataFrame
     """A row a run and training pair: how often the pair was drawn in all epochs together."""
     seconds: pl.DataFrame
-    """A row a run whose training was timed on this machine; the one thing here that does not repeat."""
+    """A row a run whose training was timed on this machine; it does not repeat."""
     manifest: pl.DataFrame
     """A row a training pair; `damaged`, where there is one, is a flag or says what was damaged."""
 
@@ -64,6 +64,8 @@ class ReportInputs:
     """The command that repeats the grid."""
     parameters: Mapping[str, object]
     versions: Mapping[str, str]
+    runtimes: tuple[str, ...]
+    """Device, precision and threads of the trainings that ran on this machine; as `seconds` it may not repeat."""
     commit: str
     """The commit of the code and the parameters; "-" where they are in no commit."""
     baseline: str
@@ -104,8 +106,12 @@ class ReportInputs:
 def joined(parts: Sequence[ReportInputs], command: str) -> ReportInputs:
     """Several grids that differ in their seeds alone as one; what is of one seed is that of the first."""
     frames = ("metrics", "history", "predictions", "scores", "draws", "seconds")
+    runtimes = tuple(sorted({runtime for part in parts for runtime in part.runtimes}))
     return replace(
-        parts[0], command=command, **{name: pl.concat([getattr(part, name) for part in parts]) for name in frames}
+        parts[0],
+        command=command,
+        runtimes=runtimes,
+        **{name: pl.concat([getattr(part, name) for part in parts]) for name in frames},
     )
 
 

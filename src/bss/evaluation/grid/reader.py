@@ -5,10 +5,11 @@ from collections.abc import Iterable, Mapping
 import polars as pl
 
 from bss.data.packed import MANIFEST, Meta
-from bss.evaluation.artifacts import as_judged, metrics_of, read_table, seconds_of, tables_of
+from bss.evaluation.artifacts import as_judged, metrics_of, read_table, runtime_of, seconds_of, tables_of
 from bss.evaluation.grid.examples import examples
 from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.grid.provenance import commit, versions
+from bss.evaluation.page.words import counted
 from bss.params import Params
 from bss.paths import Cell, Workspace
 from bss.types import BASELINE, Split
@@ -43,6 +44,7 @@ def read_grid(params: Params, parameters: Mapping[str, object], workspace: Works
         command="make run",
         parameters=parameters,
         versions=versions(),
+        runtimes=_runtimes(workspace, cells),
         commit=commit(),
         baseline=BASELINE,
         confidence=params.report.confidence,
@@ -65,6 +67,13 @@ def _seconds(workspace: Workspace, cells: Iterable[Cell]) -> pl.DataFrame:
     rows = [(*cell, seconds) for cell in cells if (seconds := seconds_of(workspace, cell)) is not None]
     schema = {"method": pl.String, "scheduler": pl.String, "seed": pl.Int64, "seconds": pl.Float64}
     return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _runtimes(workspace: Workspace, cells: Iterable[Cell]) -> tuple[str, ...]:
+    """What the trainings ran on that ran here, each once, as in `cpu, float32, 1 thread`."""
+    found = [facts for cell in cells if (facts := runtime_of(workspace, cell))]
+    words = {f"{facts['device']}, {facts['precision']}, {counted(facts['threads'], 'thread')}" for facts in found}
+    return tuple(sorted(words))
 
 
 def _pacing(workspace: Workspace, scheduler: str, params: Params) -> pl.DataFrame:

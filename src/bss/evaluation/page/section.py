@@ -27,6 +27,8 @@ class Facts:
     """Names and values, in small boxes side by side."""
 
     pairs: Sequence[tuple[str, str]]
+    timed: Collection[str] = ()
+    """Names of what differs from one run of the pipeline to the next."""
 
 
 @dataclass(frozen=True)
