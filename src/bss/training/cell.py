@@ -61,8 +61,7 @@ def train_cell(params: "Params", cell: Cell, workspace: Workspace, report: Repor
 
     inputs = [workspace.packed / META, *(train.folder / split for split in (Split.TRAIN, Split.VALIDATION))]
     inputs += [workspace.warmup(cell.seed), plan]
-    params = params.model_copy(update={"runtime": runtime.settings})  # a checkpoint is of what `auto` became
-    saved = checkpoints_of(params, workspace, str(cell), inputs) if runtime.is_first else None
+    saved = checkpoints_of(params, workspace, str(cell), inputs, runtime) if runtime.is_first else None
     progress = partial(report, num_epochs) if runtime.is_first else None
     started = time.monotonic()
     history = fit(trainer, sampler, train, validation, params.train, num_epochs, progress, saved)

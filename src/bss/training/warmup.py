@@ -44,8 +44,7 @@ def warm_up_cell(params: "Params", seed: int, workspace: Workspace, report: Repo
     train = cached(train, params.flow.cache, runtime)
     trainer = Trainer(model, Joint(), settings, runtime, seed, Augmentation(params.augment, train.meta))
     inputs = [workspace.packed / META, train.folder / Split.TRAIN]
-    params = params.model_copy(update={"runtime": runtime.settings})  # a checkpoint is of what `auto` became
-    saved = checkpoints_of(params, workspace, f"warmup-{seed}", inputs) if runtime.is_first else None
+    saved = checkpoints_of(params, workspace, f"warmup-{seed}", inputs, runtime) if runtime.is_first else None
     progress = partial(report, settings.epochs) if runtime.is_first else None
     evidence = warm_up(trainer, train, settings, seed, progress, saved)
     trained = weights.take(model)
