@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+HEAD = "| figure | median [smallest, largest] | rounds | goal |\n| --- | --: | --: | --- |"
+
 
 class Unavailable(RuntimeError):
     """The benchmark needs data or a device that is not here."""
@@ -34,12 +36,10 @@ class Figure:
         reached = median(self.values) <= bound if word == "at most" else median(self.values) >= bound
         return f"{word} {bound:.3g}{self.unit}: {'reached' if reached else 'MISSED'}"
 
-
-def table(figures: Sequence[Figure]) -> str:
-    """A Markdown table, a figure a row."""
-    rows = [f"| {figure.what} | {figure.extent} | {len(figure.values)} | {figure.verdict} |" for figure in figures]
-    head = ["| figure | median [smallest, largest] | rounds | goal |", "| --- | --: | --: | --- |"]
-    return "\n".join([*head, *rows])
+    @property
+    def row(self) -> str:
+        """A row of a Markdown table, below HEAD."""
+        return f"| {self.what} | {self.extent} | {len(self.values)} | {self.verdict} |"
 
 
 def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:

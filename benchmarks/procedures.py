@@ -1,7 +1,6 @@
 """A training epoch in plain PyTorch, as users write it: in random order, by BSS, and as the authors' code does it."""
 
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,12 +60,18 @@ class Training:
     model: MultimodalModel
     optimizer: torch.optim.Optimizer
     batch_size: int
-    bfloat16: bool = False
+    device: str = "cpu"
+    num_workers: int = 0
+    """Processes that decode samples for the released procedure."""
+
+    def placed(self, batch: Item) -> Item:
+        """A batch on the device, but for its rows."""
+        inputs, labels, rows = batch
+        return {name: values.to(self.device) for name, values in inputs.items()}, labels.to(self.device), rows
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """The logits, float32."""
-        with torch.autocast("cpu", torch.bfloat16) if self.bfloat16 else nullcontext():
-            logits: dict[str, Tensor] = self.model(inputs).logits
+        logits: dict[str, Tensor] = self.model(inputs).logits
         return {name: values.float() for name, values in logits.items()}
 
     def steps(
@@ -75,7 +80,7 @@ class Training:
         """One step a batch; the mean loss."""
         self.model.train()
         losses = []
-        for inputs, labels, rows in batches:
+        for inputs, labels, rows in map(self.placed, batches):
             logits = self.forward(inputs)
             loss = torch.stack([cross_entropy(values, labels) for values in logits.values()]).sum()
             self.optimizer.zero_grad(set_to_none=True)
@@ -147,9 +152,10 @@ def released_epoch(training: Training, raw: Decoded, sampler: CurriculumSampler)
     Both decode each sample anew, and each has a new loader.
     """
     training.model.train()
-    for inputs, labels, rows in DataLoader(raw, batch_size=training.batch_size):
+    loading = {"batch_size": training.batch_size, "num_workers": training.num_workers}
+    for inputs, labels, rows in map(training.placed, DataLoader(raw, **loading)):
         logits = training.forward(inputs)
         sampler.observe(rows, {name: values.detach() for name, values in logits.items()}, labels)
     sampler.end_epoch()
     order = sampler.sequence().tolist()
-    return training.steps(iter(DataLoader(raw, batch_size=training.batch_size, sampler=order)), None)
+    return training.steps(iter(DataLoader(raw, sampler=order, **loading)), None)

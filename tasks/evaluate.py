@@ -21,10 +21,11 @@ def evaluate(method: tasks.MethodName, scheduler: tasks.SchedulerName, seed: tas
     cell = Cell(method, scheduler, seed)
     test = open_split(HERE.packed, Split.TEST)
     model = build_model(test.meta, params.encoders, seed, params.fusion)
+    settings, num_workers = params.evaluate, params.flow.num_workers
+    runtime = Runtime.start(params.runtime, num_workers=num_workers, model=model, num_stages=params.max_parallel)
     component = lookup("training method", method, params.methods)
     component.prepare(model)
     model.load_state_dict(read_tensors(HERE.run(cell) / "model.safetensors"))
-    settings, runtime = params.evaluate, Runtime.start(params.runtime, num_workers=params.flow.num_workers)
     chooses = settings.rule == "weighted" and FUSED in component.judged([*test.meta.modalities, FUSED])
     validation = open_split(HERE.packed, Split.VALIDATION) if chooses else None
     judgement = judge(model, test, component, settings.batch_size, runtime, settings.rule, validation)

@@ -45,6 +45,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a CUDA device where there is none, before a fixture is set up for it."""
+    if item.get_closest_marker("cuda"):
+        from torch.cuda import is_available
+
+        if not is_available():
+            pytest.skip("no CUDA device here")
+
+
 @pytest.fixture(scope="module", params=[2, 3], ids=lambda number: f"{number} modalities")
 def splits(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> "dict[Split, PackedSplit]":
     """The toy data of two and of three modalities, for files that have no splits of their own."""

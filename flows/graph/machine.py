@@ -55,7 +55,8 @@ def usable_gpus(device: str) -> list[str]:
 
 def visible_gpus(devices: Path = Path("/dev")) -> list[str]:
     """The GPUs that CUDA_VISIBLE_DEVICES allows, all of the machine where it is not set; empty without a GPU."""
-    present = sorted(device.name.removeprefix("nvidia") for device in devices.glob("nvidia[0-9]*"))
+    # CUDA counts those that are there from 0; in a container that holds one of several, its file keeps its number.
+    present = [str(number) for number, _ in enumerate(devices.glob("nvidia[0-9]*"))]
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
     if not present or allowed is None:
         return present

@@ -78,7 +78,7 @@ class FlowSettings(Strict, use_attribute_docstrings=True):
     """How the stages run; nothing here changes a result."""
 
     max_parallel: CountOrAuto
-    """Stages at a time; `auto` gives each the cores that `runtime.threads` asks for."""
+    """Stages at a time; `auto` gives each the cores that `runtime.threads` asks for, one where that is `auto` too."""
     cache: Literal["device", "memory", "disk", "auto"]
     """Where the packed samples lie: `auto` is the device if they take at most a quarter of what is free there."""
     checkpoint_minutes: Positive
@@ -144,8 +144,10 @@ class Params(Strict):
     @property
     def max_parallel(self) -> int:
         """Stages at a time on this machine."""
-        wanted = self.flow.max_parallel
-        return max(1, len(os.sched_getaffinity(0)) // self.runtime.threads) if wanted == "auto" else wanted
+        wanted, threads = self.flow.max_parallel, self.runtime.threads
+        if wanted != "auto":
+            return wanted
+        return max(1, len(os.sched_getaffinity(0)) // (1 if threads == "auto" else threads))
 
     @field_validator("curriculum")
     @classmethod

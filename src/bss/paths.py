@@ -159,6 +159,10 @@ class Workspace:
         """The folder of the weights, the history and the draws of one training."""
         return self.runs / str(cell)
 
+    def runtime(self, cell: Cell) -> Path:
+        """What one training ran on: device, precision and threads."""
+        return self.run(cell) / "runtime.json"
+
     def seconds(self, cell: Cell) -> Path:
         """How long one training took. DVC does not know it, for it is another number every time."""
         return self.folder / f"models/times/{cell}.json"

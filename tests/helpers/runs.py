@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.helpers import ROOT
+from tests.helpers import ROOT, python_path
 
 
 def make_project(folder: Path, graph: str) -> Path:
@@ -26,11 +26,10 @@ def make_project(folder: Path, graph: str) -> Path:
 @contextmanager
 def started(project: Path, *arguments: str, **environment: str) -> "Iterator[subprocess.Popen[str]]":
     names = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "CUDA_"))}
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "src")])
     process = subprocess.Popen(
         [sys.executable, *(arguments or ("-m", "bss", "run"))],
         cwd=project,
-        env=names | {"PYTHONPATH": paths, "CUDA_VISIBLE_DEVICES": ""} | environment,
+        env=names | {"PYTHONPATH": python_path(ROOT, ROOT / "src"), "CUDA_VISIBLE_DEVICES": ""} | environment,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -13,7 +13,7 @@ import yaml
 
 from flows.workspace.children import Children
 from flows.workspace.forkserver import FOLDER
-from tests.helpers import ROOT
+from tests.helpers import ROOT, python_path
 
 PARTS = ["src", "tasks", "flows", "dvc.yaml", ".dvcignore", ".gitignore", "params.yaml", "data/sample"]
 TINY = '''"""A slice of the embedded digits: 12 pairs a class, so that the whole pipeline takes seconds."""
@@ -41,9 +41,9 @@ def locked(folder: Path) -> dict[str, Any]:
 
 
 class Workspace:
-    """A folder with the project in it, a git repository and an empty DVC cache."""
+    """A folder with the project in it, a git repository unless `git` is false, and an empty DVC cache."""
 
-    def __init__(self, folder: Path, forkservers: Path | None = None) -> None:
+    def __init__(self, folder: Path, forkservers: Path | None = None, *, git: bool = True) -> None:
         self.folder, self.forkservers = folder, forkservers
         for part in PARTS:
             target = folder / part
@@ -51,8 +51,9 @@ class Workspace:
             put = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
             put(ROOT / part, target)
         (folder / "src/bss/data/datasets/tiny.py").write_text(TINY)
-        self.run("git", "init", "-q")
-        self.dvc("init", "-q")
+        if git:
+            self.run("git", "init", "-q")
+        self.dvc("init", "-q", *([] if git else ["--no-scm"]))
         self.dvc("config", "core.analytics", "false")
 
     @classmethod
@@ -79,7 +80,7 @@ class Workspace:
     def environment(self) -> dict[str, str]:
         """The running interpreter first, and the library of this folder before the installed one."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        own = {"PATH": path, "PYTHONPATH": str(self.folder / "src"), "DO_NOT_TRACK": "1"}
+        own = {"PATH": path, "PYTHONPATH": python_path(self.folder / "src"), "DO_NOT_TRACK": "1"}
         own["PREFECT_HOME"] = str(self.folder.parent / "prefect")
         return os.environ | own | ({FOLDER: str(self.forkservers)} if self.forkservers else {})
 

@@ -32,8 +32,8 @@ SECTIONS = {
 }
 
 
-FREE = {"flow"}
-"""What changes no result."""
+FREE = {"flow", "max_parallel"}
+"""What changes no result, but for the threads that `runtime.threads: auto` leaves to a stage."""
 VIA_METHODS = {"methods"}
 """Comes to a cell by the file of its method."""
 

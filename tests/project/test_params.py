@@ -92,6 +92,8 @@ def test_the_committed_file_is_good() -> None:
         ("fusion", {"name": "gated", "width": 0}, "fusion.width: 0"),
         ("encoders", {"audio": {"name": "huggingface"}}, "encoders.audio.model: is missing"),
         ("flow.max_parallel", 0, "flow.max_parallel: 0"),
+        ("runtime.threads", "all", "runtime.threads: 'all': expected a whole number of at least 1, or auto"),
+        ("runtime.precision", "half", "runtime.precision: 'half': Input should be 'auto', 'float32' or 'bfloat16'"),
     ],
 )  # fmt: skip
 def test_a_fault_is_named_with_its_key_and_value(tmp_path: Path, key: str, value: Any, message: str) -> None:

@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from torch import nn
 
-from bss.curriculum.sampler import CurriculumSampler
 from bss.curriculum.schedulers.heuristic import Heuristic
 from bss.curriculum.schedulers.learned import Learned
 from bss.curriculum.schedulers.random import Random
@@ -19,24 +17,32 @@ from bss.curriculum.schedulers.scheduler import Scheduler
 from bss.curriculum.schedulers.self_paced import SelfPaced
 from bss.data.packed import PackedSplit
 from bss.evaluation.judging.judgement import judge
-from bss.model import MultimodalModel, build_model
 from bss.params import Params
 from bss.parsing import checked, read_mapping
 from bss.paths import Workspace
 from bss.training import weights
 from bss.training.checkpoint import Checkpoints, checkpoints_of, key
-from bss.training.loop import fit, warm_up
+from bss.training.loop import warm_up
 from bss.training.methods.joint import Joint
-from bss.training.methods.method import METHODS, Method
+from bss.training.methods.method import METHODS
 from bss.training.runtime import Runtime
 from bss.training.settings import Warmup
 from bss.training.trainer import Trainer
 from bss.types import Split
 from tests.helpers import ROOT
-from tests.helpers.toy import SETTINGS, TRAIN, packed_toy
+from tests.helpers.killed import (
+    EPOCHS,
+    STEPS,
+    Deadly,
+    Killed,
+    expect_resumed,
+    killed_after,
+    model_with_chance,
+    outcome,
+)
+from tests.helpers.steps import Splits
+from tests.helpers.toy import SETTINGS, packed_toy
 
-EPOCHS, STEPS = 3, 6
-Splits = dict[Split, PackedSplit]
 SCHEDULERS: dict[str, Scheduler] = {
     "random": Random(),
     "heuristic": Heuristic(grow_epochs=2),
@@ -47,59 +53,9 @@ SCHEDULERS: dict[str, Scheduler] = {
 }
 
 
-class Killed(BaseException):
-    """Not an Exception, as a signal is not."""
-
-
-class Deadly(Checkpoints):
-    """Writes a checkpoint after every step, and is killed right after one of them."""
-
-    def __init__(self, folder: Path, last: int) -> None:
-        super().__init__(folder, minutes=0)
-        self.left = last
-
-    def save(self, state: Mapping[str, Any]) -> None:
-        super().save(state)
-        self.left -= 1
-        if self.left == 0:
-            raise Killed
-
-
 @pytest.fixture(scope="module")
 def splits(tmp_path_factory: pytest.TempPathFactory) -> Splits:
     return packed_toy(tmp_path_factory.mktemp("toy"))
-
-
-def model_with_chance(splits: Splits) -> MultimodalModel:
-    """Batch statistics, and dropout: what is not a weight has to come back as well."""
-    model = build_model(splits[Split.TRAIN].meta, {}, 0)
-    for branch in model.branches.values():
-        branch.encoder = nn.Sequential(branch.encoder, nn.Dropout(0.3))
-    return model
-
-
-def outcome(
-    splits: Splits, scheduler: Scheduler, method: Method, checkpoints: Checkpoints | None = None, **settings: Any
-) -> dict[str, Any]:
-    """All that a training leaves."""
-    train = splits[Split.TRAIN]
-    trainer = Trainer(model_with_chance(splits), method, TRAIN.model_copy(update=settings), Runtime.start(SETTINGS))
-    sampler = CurriculumSampler(len(train), scheduler, scores=np.linspace(-1, 1, len(train)))
-    history = fit(trainer, sampler, train, splits[Split.VALIDATION], trainer.settings, EPOCHS, None, checkpoints)
-    return {
-        "history": history.write_json(),
-        "num_steps": trainer.num_steps,
-        "draws": sampler.num_draws.tolist(),
-        "scores": sampler.scores.tobytes(),
-        "weights": {name: values.numpy().tobytes() for name, values in weights.take(trainer.model).items()},
-    }
-
-
-def killed_after(
-    number: int, folder: Path, splits: Splits, scheduler: Scheduler, method: Method, **settings: Any
-) -> None:
-    with pytest.raises(Killed):
-        outcome(splits, scheduler, method, Deadly(folder, number), **settings)
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)
@@ -121,13 +77,6 @@ def test_every_method_and_optimizer_resumes(method: str, optimizer: str, splits:
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_without_momentum_it_resumes_too(optimizer: str, splits: Splits, tmp_path: Path) -> None:
     expect_resumed(splits, Joint(), tmp_path, optimizer=optimizer, momentum=0.0)
-
-
-def expect_resumed(splits: Splits, method: Method, folder: Path, **settings: Any) -> None:
-    given = (splits, Learned(score_update="online"), method)
-    whole = outcome(*given, **settings)
-    killed_after(9, folder, *given, **settings)
-    assert outcome(*given, Checkpoints(folder, 10), **settings) == whole
 
 
 def test_the_warm_up_resumes(splits: Splits, tmp_path: Path) -> None:
@@ -211,10 +160,13 @@ def test_a_checkpoint_belongs_to_its_parameters_and_inputs(tmp_path: Path) -> No
 def test_a_checkpoint_belongs_to_the_fields_of_its_components(tmp_path: Path) -> None:
     raw = read_mapping(ROOT / "params.yaml")
     folders = set()
+    runtime = Runtime.start(SETTINGS)
     for values in ({}, {"methods": {"joint": {"name": "joint", "fused_weight": 0.5}}}, {"fusion": "sum"}):
         params = checked(raw | values, Params, Path("params.yaml"))
-        folders.add(checkpoints_of(params, Workspace(tmp_path), "joint-random-0", []).folder)
-    assert len(folders) == 3
+        folders.add(checkpoints_of(params, Workspace(tmp_path), "joint-random-0", [], runtime).folder)
+    runtime.settings = SETTINGS.model_copy(update={"precision": "bfloat16"})  # as `auto` may become elsewhere
+    folders.add(checkpoints_of(params, Workspace(tmp_path), "joint-random-0", [], runtime).folder)
+    assert len(folders) == 4
 
 
 def test_values_come_back_as_they_were(tmp_path: Path) -> None:

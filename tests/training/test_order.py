@@ -23,8 +23,8 @@ from bss.training.methods.method import METHODS, Method, Order
 from bss.training.runtime import Runtime
 from bss.training.trainer import Trainer
 from bss.types import Split
+from tests.helpers.killed import killed_after, outcome
 from tests.helpers.toy import SETTINGS, TRAIN, packed_toy
-from tests.training.test_checkpoint import killed_after, outcome
 from tests.training.test_loop import toy_model, trained
 
 Splits = dict[Split, PackedSplit]

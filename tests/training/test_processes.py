@@ -16,7 +16,7 @@ from bss.files import read_tensors
 from bss.training.methods.method import METHODS
 from bss.training.runtime import Runtime
 from bss.training.settings import RuntimeSettings
-from tests.helpers import ROOT
+from tests.helpers import ROOT, python_path
 from tests.helpers.processes import KILLED, main
 from tests.helpers.toy import SETTINGS, packed_toy
 
@@ -49,7 +49,7 @@ def train(
 ) -> subprocess.CompletedProcess[str]:  # fmt: skip
     """What two ranks leave in `out`."""
     arguments = [str(packed), str(out), "2", strategy, methods, "kill" if kill else "live"]
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}"}
+    environment = os.environ | {"PYTHONPATH": python_path(ROOT, ROOT / "src")}
     return subprocess.run(
         [sys.executable, *launcher, *arguments],
         cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500, check=False,

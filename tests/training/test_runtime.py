@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from bss.data.packed import Meta, PackedSplit
-from bss.encoders.encoder import ENCODERS
 from bss.encoders.mlp import MLP
 from bss.model import build_model
 from bss.training.loader import batches
@@ -15,7 +13,6 @@ from bss.training.methods.joint import Joint
 from bss.training.runtime import Runtime
 from bss.training.trainer import Trainer
 from bss.types import Split
-from tests.helpers.encoders import accepted, examples, made_up
 from tests.helpers.toy import SETTINGS, TRAIN, packed_toy
 
 
@@ -29,7 +26,6 @@ def test_bfloat16_trains_too(tmp_path: Path) -> None:
     assert all(value.dtype == torch.float32 for value in trainer.model.parameters())
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="the error is that of a machine without CUDA")
 def test_the_gradients_of_a_narrow_map_repeat_in_bfloat16() -> None:
     runtime = Runtime.start(SETTINGS.model_copy(update={"precision": "bfloat16"}))
     values = torch.randn(16, 16, 5, 1)
@@ -50,32 +46,8 @@ def test_the_gradients_of_a_narrow_map_repeat_in_bfloat16() -> None:
         assert network[0](torch.randn(2, 16, 5, 5)).shape == (2, 32, 3, 3), "a wider map is stepped over by two"
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the error is that of a machine without CUDA")
 def test_cuda_is_refused_where_there_is_none() -> None:
     with pytest.raises(ValueError, match=r"runtime\.device: 'cuda', but torch finds no CUDA device"):
         Runtime.start(SETTINGS.model_copy(update={"device": "cuda"}))
     assert Runtime.start(SETTINGS.model_copy(update={"device": "auto"})).device.type == "cpu"
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
-@pytest.mark.parametrize("encoder", list(ENCODERS))
-def test_training_on_cuda_repeats(encoder: str) -> None:
-    runtime = Runtime.start(SETTINGS.model_copy(update={"device": "cuda"}))
-    component = examples(encoder)[0]
-    modalities = accepted(component)
-    train = PackedSplit(
-        Path(),
-        Split.TRAIN,
-        Meta(dataset="made up", classes=tuple("abc"), modalities=modalities, num_pairs={Split.TRAIN: 96}),
-        np.arange(96) % 3,
-        tuple(map(str, range(96))),
-        {name: made_up(modality, 96) for name, modality in modalities.items()},
-        {},
-    )
-    results = []
-    for _ in range(2):
-        model = build_model(train.meta, dict.fromkeys(modalities, component), 0)
-        trainer = Trainer(model, Joint(), TRAIN, runtime)
-        losses = trainer.train_epoch(batches(train, np.arange(96), 16, runtime), 0.01)
-        results.append((losses, trainer.model.fusion.weight.cpu()))
-    assert results[0][0] == results[1][0]
-    assert torch.equal(results[0][1], results[1][1])

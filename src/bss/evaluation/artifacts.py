@@ -97,6 +97,11 @@ def kept_epoch(history: pl.DataFrame, keep: str) -> dict[str, Any]:
     return max(rows, key=lambda row: (row["validation_accuracy"], -row["validation_loss"]))
 
 
+def runtime_of(workspace: Workspace, cell: Cell) -> dict[str, Any]:
+    """What a training ran on, see `Runtime.facts`."""
+    return read_json(workspace.runtime(cell))
+
+
 def of_cell(table: pl.DataFrame, cell: Cell) -> pl.DataFrame:
     """A table with the columns `method`, `scheduler` and `seed` beside its own."""
     return table.with_columns(**{name: pl.lit(value) for name, value in cell._asdict().items()})

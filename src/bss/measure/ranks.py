@@ -1,13 +1,14 @@
-"""What the ranks of a training exchange where each holds its own samples alone: a few numbers, and rows of others."""
+"""What the ranks of a training exchange where each holds its own samples alone: a few numbers, and rows of others.
+
+torch is imported where it is used: schedulers stand in params.yaml, which is checked before anything heavy is loaded.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
-from torch import distributed
 
 Shard = Literal["local"] | None
 """`local`: each rank holds its own samples, those whose index leaves its number when divided by that of the ranks;
@@ -28,6 +29,8 @@ class AllRanks:
         Raises:
             ValueError: there is no group.
         """
+        from torch import distributed
+
         if not distributed.is_initialized():
             raise ValueError("shard is 'local', and there are no ranks: call torch.distributed.init_process_group")
         return cls(distributed.get_rank(), distributed.get_world_size())
@@ -38,6 +41,8 @@ class AllRanks:
         Raises:
             ValueError: there is no group, or this is another rank of it.
         """
+        from torch import distributed
+
         is_alone = self.num_replicas == 1 and not distributed.is_initialized()
         if not is_alone and (group := AllRanks.of_group()) != self:
             raise ValueError(
@@ -54,6 +59,9 @@ class AllRanks:
 
         The sum of tables in which each rank fills its own row: so sums over the ranks do not depend on who adds.
         """
+        import torch
+        from torch import distributed
+
         own = np.asarray(values, dtype=np.float64)
         if self.num_replicas == 1:
             return own[None]
@@ -74,6 +82,9 @@ class AllRanks:
         Args:
             parts: what this rank has for each of them, (number,) each, one type.
         """
+        import torch
+        from torch import distributed
+
         sizes = self.each([len(part) for part in parts]).astype(np.int64)
         given, received = np.concatenate(parts), sizes[:, self.rank].tolist()
         if self.num_replicas == 1 or not sizes.any():
@@ -90,4 +101,6 @@ ALONE = AllRanks()
 
 def _device() -> str:
     """NCCL moves what lies on a GPU alone."""
+    from torch import distributed
+
     return "cuda" if distributed.get_backend() == "nccl" else "cpu"

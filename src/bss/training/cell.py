@@ -39,13 +39,13 @@ def train_cell(params: "Params", cell: Cell, workspace: Workspace, report: Repor
     Raises:
         InputError: an artifact is missing or damaged, or the training met what its user can mend.
     """
-    runtime = Runtime.start(params.runtime, params.spread, params.flow.num_workers)
     method = lookup("training method", cell.method, params.methods)
-    train, validation = (
-        cached(open_split(workspace.packed, split), params.flow.cache, runtime)
-        for split in (Split.TRAIN, Split.VALIDATION)
-    )
+    train, validation = (open_split(workspace.packed, split) for split in (Split.TRAIN, Split.VALIDATION))
     model = build_model(train.meta, params.encoders, cell.seed, params.fusion)
+    runtime = Runtime.start(
+        params.runtime, params.spread, params.flow.num_workers, model=model, num_stages=params.max_parallel
+    )
+    train, validation = (cached(split, params.flow.cache, runtime) for split in (train, validation))
     num_epochs, num_steps, num_samples = params.warmup.epochs + params.train.epochs, 0, 0
     if method.from_warmup:
         model.load_state_dict(read_tensors(workspace.warmup(cell.seed) / WEIGHTS))
@@ -61,7 +61,7 @@ def train_cell(params: "Params", cell: Cell, workspace: Workspace, report: Repor
 
     inputs = [workspace.packed / META, *(train.folder / split for split in (Split.TRAIN, Split.VALIDATION))]
     inputs += [workspace.warmup(cell.seed), plan]
-    saved = checkpoints_of(params, workspace, str(cell), inputs) if runtime.is_first else None
+    saved = checkpoints_of(params, workspace, str(cell), inputs, runtime) if runtime.is_first else None
     progress = partial(report, num_epochs) if runtime.is_first else None
     started = time.monotonic()
     history = fit(trainer, sampler, train, validation, params.train, num_epochs, progress, saved)
@@ -70,6 +70,7 @@ def train_cell(params: "Params", cell: Cell, workspace: Workspace, report: Repor
         return
     folder = workspace.run(cell)
     write_tensors(trained, folder / WEIGHTS)
+    write_json(runtime.facts, workspace.runtime(cell))
     write_json({"seconds": round(seconds, 2), "model": checksum(folder / WEIGHTS)}, workspace.seconds(cell))
     draws = pl.DataFrame({"id": train.ids, "num_draws": sampler.num_draws}).with_row_index("index")
     for name, table in {"history": history, "draws": draws}.items():

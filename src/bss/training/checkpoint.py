@@ -28,6 +28,7 @@ from bss.paths import Workspace
 
 if TYPE_CHECKING:
     from bss.params import Params
+    from bss.training.runtime import Runtime
 
 LOG = logging.getLogger(__name__)
 NUM_KEPT = 2
@@ -84,7 +85,9 @@ class Checkpoints:
         return sorted(self.folder.glob("[0-9]*-*.safetensors"))
 
 
-def checkpoints_of(params: "Params", workspace: Workspace, name: str, inputs: Iterable[Path]) -> Checkpoints:
+def checkpoints_of(
+    params: "Params", workspace: Workspace, name: str, inputs: Iterable[Path], runtime: "Runtime"
+) -> Checkpoints:
     """The checkpoints of a training.
 
     Args:
@@ -92,9 +95,10 @@ def checkpoints_of(params: "Params", workspace: Workspace, name: str, inputs: It
         workspace: where they lie.
         name: of the training.
         inputs: files and folders that it depends on.
+        runtime: of the training; a checkpoint is of what `auto` became.
     """
     # Not by model_dump: it knows a component by its base class alone, without its fields.
-    parts = {name: repr(getattr(params, name)) for name in sorted(SETTINGS)}
+    parts = {name: repr(getattr(params, name)) for name in sorted(SETTINGS)} | {"facts": runtime.facts}
     return Checkpoints(workspace.checkpoints / name / key(parts, inputs), params.flow.checkpoint_minutes)
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, distributed, nn
 
 from bss.errors import InputError
 from bss.memory import keep_freed_memory
+from bss.training.hardware import resolved
 from bss.training.settings import RuntimeSettings, Spread
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Runtime:
 
     Args:
         fabric: launched already.
-        settings: device, precision, threads and the like.
+        settings: device, precision, threads and the like, none of the two last `auto`.
         num_workers: processes that read samples ahead; 0 reads them in this one.
     """
 
@@ -48,7 +49,15 @@ class Runtime:
         self.num_ranks: int = fabric.world_size
 
     @classmethod
-    def start(cls, settings: RuntimeSettings, spread: Spread | None = None, num_workers: int = 0) -> Self:
+    def start(
+        cls,
+        settings: RuntimeSettings,
+        spread: Spread | None = None,
+        num_workers: int = 0,
+        *,
+        model: nn.Module | None = None,
+        num_stages: int = 1,
+    ) -> Self:
         """Apply the settings to this whole process, and start the others that share its training.
 
         Args:
@@ -56,6 +65,8 @@ class Runtime:
             spread: devices, nodes and strategy; one process where left out. The others are started here, unless
                 `torchrun` has started them.
             num_workers: processes that read samples ahead.
+            model: what will run, by whose size `precision: auto` is decided; float32 without it.
+            num_stages: stages that run at a time, which share the cores where `threads: auto`.
 
         Raises:
             InputError: `device: cuda` where torch finds none; `torchrun` started another number of processes.
@@ -63,6 +74,7 @@ class Runtime:
         device = _device(settings.device)
         devices, nodes = (spread.devices, spread.nodes) if spread else (1, 1)
         _check_torchrun(devices, nodes)
+        settings = resolved(settings, device, model, num_stages * devices)
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces what params.yaml says
         fabric = Fabric(
             accelerator=device,
@@ -72,7 +84,7 @@ class Runtime:
             precision=PRECISION[settings.precision],  # type: ignore[arg-type]
         )
         fabric.launch()
-        torch.set_num_threads(settings.threads)
+        torch.set_num_threads(cast(int, settings.threads))
         # On the CPU a fixed number of threads repeats to the bit; asking for it there only imports the compiler.
         if device == "cuda":
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or older torch refuses matrix products
@@ -81,6 +93,12 @@ class Runtime:
         else:
             keep_freed_memory()
         return cls(fabric, settings, num_workers)
+
+    @property
+    def facts(self) -> dict[str, str | int]:
+        """Device, precision and threads, as they were chosen."""
+        device = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
+        return {"device": device, "precision": self.settings.precision, "threads": cast(int, self.settings.threads)}
 
     @property
     def is_first(self) -> bool:

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from bss.registry import Count, Positive, Strict
+from bss.registry import Count, CountOrAuto, Positive, Strict
 
 
 class Optimisation(Strict, use_attribute_docstrings=True):
@@ -70,8 +70,10 @@ class RuntimeSettings(Strict, use_attribute_docstrings=True):
     """Device, precision and threads of the arithmetic."""
 
     device: Literal["auto", "cpu", "cuda"]
-    precision: Literal["float32", "bfloat16"]
+    precision: Literal["auto", "float32", "bfloat16"]
+    """Of products in forward and backward passes; `auto` is bfloat16 where device and model are such that it pays."""
     compile: bool
     channels_last: bool
     deterministic: bool
-    threads: Count
+    threads: CountOrAuto
+    """Of one process on the CPU; `auto` shares the cores among the stages that run at a time."""

@@ -36,12 +36,15 @@ def warm_up_cell(params: "Params", seed: int, workspace: Workspace, report: Repo
         InputError: an artifact is missing or damaged, or the training met what its user can mend.
     """
     settings = params.warmup
-    runtime = Runtime.start(params.runtime, params.spread, params.flow.num_workers)
-    train = cached(open_split(workspace.packed, Split.TRAIN), params.flow.cache, runtime)
+    train = open_split(workspace.packed, Split.TRAIN)
     model = build_model(train.meta, params.encoders, seed, params.fusion)
+    runtime = Runtime.start(
+        params.runtime, params.spread, params.flow.num_workers, model=model, num_stages=params.max_parallel
+    )
+    train = cached(train, params.flow.cache, runtime)
     trainer = Trainer(model, Joint(), settings, runtime, seed, Augmentation(params.augment, train.meta))
     inputs = [workspace.packed / META, train.folder / Split.TRAIN]
-    saved = checkpoints_of(params, workspace, f"warmup-{seed}", inputs) if runtime.is_first else None
+    saved = checkpoints_of(params, workspace, f"warmup-{seed}", inputs, runtime) if runtime.is_first else None
     progress = partial(report, settings.epochs) if runtime.is_first else None
     evidence = warm_up(trainer, train, settings, seed, progress, saved)
     trained = weights.take(model)

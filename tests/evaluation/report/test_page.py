@@ -152,6 +152,7 @@ def grid(
         command="make run",
         parameters={"train": {"epochs": NUM_EPOCHS, "lr": 0.002}, "grid": {"seeds": list(seeds)}},
         versions={"python": "3.11", "torch": "2.11", "bss": "0.1.0"},
+        runtimes=("cpu, float32, 1 thread",),
         commit="1a2b3c4d5e",
         baseline="random",
         confidence=0.95,

@@ -195,6 +195,14 @@ def test_gpus_are_those_of_the_machine_that_the_user_allows(tmp_path: Path, monk
     assert visible_gpus(tmp_path) == []
 
 
+def test_a_gpu_that_a_container_holds_alone_is_the_first_of_cuda(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    (tmp_path / "nvidia3").touch()
+    assert visible_gpus(tmp_path) == ["0"]
+
+
 def test_wrong_input_is_refused_before_anything_heavy_is_loaded(tmp_path: Path) -> None:
     root = ROOT
     parameters = (root / "params.yaml").read_text()

@@ -61,6 +61,8 @@ class ReportInputs:
     """The command that repeats the grid."""
     parameters: Mapping[str, object]
     versions: Mapping[str, str]
+    runtimes: tuple[str, ...]
+    """Device, precision and threads of the trainings, each once."""
     commit: str
     """The commit of the code and the parameters; "-" where they are in no commit."""
     baseline: str
@@ -101,8 +103,12 @@ class ReportInputs:
 def joined(parts: Sequence[ReportInputs], command: str) -> ReportInputs:
     """Several grids that differ in their seeds alone as one; what is of one seed is that of the first."""
     frames = ("metrics", "history", "predictions", "scores", "draws")
+    runtimes = tuple(sorted({runtime for part in parts for runtime in part.runtimes}))
     return replace(
-        parts[0], command=command, **{name: pl.concat([getattr(part, name) for part in parts]) for name in frames}
+        parts[0],
+        command=command,
+        runtimes=runtimes,
+        **{name: pl.concat([getattr(part, name) for part in parts]) for name in frames},
     )
 
 

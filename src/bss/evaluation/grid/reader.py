@@ -1,16 +1,17 @@
 """The artifacts of a grid of runs, gathered into what the report is made of."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import polars as pl
 
 from bss.data.packed import MANIFEST, Meta
-from bss.evaluation.artifacts import as_judged, metrics_of, read_table, tables_of
+from bss.evaluation.artifacts import as_judged, metrics_of, read_table, runtime_of, tables_of
 from bss.evaluation.grid.examples import examples
 from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.grid.provenance import commit, versions
+from bss.evaluation.page.words import counted
 from bss.params import Params
-from bss.paths import Workspace
+from bss.paths import Cell, Workspace
 from bss.types import BASELINE, Split
 
 
@@ -42,6 +43,7 @@ def read_grid(params: Params, parameters: Mapping[str, object], workspace: Works
         command="make run",
         parameters=parameters,
         versions=versions(),
+        runtimes=_runtimes(workspace, cells),
         commit=commit(),
         baseline=BASELINE,
         confidence=params.report.confidence,
@@ -57,6 +59,13 @@ def _skipped(meta: Meta) -> list[str]:
 
 def _scores(workspace: Workspace, seed: int) -> pl.DataFrame:
     return read_table(workspace.scores(seed)).with_columns(seed=pl.lit(seed))
+
+
+def _runtimes(workspace: Workspace, cells: Iterable[Cell]) -> tuple[str, ...]:
+    """What the trainings ran on, each once, as in `cpu, float32, 1 thread`."""
+    found = [runtime_of(workspace, cell) for cell in cells]
+    words = {f"{facts['device']}, {facts['precision']}, {counted(facts['threads'], 'thread')}" for facts in found}
+    return tuple(sorted(words))
 
 
 def _pacing(workspace: Workspace, scheduler: str, params: Params) -> pl.DataFrame:

@@ -89,7 +89,7 @@ def predict(folder: Path, best: Best, rows: Rows, batch_size: int, device: str =
     """
     labels = _labels(rows, best.meta.classes)
     model, method = load(best, folder)
-    runtime = Runtime.start(best.runtime.model_copy(update={"device": device}))
+    runtime = Runtime.start(best.runtime.model_copy(update={"device": device}), model=model)
     runtime.prepare(model)
     with memory_explained("evaluate", "lower --batch-size"), runtime.autocast():
         outputs = probabilities(collect(model, _batches(rows, batch_size, runtime)), method)
