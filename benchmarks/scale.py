@@ -51,7 +51,7 @@ def measure(quick: bool = False) -> list[Figure]:
 
 def share_of(num_samples: int) -> list[Figure]:
     """What one rank does in an epoch, and all that its sampler ever takes."""
-    rounds = [apart(ONE_SHARE, num_samples) for _ in range(3)]
+    rounds = [apart(ONE_SHARE, num_samples) for _ in range(7)]
     what = f"one rank of {NUM_RANKS}, {num_samples:.0e} samples, learned, shard local"
     gigabytes = [measured["gigabytes"] for measured in rounds]
     return [
