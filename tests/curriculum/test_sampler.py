@@ -1,14 +1,14 @@
 """The sampler in a training loop: with workers, resumed, on several ranks, and given what does not fit."""
 
 import copy
-import socket
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, distributed, multiprocessing
+from torch import Tensor, distributed
 from torch.utils.data import DataLoader, Dataset
 
 from bss.curriculum.sampler import CurriculumSampler
@@ -18,6 +18,7 @@ from bss.curriculum.schedulers.random import Random
 from bss.curriculum.schedulers.scheduler import SCHEDULERS, epoch_indices
 from bss.measure.evidence import Evidence
 from bss.measure.score import balance_score
+from tests.helpers.forked import run_ranks
 
 N = 50
 
@@ -270,10 +271,8 @@ def work(rank: int, port: int, folder: str) -> None:
     distributed.destroy_process_group()
 
 
-def test_scores_are_normalised_over_all_ranks(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    multiprocessing.spawn(work, (port, str(tmp_path)), nprocs=2)  # type: ignore[attr-defined]
+def test_scores_are_normalised_over_all_ranks(tmp_path: Path, forkservers: Path) -> None:
+    run_ranks("tests.curriculum.test_sampler", tmp_path, forkservers)
     one = CurriculumSampler(N, Learned(), seed=1, scores=SCORES)
     for epoch in range(3):
         seen = np.unique(one.sequence())
@@ -282,3 +281,7 @@ def test_scores_are_normalised_over_all_ranks(tmp_path: Path) -> None:
     states = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
     assert same(states[0], states[1])
     assert same(states[0] | {"plan": None}, one.state_dict() | {"plan": None})
+
+
+if __name__ == "__main__":
+    work(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])

@@ -1,7 +1,7 @@
 """AllRanks that hold their own samples alone: draws, scores and states over two processes, and by slow references."""
 
 import copy
-import socket
+import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ import pytest
 import torch
 from numpy.typing import ArrayLike
 from scipy.stats import chi2_contingency, chisquare
-from torch import Tensor, distributed, multiprocessing, nn
+from torch import Tensor, distributed, nn
 from torch.utils.data import DataLoader
 
 from bss.curriculum.order import is_in_play, ordered, softmax, systematic_counts
@@ -33,6 +33,7 @@ from bss.measure.ranks import AllRanks
 from bss.measure.score import balance_score, score_table
 from bss.model import Outputs
 from bss.seeds import generator
+from tests.helpers.forked import run_ranks
 
 N, EPOCHS = 41, 400
 # Rank 0 of 2 has the balanced samples: shares of 4 to 1, so that many draws are handed over. Some scores are equal.
@@ -174,12 +175,10 @@ def work(rank: int, port: int, folder: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+def found(tmp_path_factory: pytest.TempPathFactory, forkservers: Path) -> list[dict[str, Any]]:
     """What each of two ranks found."""
     folder = tmp_path_factory.mktemp("ranks")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    multiprocessing.spawn(work, (port, str(folder)), nprocs=2)  # type: ignore[attr-defined]
+    run_ranks("tests.curriculum.test_shard", folder, forkservers)
     return [torch.load(folder / f"found-{rank}.pt", weights_only=True) for rank in range(2)]
 
 
@@ -494,3 +493,7 @@ def test_released_weights_need_scores_in_range_on_every_rank() -> None:
     sampler = CurriculumSampler(2, Learned(variant="released"), scores=scores, shard="local")
     with pytest.raises(ValueError, match=r"the released weights need scores in \[-1, 1\]; they lie in \(0.0, 2.0\)"):
         list(sampler)
+
+
+if __name__ == "__main__":
+    work(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])

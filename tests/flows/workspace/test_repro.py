@@ -60,7 +60,13 @@ def by_dvc(*arguments: str) -> None:
     assert main([*arguments, "-q"]) == 0
 
 
-@pytest.mark.parametrize("form", ["as DVC writes it", "with a comment", "in braces", "with anchors", "none"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        *("as DVC writes it", "with anchors"),
+        *(pytest.param(form, marks=pytest.mark.nightly) for form in ("with a comment", "in braces", "none")),
+    ],
+)
 def test_the_lock_is_what_dvc_would_write(
     form: str, tmp_path: Path, forkservers: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
