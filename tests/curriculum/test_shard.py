@@ -35,7 +35,7 @@ from bss.model import Outputs
 from bss.seeds import generator
 from tests.helpers.forked import run_ranks
 
-N, EPOCHS = 41, 400
+N, EPOCHS = 41, 200
 # Rank 0 of 2 has the balanced samples: shares of 4 to 1, so that many draws are handed over. Some scores are equal.
 SCORES = np.round(np.random.default_rng(3).uniform(-1, 1, N) * 8) / 16 + np.where(np.arange(N) % 2, -0.5, 0.5)
 LABELS = torch.arange(N) % 3
