@@ -129,6 +129,7 @@ def test_the_last_sample_is_the_last_that_a_draw_can_meet() -> None:
     assert systematic(np.full(4, 0.25), 4, Edge()).tolist()[-1] == 3
 
 
+@pytest.mark.nightly
 def test_a_plan_for_vggsound_is_small(tmp_path: Path) -> None:
     num_samples = 168_618
     scores = np.random.default_rng(0).normal(size=num_samples)

@@ -194,7 +194,7 @@ def test_what_was_put_right_is_read_anew_and_the_rest_is_not(
             assert path.read_bytes() == (folder / "packed" / path.relative_to(whole)).read_bytes(), path
 
 
-@pytest.mark.parametrize("num_workers", [1, 2])
+@pytest.mark.parametrize("num_workers", [pytest.param(1, marks=pytest.mark.nightly), 2])
 def test_killed_packing_goes_on_and_gives_the_same_bytes(folder: Path, num_workers: int) -> None:
     import subprocess
     import sys

@@ -60,7 +60,16 @@ def opened(browser: "Browser", address: str, width: int = 1280, scheme: str = LI
         assert [url for url in asked if not url.startswith("data:")] == [address]
 
 
-@pytest.mark.parametrize(("width", "scheme"), [*product([360, 768, 1280], [LIGHT, DARK])])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        *[(360, LIGHT), (1280, DARK)],
+        *(
+            pytest.param(*size, marks=pytest.mark.nightly)
+            for size in [(360, DARK), (768, LIGHT), (768, DARK), (1280, LIGHT)]
+        ),
+    ],
+)
 def test_every_chart_fits_and_the_page_does_not_scroll_sideways(
     browser: "Browser", address: str, anchors: list[str], width: int, scheme: str
 ) -> None:
