@@ -156,10 +156,15 @@ def serve(name: str, listening: int) -> None:
     """Fork a process for each connection to a socket, until standard input ends."""
     warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
     sys.path[0] = str(ROOT / "src")
-    for module in (*LIBRARIES[name], *CODE[name]):
-        importlib.import_module(module)
+    for library in LIBRARIES[name]:
+        importlib.import_module(library)
+    loaded = _files(ROOT)  # before it is loaded: what changes meanwhile is loaded again in the forks
+    try:
+        for module in CODE[name]:
+            importlib.import_module(module)
+    except Exception:  # each stage says what is wrong with the code as it then is
+        loaded = {}
     del sys.path[0]
-    loaded = _files(ROOT)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps the forks
     gc.freeze()  # a collection in a fork would copy every page
     with socket.socket(fileno=listening) as listener, selectors.DefaultSelector() as selector:
