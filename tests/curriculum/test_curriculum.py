@@ -98,9 +98,9 @@ def test_random_order_shows_every_sample_once() -> None:
 def test_heuristic_plays_the_best_ranked(epoch: int, anti: bool) -> None:
     share = min(1, sqrt((1 - 0.01) / 40 * epoch + 0.01))
     best = sorted(range(200), key=lambda index: SCORES[index] * (1 if anti else -1))[: floor(200 * share)]
-    indices = epoch_indices(Heuristic(anti=anti), SCORES, 0, epoch)
+    indices = epoch_indices(Heuristic(anti=anti, min_in_play=1), SCORES, 0, epoch)
     assert sorted(indices) == sorted(best)
-    full = epoch_indices(Heuristic(anti=anti, epoch_length="full"), SCORES, 0, epoch)
+    full = epoch_indices(Heuristic(anti=anti, epoch_length="full", min_in_play=1), SCORES, 0, epoch)
     assert len(full) == 200
     draws = Counter(full.tolist())
     assert set(draws) == set(best)
@@ -109,7 +109,8 @@ def test_heuristic_plays_the_best_ranked(epoch: int, anti: bool) -> None:
 
 def test_no_sample_is_lost_to_rounding() -> None:
     for start in (0.29, 0.57, 0.58):
-        heuristic = SCHEDULERS.build({"name": "heuristic", "pacing": {"name": "linear", "start": start}})
+        pacing = {"name": "linear", "start": start}
+        heuristic = SCHEDULERS.build({"name": "heuristic", "pacing": pacing, "min_in_play": 1})
         assert heuristic.num_in_play(100, 0) == round(100 * start)
 
 
@@ -140,8 +141,20 @@ def test_a_plan_for_vggsound_is_small(tmp_path: Path) -> None:
     assert np.array_equal(recorded_indices(tmp_path / "sequence.parquet", 77), sequence["indices"][77].to_numpy())
 
 
-def test_heuristic_always_plays_something() -> None:
-    assert len(epoch_indices(Heuristic(), np.array([0.3, 0.1]), 0, 0)) == 1
+@pytest.mark.parametrize("num_samples", [1, 2, 31, 60, 3000])
+@pytest.mark.parametrize("anti", [False, True])
+def test_no_epoch_is_smaller_than_the_least(num_samples: int, anti: bool) -> None:
+    scores = np.linspace(0, 0.1, num_samples)
+    scores[0 if anti else -1] = -9 if anti else 9  # one far from all others: alone within any threshold
+    low = SCHEDULERS.build({"name": "heuristic", "pacing": {"name": "root", "start": 0.0001}, "anti": anti})
+    best = ordered(scores, anti=anti)[: min(32, num_samples)]
+    for scheduler in (low, SelfPaced(anti=anti)):
+        assert sorted(epoch_indices(scheduler, scores, 0, 0)) == sorted(best)
+        assert len(epoch_indices(scheduler, scores, 0, 40)) == num_samples
+    assert len(epoch_indices(SelfPaced(min_in_play=1, anti=anti), scores, 0, 0)) == 1
+
+
+def test_heuristic_may_play_all_from_the_start() -> None:
     assert len(epoch_indices(Heuristic(grow_epochs=0), SCORES, 0, 0)) == 200
 
 
@@ -247,7 +260,9 @@ def test_a_plan_replays_what_the_scheduler_would_draw(name: str, tmp_path: Path)
         assert recorded is not None
         assert np.array_equal(recorded(epoch), epoch_indices(scheduler, SCORES, 5, epoch))
     assert order.sort("rank")["balance_score"].to_list() == sorted(SCORES, reverse=True)
-    assert sequence["num_samples"].to_list() == [floor(200 * scheduler.fraction(epoch)) for epoch in range(12)]
+    assert sequence["num_samples"].to_list() == [
+        max(32, floor(200 * scheduler.fraction(epoch))) for epoch in range(12)
+    ]
     probability, is_fixed = order["probability"], scheduler.probabilities(SCORES) is None
     assert probability.is_null().all() if is_fixed else probability.sum() == pytest.approx(1)
 

@@ -211,6 +211,18 @@ NAN = torch.full((2, 3), float("nan"))
         ([0, 1], {"a": NAN, "fused": NAN}, LABELS[:2], "at least two modalities"),
         ([0, 1], rows(logits(), [0, 1]), torch.tensor([0, 3]), r"labels lie in \[0, 3\]"),
         ([0, 1], rows(logits(), [0, 1]) | {"a": logits()["a"]}, LABELS[:2], "logits of 'a' have the shape"),
+        (torch.arange(2) + 0.7, rows(logits(), [0, 1]), LABELS[:2], r"indices are float32 of the shape \(2,\)"),
+        ([0.0, 1.0], rows(logits(), [0, 1]), LABELS[:2], "indices are float64"),
+        ([True, False], rows(logits(), [0, 1]), LABELS[:2], "indices are bool"),
+        (["0", "1"], rows(logits(), [0, 1]), LABELS[:2], r"indices are \['0', '1'\], expected whole numbers"),
+        ([[0], [1]], rows(logits(), [0, 1]), LABELS[:2], r"of the shape \(2, 1\).*leave the second dimension out"),
+        ([0, 1], rows(logits(), [0, 1]), LABELS[:2].float(), "labels are float32"),
+        ([0, 1], rows(logits(), [0, 1]), LABELS[:2, None], r"labels are int64 of the shape \(2, 1\)"),
+        ([0, 1], rows(logits(), [0, 1]), torch.eye(3)[:2].long(), r"from one-hot rows: values.argmax\(dim=1\)"),
+        ([0, 1], rows(logits(), [0, 1]), None, "labels are None, expected whole numbers"),
+        ([0, 1], rows(logits(), [0, 1]) | {"v": [[0.0] * 3] * 2}, LABELS[:2], "logits of 'v' are a list"),
+        ([0, 1], rows(logits(), [0, 1]) | {"v": torch.ones(2, 3).long()}, LABELS[:2], "are int64, expected floating"),
+        ([0, 1], rows(logits(), [0, 1]) | {"fused": torch.tensor(1.0)}, LABELS[:2], r"expected \(N, C\)"),
     ],
 )
 def test_evidence_that_does_not_fit_is_refused_and_nothing_changes(
@@ -229,12 +241,73 @@ def test_evidence_that_does_not_fit_is_refused_and_nothing_changes(
         ({"num_samples": 0}, "num_samples is 0"),
         ({"scores": SCORES[:-1]}, r"scores have the shape \(49,\), expected \(50,\)"),
         ({"scores": np.full(N, np.inf)}, "scores are not finite, first at index 0"),
-        ({"rank": 2, "num_replicas": 2}, r"rank is 2, expected one in \[0, 2\)"),
+        ({"rank": 2, "num_replicas": 2}, r"rank is 2, expected a whole number in \[0, 2\)"),
+        ({"num_samples": 50.0}, "num_samples is 50.0, expected a whole number, at least 1"),
+        ({"num_samples": True}, "num_samples is True"),
+        ({"num_samples": "50"}, "num_samples is '50'"),
+        ({"num_samples": torch.tensor([1, 2])}, "num_samples is tensor"),
+        ({"seed": None}, "seed is None, expected a whole number, at least 0"),
+        ({"seed": -1}, "seed is -1"),
+        ({"seed": 0.5}, "seed is 0.5"),
+        ({"rank": 0.0}, r"rank is 0.0, expected a whole number in \[0, 1\)"),
+        ({"num_replicas": 0}, "num_replicas is 0"),
+        ({"scheduler": "random"}, r"scheduler is 'random', expected one such as bss.Random\(\)"),
+        ({"scores": ["1"] * N}, "scores are .*expected real numbers"),
+        ({"scores": [None] * N}, "scores are .*expected real numbers"),
+        ({"scores": np.full(N, 1j)}, "scores are complex128"),
+        ({"scores": SCORES[:, None]}, r"scores have the shape \(50, 1\), expected \(50,\)"),
     ],
 )
 def test_a_plan_that_does_not_fit_is_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         CurriculumSampler(**{"num_samples": N, "scheduler": Random(), **arguments})
+
+
+@pytest.mark.parametrize("number", [np.int64, np.uint8, torch.tensor], ids=["int64", "uint8", "tensor"])
+def test_whole_numbers_of_any_type_make_the_same_plan(number: Any, tmp_path: Path) -> None:
+    sampler = CurriculumSampler(number(N), Random(), number(3), rank=number(1), num_replicas=number(2))
+    sampler.advance(number(2))
+    torch.save(sampler.state_dict(), tmp_path / "state.pt")
+    plain = CurriculumSampler(N, Random(), 3, rank=1, num_replicas=2)
+    plain.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert list(plain) == list(sampler)
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [torch.from_numpy(SCORES), SCORES.tolist(), SCORES.astype(">f8"), torch.from_numpy(SCORES).requires_grad_()],
+    ids=["tensor", "list", "big-endian", "with gradient"],
+)
+def test_scores_of_any_real_type_are_the_same(scores: Any) -> None:
+    assert CurriculumSampler(N, Random(), scores=scores).scores.tolist() == SCORES.tolist()
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [("scores", torch.zeros(N - 1)), ("criteria", torch.zeros(1, N)), ("num_draws", None), ("is_scored", "yes")],
+)
+def test_a_damaged_state_is_refused_and_nothing_changes(part: str, value: Any) -> None:
+    sampler = CurriculumSampler(N, Learned(), scores=SCORES)
+    before = sampler.state_dict()
+    with pytest.raises(ValueError, match=f"the state's {part} has the shape .*, expected"):
+        sampler.load_state_dict(before | {"epoch": 4, part: value})
+    assert same(sampler.state_dict(), before)
+
+
+def test_the_iterator_keeps_its_own_place_for_loaders_that_save_it() -> None:
+    """As StatefulDataLoader of torchdata: both states as of the last batch; both loaded, the sampler first."""
+    sampler = CurriculumSampler(N, Learned(), seed=9, scores=SCORES)
+    iterator: Any = iter(sampler)
+    seen = [next(iterator) for _ in range(24)]
+    states = copy.deepcopy((sampler.state_dict(), iterator.state_dict()))
+    resumed = CurriculumSampler(N, Learned(), seed=9)
+    resumed.load_state_dict(states[0])
+    rest: Any = iter(resumed)
+    rest.load_state_dict(states[1])
+    assert seen + list(rest) == sampler.sequence().tolist()
+    resumed.advance(N - 24)
+    with pytest.raises(ValueError, match="1 samples after 50 leave"):
+        resumed.advance(1)
 
 
 def test_more_samples_than_the_epoch_has_are_refused() -> None:

@@ -41,11 +41,11 @@ SCORES = np.round(np.random.default_rng(3).uniform(-1, 1, N) * 8) / 16 + np.wher
 LABELS = torch.arange(N) % 3
 EXACT: dict[str, Scheduler] = {
     "random": Random(),
-    "heuristic": Heuristic(grow_epochs=4),
-    "heuristic-anti": Heuristic(grow_epochs=4, anti=True),
-    "heuristic-full": Heuristic(grow_epochs=4, epoch_length="full"),
-    "self_paced": SelfPaced(grow_epochs=4),
-    "self_paced-anti": SelfPaced(grow_epochs=4, anti=True),
+    "heuristic": Heuristic(grow_epochs=4, min_in_play=5),
+    "heuristic-anti": Heuristic(grow_epochs=4, min_in_play=5, anti=True),
+    "heuristic-full": Heuristic(grow_epochs=4, min_in_play=5, epoch_length="full"),
+    "self_paced": SelfPaced(grow_epochs=4, min_in_play=5),
+    "self_paced-anti": SelfPaced(grow_epochs=4, min_in_play=5, anti=True),
     "released": Learned(variant="released"),
 }
 DRAWS: dict[str, Learned] = {

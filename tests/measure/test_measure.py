@@ -4,6 +4,7 @@ from dataclasses import replace
 from itertools import combinations
 from math import exp, isclose, log, sqrt
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -204,6 +205,23 @@ def test_the_table_keeps_raw_and_normalised_criteria() -> None:
     more = score_table(given, others=["entropy"])
     assert np.allclose(more["entropy"], CRITERIA["entropy"](given))
     assert more["balance_score"].equals(table["balance_score"])
+
+
+@pytest.mark.parametrize(
+    "labels", [[0, 1, 2], range(3), *(np.arange(3, dtype=t) for t in "bBhHiIlL"),
+               *(torch.arange(3, dtype=t) for t in (torch.uint8, torch.int16, torch.int32, torch.int64))],
+    ids=lambda labels: f"{type(labels).__name__} {getattr(labels, 'dtype', '')}",
+)  # fmt: skip
+def test_labels_of_any_integer_type_give_the_same_score(labels: Any) -> None:
+    logits = {name: torch.randn(3, 3, generator=torch.Generator().manual_seed(0)) for name in ("a", "b", "fused")}
+    assert torch.equal(balance_score(Evidence(logits, labels)), balance_score(Evidence(logits, torch.arange(3))))
+
+
+def test_half_precision_is_widened() -> None:
+    given = evidence(2)
+    half = {name: values.bfloat16() for name, values in given.logits.items()}
+    wide = {name: values.float() for name, values in half.items()}
+    assert torch.equal(balance_score(Evidence(half, given.labels)), balance_score(Evidence(wide, given.labels)))
 
 
 def test_unknown_and_missing_criteria_are_refused() -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from bss.curriculum.sampler import CurriculumSampler
+from bss.curriculum.schedulers.heuristic import Heuristic
 from bss.curriculum.schedulers.learned import Learned
 from bss.curriculum.schedulers.random import Random
 from bss.curriculum.schedulers.scheduler import Scheduler
@@ -255,3 +256,9 @@ def test_a_loss_that_is_not_finite_stops_the_training(pair: Splits) -> None:
         ValueError, match=r"the loss is (nan|inf) at step \d+: the .* samples \('train_.*; lower train.lr"
     ):
         trained(pair, Joint(), settings=settings)
+
+
+def test_an_epoch_of_one_sample_is_refused_by_the_scheduler_s_name(pair: Splits) -> None:
+    lonely = Heuristic(pacing={"name": "root", "start": 0.0001}, min_in_play=1)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="epoch 0 of the scheduler 'heuristic' has 1 of .*play more"):
+        trained(pair, Joint(), lonely)

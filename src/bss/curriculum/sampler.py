@@ -14,6 +14,7 @@ from bss.curriculum.schedulers.scheduler import Scheduler
 from bss.curriculum.shares import blocks
 from bss.measure.criteria.criterion import CRITERIA
 from bss.measure.evidence import Evidence
+from bss.measure.numbers import whole, whole_numbers
 from bss.measure.ranks import AllRanks, Shard
 from bss.measure.score import is_local
 
@@ -44,9 +45,9 @@ class CurriculumSampler(Sampler[int]):
         shard: `local`: each rank holds its own samples alone, those whose index is `rank` modulo `num_replicas`.
 
     Raises:
-        ValueError: no sample, scores that are not (N,) or not finite, a rank out of range, an unknown shard. With
-            `shard` local also: no process group of these ranks, a rank without a sample, a scheduler without
-            `share`, recorded sequences.
+        ValueError: no sample, a number that is not whole, no scheduler, scores that are not (N,) or not finite, a
+            rank out of range, an unknown shard. With `shard` local also: no process group of these ranks, a rank
+            without a sample, a scheduler without `share`, recorded sequences.
     """
 
     def __init__(
@@ -61,10 +62,11 @@ class CurriculumSampler(Sampler[int]):
         num_replicas: int = 1,
         shard: Shard = None,
     ) -> None:
-        if num_samples < 1:
-            raise ValueError(f"num_samples is {num_samples}, expected at least 1")
-        if not 0 <= rank < num_replicas:
-            raise ValueError(f"rank is {rank}, expected one in [0, {num_replicas})")
+        num_samples, seed = whole("num_samples", num_samples, 1), whole("seed", seed, 0)
+        num_replicas = whole("num_replicas", num_replicas, 1)
+        rank = whole("rank", rank, 0, num_replicas)
+        if not isinstance(scheduler, Scheduler):
+            raise ValueError(f"scheduler is {scheduler!r}, expected one such as bss.Random()")
         if is_local(shard) and recorded is not None:
             raise ValueError("recorded sequences are of all samples: leave recorded out, or shard='local'")
         self.num_samples, self.scheduler, self.seed = num_samples, scheduler, seed
@@ -120,7 +122,10 @@ class CurriculumSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         """This rank's indices of the current epoch, from where `advance` has come to."""
-        share = self._samples.share(self.sequence())[self._position :]
+        return _Handout(self)
+
+    def _from(self, position: int) -> Iterator[int]:
+        share = self._samples.share(self.sequence())[position:]
         for part in blocks(len(share)):  # a number of a Python list takes five times its place in an array
             yield from share[part].tolist()
 
@@ -136,7 +141,8 @@ class CurriculumSampler(Sampler[int]):
         Raises:
             ValueError: more than the epoch has.
         """
-        if not 0 <= num_samples <= len(self) - self._position:
+        num_samples = whole("num_samples", num_samples, 0)
+        if num_samples > len(self) - self._position:
             raise ValueError(f"{num_samples} samples after {self._position} leave the {len(self)} of this epoch")
         self._position += num_samples
 
@@ -150,20 +156,21 @@ class CurriculumSampler(Sampler[int]):
         """Take the outputs of the model for some samples, of whichever rank; the last ones for a sample count.
 
         Args:
-            indices: (B,) of the training set.
+            indices: (B,) of the training set, of any integer type.
             logits: of every modality and "fused", (B, C) each.
-            labels: (B,), int64.
+            labels: (B,), of any integer type.
             features: of every modality, (B, dim) each; needed by the criteria that say so.
 
         Raises:
             ValueError: the arguments do not fit together, see `Evidence`, or an index is out of range; nothing is
                 taken then.
         """
-        rows = np.asarray(indices, dtype=np.int64)
-        if rows.shape != (len(labels),) or (len(rows) and not 0 <= rows.min() <= rows.max() < self.num_samples):
-            raise ValueError(f"indices are {rows}, expected {len(labels)} in [0, {self.num_samples})")
+        rows = whole_numbers("indices", indices).cpu().numpy()
         with torch.no_grad():
-            evidence = Evidence({name: values.float() for name, values in logits.items()}, labels, features)
+            evidence = Evidence(logits, labels, features)
+            num_labels = len(evidence.labels)
+            if len(rows) != num_labels or (len(rows) and not 0 <= rows.min() <= rows.max() < self.num_samples):
+                raise ValueError(f"indices are {rows}, expected {num_labels} in [0, {self.num_samples})")
             values = [CRITERIA[name](evidence).double().cpu().numpy() for name in self.scheduler.criteria]
         self._samples.observe(rows, np.stack(values))
 
@@ -202,7 +209,7 @@ class CurriculumSampler(Sampler[int]):
         """Go on where `state_dict` was taken.
 
         Raises:
-            ValueError: the state is of another version or plan; nothing is changed then.
+            ValueError: the state is of another version or plan, or damaged; nothing is changed then.
         """
         if state.get("version") != VERSION:
             raise ValueError(f"the state has version {state.get('version')}, expected {VERSION}")
@@ -212,8 +219,8 @@ class CurriculumSampler(Sampler[int]):
                 raise ValueError(
                     f"the state is of another plan: its {name} is {state['plan'].get(name)}, not {plan.get(name)}"
                 )
-        self.epoch, self._position = state["epoch"], state["position"]
         self._samples.load_state_dict(state)
+        self.epoch, self._position = state["epoch"], state["position"]
         self._sequence = None
         if state["is_begun"]:
             self.sequence()
@@ -227,3 +234,29 @@ class CurriculumSampler(Sampler[int]):
             "num_replicas": self.num_replicas,
             **({} if self.shard is None else {"shard": self.shard, "rank": self.rank}),
         }
+
+
+class _Handout(Iterator[int]):
+    """The indices of an epoch, and how many were handed out.
+
+    torchdata's `StatefulDataLoader` keeps the states of a sampler and of its iterator, each as of the batch that was
+    returned last, so that it resumes there without `advance`.
+    """
+
+    def __init__(self, sampler: CurriculumSampler) -> None:
+        self._sampler, self._position = sampler, sampler._position
+        self._indices = sampler._from(self._position)
+
+    def __next__(self) -> int:
+        index = next(self._indices)
+        self._position += 1
+        return index
+
+    def state_dict(self) -> dict[str, int]:
+        """The place in the epoch."""
+        return {"position": self._position}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go on from there, as `CurriculumSampler.advance` would have it."""
+        self._position = self._sampler._position = state["position"]
+        self._indices = self._sampler._from(self._position)

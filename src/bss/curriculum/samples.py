@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike
 from torch import Tensor, distributed
 
 from bss.curriculum.schedulers.scheduler import Scheduler, epoch_indices
+from bss.measure.numbers import real_array
 from bss.measure.ranks import AllRanks
 from bss.measure.score import combined
 
@@ -75,7 +76,15 @@ class Samples(ABC):
         return {name: torch.from_numpy(getattr(self, name).copy()) for name in names}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where `state_dict` was taken."""
+        """Go on where `state_dict` was taken.
+
+        Raises:
+            ValueError: a part is missing, or of another shape; nothing is changed then.
+        """
+        for name, own in Samples.state_dict(self).items():
+            given, expected = getattr(state.get(name), "shape", None), tuple(own.shape)
+            if given != own.shape:
+                raise ValueError(f"the state's {name} has the shape {given and tuple(given)}, expected {expected}")
         self.scores, self.criteria = state["scores"].numpy().copy(), state["criteria"].numpy().copy()
         self.is_scored, self.num_draws = state["is_scored"].numpy().copy(), state["num_draws"].numpy().copy()
 
@@ -157,9 +166,9 @@ def checked(scores: np.ndarray | Tensor, num_samples: int, floats: DTypeLike = n
     """Finite scores (N,), in a copy.
 
     Raises:
-        ValueError: they are not finite, or not (N,).
+        ValueError: they are no numbers, not finite, or not (N,).
     """
-    scores = np.array(scores, dtype=floats)
+    scores = real_array("scores", scores, floats)
     if scores.shape != (num_samples,):
         raise ValueError(f"scores have the shape {scores.shape}, expected ({num_samples},)")
     if not np.isfinite(scores).all():

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from bss.errors import InputError
 from bss.files import read_tensors, write_tensors
+from bss.measure.numbers import real_numbers, whole_numbers
 from bss.types import FUSED
 
 if TYPE_CHECKING:
@@ -20,8 +21,12 @@ if TYPE_CHECKING:
 class Evidence:
     """Logits of every modality and of the fusion for N samples of C classes, with their labels.
 
+    Labels may be of any integer type, also a list or an array. All is brought to the device of the fusion's logits,
+    and half precision to float32.
+
     Raises:
-        ValueError: fewer than two modalities, no fusion, lengths that differ, labels out of range, NaN or infinity.
+        ValueError: fewer than two modalities, no fusion, lengths that differ, labels out of range, NaN or infinity,
+            labels that are no whole numbers (N,), logits that are no floating point.
     """
 
     logits: Mapping[str, Tensor]
@@ -38,19 +43,35 @@ class Evidence:
             raise ValueError(
                 f"logits of '{FUSED}' and of at least two modalities are needed; got {list(self.logits)}"
             )
-        shape = (len(self.labels), self.logits[FUSED].shape[-1])
-        for output, logits in self.logits.items():
-            if tuple(logits.shape) != shape:
-                raise ValueError(f"logits of '{output}' have the shape {tuple(logits.shape)}, expected {shape}")
-            if not bool(logits.isfinite().all()):
-                row = int((~logits.isfinite()).any(dim=1).nonzero()[0])
-                raise ValueError(f"logits of '{output}' are not finite, first in row {row}: {logits[row].tolist()}")
-        for name, values in {**(self.features or {}), "gradients": self.gradients}.items():
-            _check_rows(name, values, shape[0])
-        if len(self.labels) and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < shape[1]:
+        logits = {output: real_numbers(f"logits of '{output}'", values) for output, values in self.logits.items()}
+        device = logits[FUSED].device
+        labels = whole_numbers("labels", self.labels).to(device)
+        if logits[FUSED].ndim != 2:
+            raise ValueError(f"logits of '{FUSED}' have the shape {tuple(logits[FUSED].shape)}, expected (N, C)")
+        shape = (len(labels), logits[FUSED].shape[1])
+        for output, values in logits.items():
+            if tuple(values.shape) != shape:
+                raise ValueError(f"logits of '{output}' have the shape {tuple(values.shape)}, expected {shape}")
+            if not bool(values.isfinite().all()):
+                row = int((~values.isfinite()).any(dim=1).nonzero()[0])
+                raise ValueError(f"logits of '{output}' are not finite, first in row {row}: {values[row].tolist()}")
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < shape[1]:
             raise ValueError(
-                f"labels lie in [{int(self.labels.min())}, {int(self.labels.max())}], expected [0, {shape[1] - 1}]"
+                f"labels lie in [{int(labels.min())}, {int(labels.max())}], expected [0, {shape[1] - 1}]"
             )
+        features = {
+            name: _rows(f"features of '{name}'", values, shape[0]).to(device)
+            for name, values in (self.features or {}).items()
+        }
+        gradients = None if self.gradients is None else _rows("gradients", self.gradients, shape[0])
+        checked = {
+            "logits": {output: values.to(device) for output, values in logits.items()},
+            "labels": labels,
+            "features": features or None,
+            "gradients": gradients,
+        }
+        for field, values in checked.items():
+            object.__setattr__(self, field, values)
 
     @property
     def modalities(self) -> list[str]:
@@ -71,13 +92,13 @@ class Evidence:
         return self.features
 
 
-def _check_rows(name: str, values: Tensor | None, num_samples: int) -> None:
-    if values is None:
-        return
-    if len(values) != num_samples:
-        raise ValueError(f"'{name}' has {len(values)} rows, expected {num_samples}")
+def _rows(name: str, values: Tensor, num_samples: int) -> Tensor:
+    values = real_numbers(name, values)
+    if values.ndim == 0 or len(values) != num_samples:
+        raise ValueError(f"{name} have the shape {tuple(values.shape)}, expected {num_samples} rows")
     if not bool(values.isfinite().all()):
-        raise ValueError(f"'{name}' is not finite")
+        raise ValueError(f"{name} are not finite")
+    return values
 
 
 def collect(model: nn.Module, batches: Iterable[Sequence[Any]]) -> Evidence:
@@ -100,7 +121,7 @@ def collect(model: nn.Module, batches: Iterable[Sequence[Any]]) -> Evidence:
                 outputs: Outputs = model(inputs)
                 logits.add(outputs.logits)
                 features.add(outputs.features)
-                labels.append(batch_labels.cpu())
+                labels.append(whole_numbers("labels", batch_labels).cpu())
     finally:
         model.train(was_training)
     return Evidence(logits.joined(), torch.cat(labels), features.joined())

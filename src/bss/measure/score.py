@@ -36,6 +36,8 @@ def balance_score(
     Raises:
         ValueError: no criterion, an unknown one, or one twice; no evidence; `local` without a process group.
     """
+    if isinstance(criteria, str):
+        raise ValueError(f"criteria is '{criteria}', expected names in a list: ['{criteria}']")
     names, pieces = distinct(tuple(criteria)), [evidence] if isinstance(evidence, Evidence) else evidence
     measured = [[CRITERIA[name](piece) for name in names] for piece in pieces]
     if not measured:

@@ -148,7 +148,7 @@ def fit(
                     sampler.end_epoch()
             lr = settings.lr * lr_factor(settings.lr_schedule, epoch / num_epochs)
             observe = _observing(sampler) if sampler.wants_batches else None
-            order = method.order(sampler.sequence(), trainer.memory)
+            order = method.order(_several(sampler.sequence(), sampler), trainer.memory)
             todo = batches(
                 train, order.indices, batch_size, runtime,
                 skip=trainer.num_batches, shared=True, hidden=order.hidden, cuts=order.cuts,
@@ -166,6 +166,16 @@ def fit(
                 progress(epoch + 1, {key: rows[-1][key] for key in ("train_loss", "validation_accuracy")})
     selection.restore()
     return pl.DataFrame(run.history)
+
+
+def _several(indices: np.ndarray, sampler: "CurriculumSampler") -> np.ndarray:
+    if len(indices) < 2:
+        raise InputError(
+            f"epoch {sampler.epoch} of the scheduler '{sampler.scheduler.name}' has {len(indices)} of "
+            f"{sampler.num_samples} samples, and batch normalisation needs two: let it play more "
+            "(min_in_play, the pacing's start)"
+        )
+    return indices
 
 
 def _observing(sampler: "CurriculumSampler") -> Observe:

@@ -22,9 +22,17 @@ class Heuristic(Scheduler):
     """An epoch is one pass over the samples in play (published), or always N draws: the subset passed over again
     and again, so that the number of optimizer steps is that of random order."""
 
+    min_in_play: Annotated[int, Field(ge=1)] = 32
+    """Number of samples in play at least, of those there are: a batch, so that no epoch is a single sample. Where
+    N * pacing is larger, as on every published data set, it changes nothing."""
+
     def fraction(self, epoch: int) -> float:
         """The pacing at progress epoch / grow_epochs."""
         return self.pacing(min(1.0, epoch / self.grow_epochs)) if self.grow_epochs else 1.0
+
+    def num_in_play(self, num_samples: int, epoch: int) -> int:
+        """Number of training samples in play in an epoch: floor(N * fraction), at least `min_in_play`."""
+        return min(num_samples, max(self.min_in_play, super().num_in_play(num_samples, epoch)))
 
     def indices(self, scores: np.ndarray, epoch: int, generator: np.random.Generator) -> np.ndarray:
         """The samples in play, shuffled; with `epoch_length: full` as many shuffled passes as fill N draws."""

@@ -5,6 +5,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import BeforeValidator, Field
 
+from bss.curriculum.order import is_in_play
 from bss.curriculum.pacing.linear import Linear
 from bss.curriculum.pacing.pacing import PACINGS, Pacing
 from bss.curriculum.schedulers._measuring import Measuring
@@ -23,6 +24,9 @@ class SelfPaced(Measuring):
     pacing: Annotated[Pacing, BeforeValidator(PACINGS.build)] = Linear(start=0.2)
     """Progress -> threshold in (0, 1]; 1 plays everything."""
     grow_epochs: Annotated[int, Field(ge=1)] = 40
+    min_in_play: Annotated[int, Field(ge=1)] = 32
+    """Number of samples in play at least, of those there are, the best ones: a single score far from all others would
+    make epochs of one sample."""
 
     def probabilities(self, scores: np.ndarray) -> np.ndarray:
         """Equal for the samples in play at the start, 0 for the others."""
@@ -45,4 +49,8 @@ class SelfPaced(Measuring):
         low, high = ranks.extent(float(scores.min()), float(scores.max()))
         threshold = self.pacing(min(1.0, epoch / self.grow_epochs))
         distance = scores - low if self.anti else high - scores
-        return np.asarray(distance <= threshold * (high - low))
+        chosen = np.asarray(distance <= threshold * (high - low))
+        least = min(self.min_in_play, int(ranks.each(len(scores)).sum()))
+        if ranks.each(np.count_nonzero(chosen)).sum() >= least:
+            return chosen
+        return is_in_play(scores, least, ranks, anti=self.anti)
