@@ -259,6 +259,6 @@ def test_a_loss_that_is_not_finite_stops_the_training(pair: Splits) -> None:
 
 
 def test_an_epoch_of_one_sample_is_refused_by_the_scheduler_s_name(pair: Splits) -> None:
-    lonely = Heuristic(pacing={"name": "root", "start": 0.0001}, min_in_play=1)  # type: ignore[arg-type]
+    lonely = Heuristic(pacing={"name": "root", "start": 0.0001}, min_in_play=1)
     with pytest.raises(ValueError, match="epoch 0 of the scheduler 'heuristic' has 1 of .*play more"):
         trained(pair, Joint(), lonely)

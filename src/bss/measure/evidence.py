@@ -70,8 +70,8 @@ class Evidence:
             "features": features or None,
             "gradients": gradients,
         }
-        for field, values in checked.items():
-            object.__setattr__(self, field, values)
+        for field, value in checked.items():
+            object.__setattr__(self, field, value)
 
     @property
     def modalities(self) -> list[str]:
