@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from bss.data.kinds._complete import check_bytes, check_seconds
 from bss.errors import InputError
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.packet import Packet
     from av.video.frame import VideoFrame
     from PIL.Image import Image as Picture
 
-SUFFIXES = frozenset({".mp4", ".avi", ".flv", ".mkv", ".webm", ".mov", ".mpg", ".mpeg", ".m4v", ".wmv", ".3gp"})
-"""Name endings of files that hold pictures and sound."""
+MICROSECONDS = 1_000_000
+SPARE_SECONDS, SPARE_SHARE = 0.5, 0.05
+"""Seconds, and share of the declared ones, that the last packet of a whole file may lie before its declared end."""
 
 
 @contextmanager
@@ -24,12 +27,13 @@ def opened(path: Any, stream: str) -> Iterator["InputContainer"]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        InputError: it cannot be decoded, or has no such stream.
+        InputError: it cannot be decoded, ends early, or has no such stream.
     """
     import av
 
     if not Path(path).is_file():
         raise FileNotFoundError(2, "No such file", str(path))
+    check_bytes(Path(path))
     try:
         with av.open(str(path)) as container:
             if not getattr(container.streams, stream):
@@ -39,7 +43,31 @@ def opened(path: Any, stream: str) -> Iterator["InputContainer"]:
         raise
     except (av.FFmpegError, ValueError) as error:  # a ValueError where a stream changes its form on the way
         reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path} is no readable video: {reason}") from error
+        raise InputError(
+            f"{path} is no readable {'video' if stream == 'video' else 'sound file'}: {reason}"
+        ) from error
+
+
+def _decoded(container: "InputContainer", stream: str) -> Iterator[Any]:
+    """The frames of the first stream of a type.
+
+    Raises:
+        InputError: the packets of all streams end before the container says.
+    """
+    chosen = getattr(container.streams, stream)[0]
+    ends = 0.0
+    for packet in container.demux():
+        ends = max(ends, _end(packet))
+        if packet.stream is chosen:
+            yield from packet.decode()
+    _check_end(container, ends)
+
+
+def _check_end(container: "InputContainer", ends: float) -> None:
+    """Compare the end of the last packet of any stream, in seconds, with what the container says."""
+    declared, start = (container.duration or 0) / MICROSECONDS, (container.start_time or 0) / MICROSECONDS
+    spare = max(SPARE_SECONDS, SPARE_SHARE * declared)
+    check_seconds(Path(container.name), ends - start, declared, spare)
 
 
 def sound(path: Any) -> tuple[np.ndarray, int]:
@@ -54,7 +82,7 @@ def sound(path: Any) -> tuple[np.ndarray, int]:
     with opened(path, "audio") as container:
         rate = container.streams.audio[0].rate
         resampler = av.AudioResampler(format="fltp")
-        parts = [part.to_ndarray() for frame in container.decode(audio=0) for part in resampler.resample(frame)]
+        parts = [part.to_ndarray() for frame in _decoded(container, "audio") for part in resampler.resample(frame)]
         if not parts:
             raise InputError(f"{path} holds no sample")
         return np.concatenate(parts, axis=1).mean(axis=0), rate
@@ -68,7 +96,7 @@ def frames(path: Any, times: Sequence[float] | None = None) -> Iterator["VideoFr
         InputError: it cannot be decoded, or has no picture.
     """
     with opened(path, "video") as container:
-        decoded = container.decode(video=0)
+        decoded = _decoded(container, "video")
         if times is None:
             yield from decoded
             return
@@ -83,8 +111,9 @@ def frames(path: Any, times: Sequence[float] | None = None) -> Iterator["VideoFr
 
 
 def picture(frame: "VideoFrame") -> "Picture":
-    """A frame as a picture of Pillow."""
-    return cast("Picture", frame.to_image())  # type: ignore[no-untyped-call]
+    """A frame as a picture of Pillow, upright: telephones keep the turn beside the pixels."""
+    upright = cast("Picture", frame.to_image())  # type: ignore[no-untyped-call]
+    return upright.rotate(frame.rotation, expand=True) if frame.rotation else upright
 
 
 def seconds(path: Any, stream: str = "video") -> float:
@@ -98,5 +127,15 @@ def seconds(path: Any, stream: str = "video") -> float:
         chosen = getattr(container.streams, stream)[0]
         if chosen.duration:
             return float(chosen.duration * chosen.time_base)
-        packets = (packet for packet in container.demux(chosen) if packet.pts is not None)
-        return float(max(((packet.pts + (packet.duration or 0)) * chosen.time_base for packet in packets), default=0))
+        ends = dict.fromkeys(container.streams, 0.0)
+        for packet in container.demux():
+            ends[packet.stream] = max(ends[packet.stream], _end(packet))
+        _check_end(container, max(ends.values()))
+        return ends[chosen]
+
+
+def _end(packet: "Packet[Any]") -> float:
+    """Seconds from the beginning; 0 for the empty packet behind the last."""
+    if packet.pts is None or packet.time_base is None:
+        return 0.0
+    return float((packet.pts + (packet.duration or 0)) * packet.time_base)

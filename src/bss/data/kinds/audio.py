@@ -7,11 +7,17 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from bss.data.kinds import _media as media
+from bss.data.kinds._complete import check_bytes, check_seconds
 from bss.data.kinds.kind import Exhibit, Kind
 from bss.errors import InputError
+
+FOR_FFMPEG = {1, 4}
+"""What libsndfile answers to a format or an encoding that it does not know."""
+SPARE_SECONDS = 0.1
+"""Seconds by which a sound may fall short of its header: what an encoder adds at the ends."""
 
 
 class Audio(Kind):
@@ -49,6 +55,19 @@ class Audio(Kind):
     level: float | None = Field(default=None, gt=0)
     """Root mean square that each recording is brought to, so that loud and soft speakers look alike."""
 
+    @model_validator(mode="after")
+    def _every_band_hears_something(self) -> "Audio":
+        if self.num_samples < 1:
+            raise InputError(f"seconds is {self.seconds}, which is no sample at {self.sample_rate} Hz")
+        if self.num_mels is not None:
+            deaf = int((mel_bands(self.sample_rate, self.n_fft, self.num_mels).sum(axis=1) == 0).sum())
+            if deaf:
+                raise InputError(
+                    f"num_mels is {self.num_mels}, and n_fft {self.n_fft} has no frequency in {deaf} of these bands: "
+                    "take fewer, or a larger n_fft"
+                )
+        return self
+
     @property
     def shape(self) -> tuple[int, ...]:
         """(1, frequencies, frames)."""
@@ -69,7 +88,7 @@ class Audio(Kind):
 
         Raises:
             FileNotFoundError: there is no such file.
-            InputError: it is no sound file, is empty, or is too short where `length` is `crop`.
+            InputError: it is no sound file, is empty, ends early, or is too short where `length` is `crop`.
         """
         samples = self._fit(self._levelled(self._samples(value)), value)
         spectrum = magnitude(samples, self.n_fft, self.hop_length)
@@ -116,19 +135,25 @@ class Audio(Kind):
 def decode(path: Any) -> tuple[np.ndarray, int]:
     """Samples in -1 .. 1, shape (samples,), averaged over channels, and their rate in hertz.
 
+    What is in the file decides how it is read: by libsndfile what that knows, the rest by FFmpeg.
+
     Raises:
         FileNotFoundError: there is no such file.
-        InputError: it is no sound file or holds no sample.
+        InputError: it is no sound file, ends early, or holds no sample.
     """
-    if Path(path).suffix.lower() in media.SUFFIXES:
-        return media.sound(path)
     import soundfile
 
     with open(path, "rb") as file:  # noqa: PTH123 - a plain open names the missing file; libsndfile does not
         try:
+            declared = soundfile.info(file)
+            file.seek(0)
             samples, rate = soundfile.read(file, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
+            if error.code in FOR_FFMPEG:
+                return media.sound(path)
             raise InputError(f"{path} is no readable sound file: {error.error_string}") from error
+    check_bytes(Path(path))
+    check_seconds(Path(path), len(samples) / rate, declared.frames / rate, SPARE_SECONDS)
     if len(samples) == 0:
         raise InputError(f"{path} holds no sample")
     if not np.isfinite(samples).all():
@@ -143,14 +168,14 @@ def duration(path: Any) -> float:
         FileNotFoundError: there is no such file.
         InputError: it is no sound file.
     """
-    if Path(path).suffix.lower() in media.SUFFIXES:
-        return media.seconds(path, "audio")
     import soundfile
 
     with open(path, "rb") as file:  # noqa: PTH123
         try:
             about = soundfile.info(file)
         except soundfile.LibsndfileError as error:
+            if error.code in FOR_FFMPEG:
+                return media.seconds(path, "audio")
             raise InputError(f"{path} is no readable sound file: {error.error_string}") from error
     return float(about.frames / about.samplerate)
 
@@ -178,7 +203,7 @@ def magnitude(samples: np.ndarray, n_fft: int, hop_length: int) -> np.ndarray:
     """|STFT| of `samples` (T,), shape (n_fft // 2 + 1, 1 + T // hop_length), in single precision."""
     from scipy.fft import rfft  # twice as fast as numpy's
 
-    padded = np.pad(samples.astype(np.float32), n_fft // 2)
+    padded = np.pad(samples.astype(np.float32), (n_fft // 2, n_fft - n_fft // 2))
     frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop_length]
     window = np.hanning(n_fft + 1)[:-1].astype(np.float32)
     return np.asarray(np.abs(rfft(frames * window)).T)

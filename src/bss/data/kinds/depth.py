@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+from numpy.lib.format import MAGIC_PREFIX
 
 from bss.data.kinds._maps import Maps
 from bss.data.kinds._picture import from_file
@@ -16,7 +17,7 @@ class Depth(Maps):
     num_channels: ClassVar[int] = 1
 
     def load(self, path: Path) -> np.ndarray:
-        """The array of a `.npy` file or the grey values of a picture."""
-        if path.suffix.lower() == ".npy":
-            return super().load(path)
-        return np.asarray(from_file(path))
+        """The array that NumPy saved, or the grey values of a picture."""
+        with path.open("rb") as file:
+            is_array = file.read(len(MAGIC_PREFIX)) == MAGIC_PREFIX
+        return super().load(path) if is_array else np.asarray(from_file(path))

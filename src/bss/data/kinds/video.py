@@ -17,7 +17,7 @@ from bss.errors import InputError
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
-PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm"})
+PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff", ".gif"})
 
 
 class Video(Kind):
