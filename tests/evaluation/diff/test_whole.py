@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from bss.evaluation.diff.difference import difference
@@ -66,6 +67,45 @@ def test_a_damaged_file_and_a_folder_without_artifacts_are_refused(tmp_path: Pat
         _ = snapshot.metrics
     with pytest.raises(ValueError, match=r"0\.parquet is damaged"):
         _ = snapshot.scores
+
+
+def snapshot_of(folder: Path, ids: list[str], right: dict[int, list[bool]], name: str = "made") -> Snapshot:
+    """A snapshot with the test pairs `ids`, all cats, and for each seed whether each is predicted right."""
+    packed(folder, {"train": [("a", "cat", [1, 1])], "test": [(one, "cat", [2, 2]) for one in ids]})
+    meta = folder / "data/packed/meta.json"
+    meta.write_text(meta.read_text().replace('"made"', f'"{name}"'))
+    judged(folder, {f"joint-random-{seed}": sum(hits) / len(hits) for seed, hits in right.items()})
+    for seed, hits in right.items():
+        place = folder / f"reports/predictions/joint-random-{seed}"
+        place.mkdir(parents=True)
+        columns = {"id": ids, "label": 0, "output": "fused", "prediction": [0 if hit else 1 for hit in hits]}
+        pl.DataFrame(columns).with_columns(probability=pl.lit(0.5)).write_parquet(place / "predictions.parquet")
+    return Snapshot(folder.name, folder)
+
+
+@pytest.mark.parametrize(("ids", "name"), [(["x", "y"], "made"), (["p", "q", "r", "s"], "another")])
+def test_of_other_test_pairs_nothing_is_compared(ids: list[str], name: str, tmp_path: Path) -> None:
+    before = snapshot_of(tmp_path / "a", ["p", "q", "r", "s"], {0: [True] * 4, 1: [True] * 4})
+    after = snapshot_of(tmp_path / "b", ids, {0: [False] * len(ids), 1: [True] * len(ids)}, name)
+    found = difference(before, after)
+    assert (found.num_common, found.models, found.over_seeds) == (0, (), ())
+    assert found.changed
+    text = format_text(found, 10)
+    assert "models: no test pair in common, so there is nothing to compare" in text
+    assert "points" not in text
+
+
+def test_of_partly_common_test_pairs_only_those_count(tmp_path: Path) -> None:
+    before = snapshot_of(
+        tmp_path / "a", ["p", "q", "r", "s"], {0: [True, False, True, True], 1: [False, False, True, True]}
+    )
+    after = snapshot_of(tmp_path / "b", ["q", "p", "n"], {0: [True, True, False], 1: [False, True, False]})
+    found = difference(before, after)
+    assert (found.num_common, found.num_tested) == (2, 4)
+    (one,) = found.over_seeds
+    assert one.accuracy.mean == pytest.approx(0.5)  # q of seed 0, p of seed 1
+    assert one.accuracy.num_pairs == 2
+    assert "(on the 2 test pairs that both have, of 4)" in " ".join(format_text(found, 10).split())
 
 
 def test_the_forms_agree_and_fit_a_terminal(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from bss.data.packed import MANIFEST
 from bss.evaluation.diff.data import DataDifference, data_difference, same_bytes
 from bss.evaluation.diff.models import ModelDifference, SeedDifference, model_difference, seed_differences
 from bss.evaluation.diff.params import ParamDifference, param_differences
-from bss.evaluation.diff.scores import ScoreDifference, score_difference
+from bss.evaluation.diff.scores import ScoreDifference, keyed, score_difference
 from bss.evaluation.diff.sequences import DrawDifference, SequenceDifference, draw_difference, sequence_difference
 from bss.evaluation.diff.snapshot import Snapshot
 from bss.paths import HERE, Cell
@@ -47,7 +47,12 @@ class Difference:
     sequences: tuple[SequenceDifference, ...]
     draws: Mapping[Cell, DrawDifference]
     """Cell -> how often its training has drawn each pair, before and after."""
+    num_common: int | None
+    """Test pairs that both have; None where a manifest of them is not there. Models are compared on these alone."""
+    num_tested: int
+    """The larger number of test pairs of the two."""
     models: tuple[ModelDifference, ...]
+    """None where no test pair is common."""
     over_seeds: tuple[SeedDifference, ...]
     """Differences over the seeds, for the methods and schedulers of `models`."""
     added: tuple[str, ...]
@@ -60,7 +65,7 @@ class Difference:
     def changed(self) -> bool:
         """Whether anything changed."""
         parts = (self.params, self.data, self.scores, self.sequences, self.draws, self.models)
-        return any((*parts, self.added, self.removed))
+        return any((*parts, self.added, self.removed, self.num_common == 0))
 
 
 def difference(before: Snapshot, after: Snapshot) -> Difference:
@@ -70,7 +75,8 @@ def difference(before: Snapshot, after: Snapshot) -> Difference:
         ValueError: a file is damaged.
     """
     data = data_difference(before, after) if len(before.manifest) and len(after.manifest) else None
-    models = _models(before, after)
+    num_common, num_tested = _test_pairs(before, after)
+    models = () if num_common == 0 else _models(before, after)
     groups = {model.cell[:2] for model in models}
     scores = (score_difference(seed, *tables) for seed, tables in _differing(before.scores, after.scores))
     draws = {cell: draw_difference(*tables) for cell, tables in _differing(before.draws, after.draws)}
@@ -82,12 +88,28 @@ def difference(before: Snapshot, after: Snapshot) -> Difference:
         scores=tuple(one for one in scores if one.changed),
         sequences=_sequences(before, after),
         draws={cell: one for cell, one in draws.items() if one.changed},
+        num_common=num_common,
+        num_tested=num_tested,
         models=models,
-        over_seeds=seed_differences(_of(before.metrics, groups), _of(after.metrics, groups)),
+        over_seeds=seed_differences(
+            (_of(before.metrics, groups), _of(after.metrics, groups)),
+            None if num_common in {None, num_tested} else (before.predictions, after.predictions),
+        ),
         added=tuple(_only(after, before)),
         removed=tuple(_only(before, after)),
         missing=tuple(Missing(side.name, side.missing, side.remedy) for side in (before, after) if side.missing),
     )
+
+
+def _test_pairs(before: Snapshot, after: Snapshot) -> tuple[int | None, int]:
+    """The numbers of test pairs: of both, or None where that is unknown; and of the side that has more."""
+    tests = [keyed(side.manifest.filter(split=Split.TEST.value)) for side in (before, after)]
+    num_tested = max(len(table) for table in tests)
+    if not all(len(table) for table in tests):
+        return None, num_tested
+    if before.meta and after.meta and before.meta.dataset != after.meta.dataset:
+        return 0, num_tested
+    return len(tests[0].join(tests[1], on=["id", "copy"])), num_tested
 
 
 def _common(before: Mapping[K, V], after: Mapping[K, V]) -> list[tuple[K, tuple[V, V]]]:

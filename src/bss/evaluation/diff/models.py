@@ -1,6 +1,6 @@
 """How the trained models of two snapshots differ on the test split: metrics, and predictions that flipped."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -130,18 +130,41 @@ def model_difference(
 
 
 def seed_differences(
-    before: Mapping[Cell, pl.DataFrame], after: Mapping[Cell, pl.DataFrame]
+    metrics: tuple[Mapping[Cell, pl.DataFrame], Mapping[Cell, pl.DataFrame]],
+    predictions: tuple[Mapping[Cell, pl.DataFrame], Mapping[Cell, pl.DataFrame]] | None = None,
 ) -> tuple[SeedDifference, ...]:
-    """The mean difference of the accuracy over the seeds, for each method, scheduler and output of both."""
-    groups: dict[tuple[str, str, str], list[tuple[float, float]]] = {}
-    for cell in [cell for cell in before if cell in after]:
-        old, new = (dict(table.select("output", ACCURACY).iter_rows()) for table in (before[cell], after[cell]))
-        for output in [output for output in old if output in new]:
-            groups.setdefault((*cell[:2], output), []).append((old[output], new[output]))
+    """The mean difference of the accuracy over the seeds, for each method, scheduler and output of both.
+
+    Args:
+        metrics: before and after, cell -> a row an output.
+        predictions: before and after, cell -> a row a pair and output, where the two have other test pairs: the
+            accuracies are then those over the pairs that both have, of the cells that have predictions. None where
+            the test pairs are the same.
+    """
+    groups: dict[tuple[str, str, str], list[float]] = {}
+    for cell in [cell for cell in metrics[0] if cell in metrics[1]]:
+        for output, gain in _gains(cell, metrics, predictions):
+            groups.setdefault((cell.method, cell.scheduler, output), []).append(gain)
     return tuple(
-        SeedDifference(*key, paired_difference([new for _, new in pairs], [old for old, _ in pairs], CONFIDENCE))
-        for key, pairs in groups.items()
+        SeedDifference(*key, paired_difference(gains, [0.0] * len(gains), CONFIDENCE))
+        for key, gains in groups.items()
     )
+
+
+def _gains(
+    cell: Cell,
+    metrics: tuple[Mapping[Cell, pl.DataFrame], Mapping[Cell, pl.DataFrame]],
+    predictions: tuple[Mapping[Cell, pl.DataFrame], Mapping[Cell, pl.DataFrame]] | None,
+) -> Iterator[tuple[str, float]]:
+    """Output and after - before of its accuracy."""
+    old, new = (dict(side[cell].select("output", ACCURACY).iter_rows()) for side in metrics)
+    for output in [output for output in old if output in new]:
+        if predictions is None:
+            yield output, new[output] - old[output]
+        elif all(cell in side for side in predictions):
+            found = flips(output, *(side[cell].filter(output=output) for side in predictions))
+            if found.num_common:
+                yield output, found.accuracy.mean
 
 
 def _metrics(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:

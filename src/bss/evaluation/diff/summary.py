@@ -60,7 +60,9 @@ def _changes(difference: Difference) -> Iterator[str]:
         cells = counted(len(difference.draws), "cell")
         yield f"draws: other ones in {cells}, distributions up to {far} apart"
     if difference.models:
-        yield f"models: {'; '.join(_models(difference)) or _other_outputs(difference)}"
+        yield f"models: {'; '.join(_models(difference)) or _other_outputs(difference)}{_on_common(difference)}"
+    elif difference.num_common == 0:
+        yield "models: no test pair in common, so there is nothing to compare"
     for word, names in (("added", difference.added), ("removed", difference.removed)):
         if names:
             yield f"{word}: {_named(list(names))}"
@@ -76,6 +78,8 @@ def _data(data: DataDifference) -> str:
 
 
 def _scores(one: ScoreDifference) -> str:
+    if not one.num_common:
+        return f"seed {one.seed} no pair in common"
     line = f"seed {one.seed} rank correlation {number(one.correlation)}"
     for overlap in one.overlaps:
         if overlap.share == TOP:
@@ -110,6 +114,12 @@ def _models(difference: Difference) -> Iterator[str]:
             line = f"{one.method}-{one.scheduler} {interval(accuracy.mean, accuracy.low, accuracy.high)}"
             fixed, broken = (sum(getattr(flip, f"num_{kind}") for flip in flips) for kind in ("fixed", "broken"))
             yield f"{line} points, {fixed} fixed, {broken} broken" if flips else f"{line} points"
+
+
+def _on_common(difference: Difference) -> str:
+    if difference.num_common in {None, difference.num_tested}:
+        return ""
+    return f" (on the {difference.num_common:,} test pairs that both have, of {difference.num_tested:,})"
 
 
 def _other_outputs(difference: Difference) -> str:
