@@ -9,12 +9,14 @@ def report() -> None:
     """Write the report of the grid of params.yaml."""
     params = tasks.params()
 
+    from bss.evaluation.artifacts import remove_of_other_data
     from bss.evaluation.grid.page import write_report
     from bss.evaluation.grid.plots import plot_tables, validation_accuracies
     from bss.evaluation.grid.reader import read_grid
     from bss.evaluation.grid.table import format_markdown, format_table, summary_table
     from bss.parsing import read_mapping
 
+    remove_of_other_data(HERE, params.cells[0])
     inputs = read_grid(params, read_mapping(HERE.params), HERE)
     table = summary_table(inputs.metrics, inputs.baseline, inputs.confidence)
     write_report(inputs, HERE.report)

@@ -260,9 +260,9 @@ def test_a_plan_replays_what_the_scheduler_would_draw(name: str, tmp_path: Path)
         assert recorded is not None
         assert np.array_equal(recorded(epoch), epoch_indices(scheduler, SCORES, 5, epoch))
     assert order.sort("rank")["balance_score"].to_list() == sorted(SCORES, reverse=True)
-    assert sequence["num_samples"].to_list() == [
-        max(32, floor(200 * scheduler.fraction(epoch))) for epoch in range(12)
-    ]
+    least = getattr(scheduler, "min_in_play", 1)
+    played = [max(least, floor(200 * scheduler.fraction(epoch))) for epoch in range(12)]
+    assert sequence["num_samples"].to_list() == played
     probability, is_fixed = order["probability"], scheduler.probabilities(SCORES) is None
     assert probability.is_null().all() if is_fixed else probability.sum() == pytest.approx(1)
 

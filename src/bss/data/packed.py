@@ -8,6 +8,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,13 @@ class PackedSplit:
     def __reduce__(self) -> tuple[Callable[..., "PackedSplit"], tuple[Any, ...]]:
         # A worker process opens the files anew: a pickled memory map is a copy of all its data.
         return open_split, (self.folder, self.split)
+
+    @property
+    def fingerprint(self) -> str:
+        """The name of the data set and a checksum over ids and labels: the same for the same pairs."""
+        digest = sha256("\0".join(self.ids).encode())
+        digest.update(self.labels.tobytes())
+        return f"{self.meta.dataset} {digest.hexdigest()[:16]}"
 
     def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         """A copy of the rows `indices` (B,) of each modality, (B, *shape), in the stored type.

@@ -1,6 +1,7 @@
 """Readers of what the stages left: metrics, histories and other tables of a grid's cells, in any workspace."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,22 @@ def kept_epoch(history: pl.DataFrame, keep: str) -> dict[str, Any]:
     if keep == "last":
         return rows[-1]
     return max(rows, key=lambda row: (row["validation_accuracy"], -row["validation_loss"]))
+
+
+def remove_of_other_data(workspace: Workspace, cell: Cell) -> None:
+    """Remove the metrics and predictions that are of other test pairs than those of a cell: of an earlier data set.
+
+    Args:
+        workspace: whose artifacts are looked through.
+        cell: one that was evaluated on the present data.
+    """
+    tested = read_json(workspace.metrics(cell)).get("test")
+    for path in workspace.all_metrics.glob("*-*-*.json"):
+        if read_json(path).get("test") != tested:
+            path.unlink()
+    for folder in workspace.all_predictions.glob("*-*-*"):
+        if not (workspace.all_metrics / f"{folder.name}.json").is_file():
+            shutil.rmtree(folder)
 
 
 def runtime_of(workspace: Workspace, cell: Cell) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from bss.training.augment import Augmentation
 from bss.training.checkpoint import checkpoints_of
 from bss.training.loader import batch_indices, cached
 from bss.training.loop import Report, fit
+from bss.training.losses import balanced_weights
 from bss.training.runtime import Runtime
 from bss.training.trainer import Trainer
 from bss.training.weights import WEIGHTS
@@ -57,7 +58,9 @@ def train_cell(params: "Params", cell: Cell, workspace: Workspace, report: Repor
     scheduler = lookup("scheduler", cell.scheduler, params.curriculum.schedulers)
     sampler = CurriculumSampler(len(train), scheduler, cell.seed, scores=scores, recorded=recorded)
     augment = Augmentation(params.augment, train.meta)
-    trainer = Trainer(model, method, params.train, runtime, cell.seed, augment, num_steps, num_samples)
+    weighted = params.train.class_weights == "balanced"
+    class_weights = balanced_weights(train.labels, len(train.meta.classes)) if weighted else None
+    trainer = Trainer(model, method, params.train, runtime, cell.seed, augment, num_steps, num_samples, class_weights)
 
     inputs = [workspace.packed / META, *(train.folder / split for split in (Split.TRAIN, Split.VALIDATION))]
     inputs += [workspace.warmup(cell.seed), plan]

@@ -53,6 +53,8 @@ class Train(Optimisation):
     """The learning rate over the training: constant, half a cosine, or a tenth after each third."""
     keep: Literal["best", "last"]
     """The weights that are judged: of the best epoch on validation, or of the last."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """Weight of a training sample in every cross-entropy: 1, or in inverse proportion to the size of its class."""
 
 
 class Spread(Strict, use_attribute_docstrings=True):

@@ -1,7 +1,8 @@
 """Training steps: a model with its method and optimizer."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -13,6 +14,7 @@ from bss.model import MultimodalModel, Outputs, seeded
 from bss.training import weights
 from bss.training.epoch import Epoch, Observe
 from bss.training.loader import Batch
+from bss.training.losses import class_weighted
 from bss.training.methods.method import Method
 from bss.training.optimizer import build_optimizer
 from bss.training.runtime import Runtime
@@ -56,6 +58,7 @@ class Trainer:
         augment: changes the inputs of a training step.
         num_steps: steps of the warm-up that the weights come from.
         num_samples: samples of those steps.
+        class_weights: of the cross-entropies, (C,); all alike where left out.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class Trainer:
         augment: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None,
         num_steps: int = 0,
         num_samples: int = 0,
+        class_weights: Tensor | None = None,
     ) -> None:
         with seeded(seed, f"weights of {method.name}"):
             method.prepare(model)
@@ -78,6 +82,9 @@ class Trainer:
         self._stepper = runtime.wrapped_optimizer(self.optimizer)
         self._seed = seeds.integer(seed, f"steps of rank {runtime.rank}") // 2
         self._augment = augment
+        self._weighted: Callable[[], AbstractContextManager[None]] = nullcontext
+        if class_weights is not None:
+            self._weighted = partial(class_weighted, class_weights.to(runtime.device))
         self._num_rows = 0
         self.seed = seed
         self.memory: dict[str, Tensor] = {}
@@ -234,7 +241,8 @@ class Trainer:
         self.runtime.seed(self._seed + self.num_steps)
         self._num_rows = len(batch.labels)
         changed = batch._replace(inputs=self._augment(batch.inputs)) if self._augment else batch
-        outputs, loss = self.method.step(self, changed)
+        with self._weighted():
+            outputs, loss = self.method.step(self, changed)
         logits = {name: values.detach() for name, values in outputs.logits.items()}
         self._unchecked = StepRecord(self.num_steps, batch, logits, loss.detach())
         return Outputs(logits, {name: self.whole(values.detach()) for name, values in outputs.features.items()})

@@ -216,7 +216,7 @@ def test_the_mean_over_seeds_is_paired() -> None:
     values = {0: (0.5, 0.6), 1: (0.7, 0.9), 2: (0.1, 0.1)}
     before, after = ({Cell("joint", "random", seed): pl.DataFrame({"output": ["fused"], "accuracy": [pair[side]]})
                       for seed, pair in values.items()} for side in (0, 1))  # fmt: skip
-    (found,) = seed_differences((before, after | {Cell("joint", "random", 3): after["joint", "random", 0]}))
+    (found,) = seed_differences((before, after | {Cell("joint", "random", 3): after[Cell("joint", "random", 0)]}))
     assert found.accuracy.num_pairs == 3
     assert found.accuracy.mean == pytest.approx(0.1)
     assert found.accuracy.mean - found.accuracy.low == pytest.approx(4.302653 * 0.1 / 3**0.5)

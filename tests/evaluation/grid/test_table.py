@@ -17,7 +17,9 @@ def metrics(fused: Mapping[str, Sequence[float]], method: str = "joint", alone: 
     ]
     rows += [("unimodal", "random", seed, "audio", accuracy, 100) for seed, accuracy in enumerate(alone)]
     frame = pl.DataFrame(rows, ["method", "scheduler", "seed", "output", "accuracy", "num_steps"], orient="row")
-    qualities = {name: pl.col("accuracy") for name in ("macro_f1", "mean_average_precision", "auc")}
+    qualities = {
+        name: pl.col("accuracy") for name in ("balanced_accuracy", "macro_f1", "mean_average_precision", "auc")
+    }
     return frame.with_columns(**qualities, num_samples=32 * pl.col("num_steps"))
 
 

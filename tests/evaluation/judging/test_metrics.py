@@ -53,6 +53,8 @@ def slow_metrics(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, flo
     ranked = [(probabilities[:, c].tolist(), (labels == c).tolist()) for c in present]
     return {
         "accuracy": sum(predictions == labels) / len(labels),
+        "balanced_accuracy": sum(sum((predictions == c) & (labels == c)) / sum(labels == c) for c in present)
+        / len(present),
         "macro_f1": sum(slow_f1(predictions, labels, c) for c in present) / len(present),
         "mean_average_precision": sum(slow_average_precision(*r) for r in ranked) / len(present),
         "auc": slow_one_versus_one_auc(probabilities, labels),
@@ -88,7 +90,7 @@ def test_perfect_predictions_score_one() -> None:
 def test_where_one_class_is_all_there_is_nothing_is_ranked() -> None:
     found = classification_metrics([[0.3, 0.7], [0.6, 0.4]], [1, 1])
     assert math.isnan(found.pop("auc")) and math.isnan(found.pop("mean_average_precision"))
-    assert found == pytest.approx({"accuracy": 0.5, "macro_f1": 2 / 3})
+    assert found == pytest.approx({"accuracy": 0.5, "balanced_accuracy": 0.5, "macro_f1": 2 / 3})
 
 
 @pytest.mark.parametrize(

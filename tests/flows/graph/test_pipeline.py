@@ -37,7 +37,9 @@ def test_every_artifact_is_there(workspace: Workspace) -> None:
     metrics = json.loads((folder / "reports/metrics/joint-learned-0.json").read_text())
     assert set(metrics) == {"outputs", "rule", "num_steps", "num_samples"}
     assert set(metrics["outputs"]) == {"audio", "image", "fused"}
-    assert set(metrics["outputs"]["fused"]) == {"accuracy", "macro_f1", "mean_average_precision", "auc"}
+    assert set(metrics["outputs"]["fused"]) == {
+        "accuracy", "balanced_accuracy", "macro_f1", "mean_average_precision", "auc",
+    }  # fmt: skip
     alone = json.loads((folder / "reports/metrics/unimodal-random-0.json").read_text())
     assert (set(alone), set(alone["outputs"])) == ({"outputs", "num_steps", "num_samples"}, {"audio", "image"})
     scores = pl.read_parquet(folder / "data/scores/0.parquet")

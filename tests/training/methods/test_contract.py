@@ -71,9 +71,10 @@ def trained(
     num_epochs: int = 1,
     runtime: Any = SETTINGS,
     scheduler: Scheduler | None = None,
+    class_weights: Tensor | None = None,
 ) -> tuple[dict[str, Tensor], pl.DataFrame, Noting]:
     """The weights, all finite, the history and the sampler."""
-    trainer = Trainer(model, method, LAST, Runtime.start(runtime))
+    trainer = Trainer(model, method, LAST, Runtime.start(runtime), class_weights=class_weights)
     train, validation = splits[Split.TRAIN], splits[Split.VALIDATION]
     sampler = Noting(len(train), scheduler or Random())
     history = fit(trainer, sampler, train, validation, LAST, num_epochs)
@@ -191,6 +192,16 @@ def test_a_method_keeps_nothing_of_a_training(given: Any, pair: Splits, six: Spl
     assert used.model_dump() == fresh.model_dump()
     one, two = (trained(new_model(pair), pair, method, 3)[0] for method in (used, fresh))
     assert_same(one, two)
+
+
+@methods
+def test_its_losses_are_weighted_by_class(given: Any, pair: Splits) -> None:
+    plain, ones, other = (
+        trained(new_model(pair), pair, METHODS.build(given), class_weights=weights)[0]
+        for weights in (None, torch.ones(3), torch.tensor([0.1, 1.0, 1.9]))
+    )
+    assert_same(plain, ones)
+    assert not all(torch.equal(plain[name], values) for name, values in other.items() if name.startswith("branches"))
 
 
 @methods

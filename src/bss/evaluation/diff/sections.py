@@ -20,7 +20,13 @@ CLASS = 12
 """Characters that a class's name has at most in a table."""
 VALUE = 24
 """Characters that a value of params.yaml has at most in a table."""
-METRICS = {"accuracy": "accuracy", "macro_f1": "macro F1", "mean_average_precision": "mAP", "auc": "AUC"}
+METRICS = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced",
+    "macro_f1": "macro F1",
+    "mean_average_precision": "mAP",
+    "auc": "AUC",
+}
 
 
 LONG = 20

@@ -7,11 +7,11 @@ from functools import cached_property
 import polars as pl
 
 from bss.evaluation.grid.looks import Look, looks
-from bss.evaluation.grid.table import summary_table
+from bss.evaluation.grid.table import QUALITIES, summary_table
 from bss.evaluation.page.section import Example
 
 COLUMNS = {
-    "metrics": "method scheduler seed output accuracy macro_f1 mean_average_precision auc num_steps num_samples",
+    "metrics": f"method scheduler seed output {' '.join(QUALITIES)} num_steps num_samples",
     "history": "method scheduler seed epoch output validation_accuracy validation_loss validation_confidence",
     "predictions": "method scheduler seed id label output prediction",
     "scores": "seed index id label balance_score",

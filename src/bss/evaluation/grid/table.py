@@ -9,7 +9,7 @@ from bss.evaluation.page.text import markdown, plain
 from bss.evaluation.page.words import interval, mean_sd, percent
 from bss.types import FUSED, OWN
 
-QUALITIES = ("accuracy", "macro_f1", "mean_average_precision", "auc")
+QUALITIES = ("accuracy", "balanced_accuracy", "macro_f1", "mean_average_precision", "auc")
 BUDGET = ("num_steps", "num_samples")
 RUN = ("method", "scheduler")
 HEADER = ("run", "accuracy %", "difference [interval]", "macro F1", "steps")
@@ -21,15 +21,15 @@ def summary_table(metrics: pl.DataFrame, baseline: str, confidence: float) -> pl
     """Means over seeds of every run, in the order of `metrics`; modalities alone come last.
 
     Args:
-        metrics: a row a run and output: method, scheduler, seed, output, accuracy, macro_f1,
+        metrics: a row a run and output: method, scheduler, seed, output, accuracy, balanced_accuracy, macro_f1,
             mean_average_precision, auc, num_steps, num_samples.
         baseline: the scheduler that fused accuracies are compared with: same method, same seeds.
         confidence: of the interval of that difference, in (0, 1).
 
     Returns:
         run, method, scheduler, output ("fused", "own" or the modality alone), num_seeds; accuracy, accuracy_sd,
-        macro_f1, mean_average_precision, auc and inside_<modality> in [0, 1]; difference, low, high of
-        accuracies; num_steps, num_samples.
+        balanced_accuracy, macro_f1, mean_average_precision, auc and inside_<modality> in [0, 1]; difference, low,
+        high of accuracies; num_steps, num_samples.
         What a run does not have is null; what it has too few seeds for is nan.
     """
     rows = [*_fused_rows(metrics, baseline, confidence), *_single_rows(metrics, baseline)]

@@ -5,11 +5,13 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def classification_metrics(probabilities: ArrayLike, labels: ArrayLike) -> dict[str, float]:
-    """Accuracy, macro F1, mean average precision and one-versus-one area under the ROC curve, each in [0, 1].
+    """Accuracy, balanced accuracy, macro F1, mean average precision and one-versus-one area under the ROC curve, each
+    in [0, 1].
 
-    Macro F1 and mean average precision are means over the classes that occur in `labels`, each against the rest; the
-    area is the mean over their pairs. A class that a split lacks counts neither way. With a single class there
-    is nothing to rank, and both `mean_average_precision` and `auc` are nan.
+    Balanced accuracy (the share that is right), macro F1 and mean average precision are means over the classes that
+    occur in `labels`, each against the rest; the area is the mean over their pairs (Hand and Till, 2001). A class
+    that a split lacks counts neither way. With a single class there is nothing to rank, and both
+    `mean_average_precision` and `auc` are nan.
 
     Args:
         probabilities: (N, C), in [0, 1].
@@ -27,6 +29,7 @@ def classification_metrics(probabilities: ArrayLike, labels: ArrayLike) -> dict[
     is_class, scores = labels[:, None] == present, probabilities[:, present]
     return {
         "accuracy": float(np.mean(predictions == labels)),
+        "balanced_accuracy": float(np.mean([np.mean(predictions[labels == name] == name) for name in present])),
         "macro_f1": float(f1_score(labels, predictions, labels=present, average="macro", zero_division=0)),
         "mean_average_precision": (
             float(average_precision_score(is_class, scores, average="macro")) if len(present) > 1 else float("nan")

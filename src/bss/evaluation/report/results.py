@@ -21,12 +21,12 @@ def section(inputs: ReportInputs) -> Section:
     alone = table.filter(~pl.col("output").is_in([FUSED, OWN]))["run"]
     note = (
         "Means over seeds, ± standard deviation. Shares are in %, differences in points with their "
-        f"{level(inputs.confidence)} interval. “Inside” is the accuracy of a modality's own output in the fused "
-        "model; steps and samples are those of the whole training."
+        f"{level(inputs.confidence)} interval. “Balanced” is the mean accuracy of the classes, “inside” the accuracy "
+        "of a modality's own output in the fused model; steps and samples are those of the whole training."
     )
     inside = [f"{modality} inside" for modality in inputs.modalities]
     difference = f"to {inputs.baseline} [interval]"
-    header = ["run", "accuracy", difference, "macro F1", "mAP", "AUC", *inside, "steps", "samples"]
+    header = ["run", "accuracy", difference, "balanced", "macro F1", "mAP", "AUC", *inside, "steps", "samples"]
     rows = [_cells(row, inputs) for row in table.iter_rows(named=True)]
     return Section(
         "Results", [Table(HEADING, header, rows, note, muted=set(alone)), _by_seed(inputs)], heading=HEADING

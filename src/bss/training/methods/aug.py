@@ -146,7 +146,7 @@ class AUG(Method):
             each: logits of its classifiers, (n, B, C), the newest last.
             labels: (B,), int64.
         """
-        from torch.nn.functional import cross_entropy
+        from bss.training.losses import cross_entropy
 
         total = cross_entropy(each.sum(dim=0), labels)
         if len(each) == 1:

@@ -67,7 +67,8 @@ class DataRemixing(Joint):
     def step(self, trainer: "Trainer", batch: "Batch") -> "tuple[Outputs, Tensor]":
         """Train the fusion and the modality that is shown."""
         import torch
-        from torch.nn.functional import cross_entropy
+
+        from bss.training.losses import cross_entropy
 
         if not batch.hidden:
             return super().step(trainer, batch)

@@ -32,7 +32,8 @@ class Joint(Method):
     def loss(self, logits: Mapping[str, "Tensor"], labels: "Tensor") -> "Tensor":
         """Mean over the batch, summed over the outputs by weight."""
         import torch
-        from torch.nn.functional import cross_entropy
+
+        from bss.training.losses import cross_entropy
 
         weights = {output: self.fused_weight if output == FUSED else self.unimodal_weight for output in logits}
         return torch.stack([weights[output] * cross_entropy(logits[output], labels) for output in logits]).sum()

@@ -64,9 +64,9 @@ class MLA(Method):
     def step(self, trainer: "Trainer", batch: "Batch") -> "tuple[Outputs, Tensor]":
         """One update a modality; the sum of their losses."""
         import torch
-        from torch.nn.functional import cross_entropy
 
         from bss.model import Outputs
+        from bss.training.losses import cross_entropy
 
         logits, features = {}, {}
         losses = []

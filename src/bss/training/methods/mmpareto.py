@@ -37,7 +37,8 @@ class MMPareto(Method):
     def step(self, trainer: "Trainer", batch: "Batch") -> "tuple[Outputs, Tensor]":
         """One step along the combined gradients of the losses."""
         import torch
-        from torch.nn.functional import cross_entropy
+
+        from bss.training.losses import cross_entropy
 
         def trained(part: "nn.Module") -> "list[nn.Parameter]":
             return [weight for weight in part.parameters() if weight.requires_grad]

@@ -65,8 +65,8 @@ class OPM(Joint):
         """The loss with dropped features; None where nothing is dropped."""
         import numpy as np
         import torch
-        from torch.nn.functional import cross_entropy
 
+        from bss.training.losses import cross_entropy
         from bss.training.methods._contribution import contributions, leads
 
         if trainer.epoch < self.starts or (self.ends is not None and trainer.epoch >= self.ends):

@@ -104,7 +104,7 @@ class ReconBoost(Method):
 
     def loss(self, logits: "Mapping[str, Tensor]", labels: "Tensor") -> "Tensor":
         """The cross-entropy of the summed logits."""
-        from torch.nn.functional import cross_entropy
+        from bss.training.losses import cross_entropy
 
         return cross_entropy(logits[FUSED], labels)
 
@@ -120,7 +120,9 @@ class ReconBoost(Method):
             labels: (B,), int64.
         """
         import torch
-        from torch.nn.functional import cross_entropy, mse_loss
+        from torch.nn.functional import mse_loss
+
+        from bss.training.losses import cross_entropy
 
         q = torch.stack(others).sum(dim=0).softmax(dim=1).gather(1, labels[:, None]).squeeze(1)
         weights = self.label_weight - self.residual_weight * q

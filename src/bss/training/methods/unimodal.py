@@ -24,7 +24,8 @@ class Unimodal(Method):
     def loss(self, logits: Mapping[str, "Tensor"], labels: "Tensor") -> "Tensor":
         """Sum over the modalities of the mean cross-entropy; no gradient of one reaches another."""
         import torch
-        from torch.nn.functional import cross_entropy
+
+        from bss.training.losses import cross_entropy
 
         return torch.stack([cross_entropy(logits[output], labels) for output in self.judged(logits)]).sum()
 
