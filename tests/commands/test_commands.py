@@ -114,7 +114,13 @@ def test_findings_as_json(here: Path) -> None:
     make_pairs(here / "data/sample")
     raw["preprocess"] = {"name": "manifest", "file": "data/sample/pairs.csv", "kinds": KINDS}
     (here / "params.yaml").write_text(yaml.safe_dump(raw))
-    assert CliRunner().invoke(app, ["check", "--json"]).stdout == '{\n  "dataset": "manifest",\n  "findings": []\n}\n'
+    classes = [
+        {"class": "happy", "train": 14, "validation": 2, "test": 4},
+        {"class": "sad", "train": 14, "validation": 2, "test": 4},
+    ]
+    assert json.loads(CliRunner().invoke(app, ["check", "--json"]).stdout) == {
+        "dataset": "manifest", "findings": [], "classes": classes,
+    }  # fmt: skip
     (here / "data/sample/20.png").write_text("no picture")
     done = CliRunner().invoke(app, ["check", "--json"])
     assert done.exit_code == 1

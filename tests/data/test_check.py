@@ -129,7 +129,7 @@ def test_a_bad_file_is_reported_with_its_row_and_can_be_skipped(
         pack(manifest(folder), folder / "packed")
     assert len(str(refused.value).splitlines()) == 3
     assert not (folder / "packed").exists()
-    assert examine(manifest(folder), folder / "packed") == list(refused.value.findings)
+    assert examine(manifest(folder), folder / "packed").findings == list(refused.value.findings)
     pack(manifest(folder, on_bad="skip"), folder / "packed")
     train = open_split(folder / "packed", "train")
     assert (len(train), "clip 20" in train.ids, Meta.read(folder / "packed").num_skipped) == (27, False, 1)
@@ -143,7 +143,8 @@ def test_what_is_allowed_is_no_fault(folder: Path) -> None:
     for spoil in (silence, one_colour):
         spoil(folder)
     (folder / "21.wav").write_bytes((folder / "3.wav").read_bytes())
-    faults = [(finding.row, finding.what.split()[0]) for finding in examine(manifest(folder), folder / "packed")]
+    findings, _ = examine(manifest(folder), folder / "packed")
+    faults = [(finding.row, finding.what.split()[0]) for finding in findings]
     assert faults == [(21, "one"), (21, "silent"), (22, "the")]
     pack(manifest(folder, allow=["silent", "one_colour", "same_content"]), folder / "packed")
     assert len(open_split(folder / "packed", "train")) == 28

@@ -61,6 +61,8 @@ class Meta(BaseModel):
     num_pairs: dict[Split, int]
     num_skipped: int = 0
     """Rows that could not be used."""
+    absent_classes: dict[Split, tuple[str, ...]] | None = None
+    """Split -> the classes of which it has no pair, where there are some."""
     masked: bool = False
     """Whether a pair may be without a value of a modality; the manifests say which."""
 

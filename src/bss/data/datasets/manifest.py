@@ -1,6 +1,5 @@
 """`manifest`: any data, listed in a CSV or Parquet file with a row a pair."""
 
-from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field, model_validator
 
 from bss.data.datasets._labels import as_read, is_none
+from bss.data.datasets._split import draw, parts
 from bss.data.datasets._table import read_table, values_of
 from bss.data.datasets.dataset import FAULT, Dataset
 from bss.data.kinds.kind import KINDS, Kind
@@ -54,6 +54,11 @@ class Manifest(Dataset):
     """Share of all rows, where the file names no split."""
     seed: int = Field(default=0, ge=0)
     """Seed of the split that is drawn."""
+    folds: int | None = Field(default=None, ge=2)
+    """Number of parts that all rows are dealt into, one of which is the test split, in the place of the share `test`:
+    over all values of `fold` every row is tested once."""
+    fold: int = Field(default=0, ge=0)
+    """The part that is the test split, in [0, folds)."""
 
     @model_validator(mode="after")
     def _names_fit(self) -> "Manifest":
@@ -62,8 +67,11 @@ class Manifest(Dataset):
         if unknown := set(self.columns) - {*ROLES, *self.kinds}:
             known = ", ".join([*ROLES, *self.kinds])
             raise InputError(f"columns: {sorted(unknown)} are no modality and no role (known: {known})")
-        if self.validation + self.test >= 1:
-            raise InputError(f"validation {self.validation} and test {self.test} leave nothing to train on")
+        if self.fold >= (self.folds or 1):
+            raise InputError(f"fold is {self.fold}, expected one in [0, folds), and folds is {self.folds}")
+        test = self.test if self.folds is None else 1 / self.folds
+        if self.validation + test >= 1:
+            raise InputError(f"validation {self.validation} and test {test:.2g} leave nothing to train on")
         return self
 
     @property
@@ -154,55 +162,35 @@ class Manifest(Dataset):
         import polars as pl
 
         column = self._column("split")
+        # A row without a label is refused later, or skipped; what a person reads as one class is drawn as one.
         labels = np.array(["" if label is None else as_read(label) for label in items["label"]], dtype=object)
+        labelled = np.flatnonzero(labels != "")
         groups = None
         if "group" in items.columns:  # a row without one is a group of its own
             groups = np.array([group or f"row {row}" for row, group in enumerate(items["group"])], dtype=object)
 
         def held(rows: "np.ndarray", share: float) -> "np.ndarray":
-            """Those of some rows that are held out; a row without a label is refused later, or skipped."""
-            rows = rows[labels[rows] != ""]
-            return np.asarray(rows[draw(labels[rows], None if groups is None else groups[rows], share, self.seed)])
+            """Those of some rows that are held out."""
+            of_rows = None if groups is None else groups[rows]
+            return np.asarray(rows[draw(labels[rows], of_rows, share, self.seed)])
 
+        split = np.full(len(labels), Split.TRAIN.value, dtype=object)
         if column in table.columns:
-            named = [_known_split(self.file, row, value) for row, value in enumerate(table[column], 1)]
-            split = np.array(named, dtype=object)
-            if Split.VALIDATION not in named:
-                split[held(np.flatnonzero(split == Split.TRAIN), self.validation)] = Split.VALIDATION.value
+            if self.folds is not None:
+                raise InputError(f"folds are drawn, and {self.file} has the splits in its column '{column}'")
+            split[:] = [_known_split(self.file, row, value) for row, value in enumerate(table[column], 1)]
+        elif self.folds is not None:
+            of_labelled = None if groups is None else groups[labelled]
+            part = parts(labels[labelled], of_labelled, self.folds, self.seed)
+            split[labelled[part == self.fold]] = Split.TEST.value
         else:
-            split = np.full(len(labels), Split.TRAIN.value, dtype=object)
-            split[held(np.arange(len(labels)), self.test)] = Split.TEST.value
-            rest = np.flatnonzero(split == Split.TRAIN)
-            split[held(rest, self.validation / (1 - self.test))] = Split.VALIDATION.value
+            split[held(labelled, self.test)] = Split.TEST.value
+        if Split.VALIDATION not in split:
+            is_drawn = column not in table.columns
+            test = (1 / self.folds if self.folds is not None else self.test) if is_drawn else 0.0
+            rest = labelled[split[labelled] == Split.TRAIN]
+            split[held(rest, self.validation / (1 - test))] = Split.VALIDATION.value
         return pl.Series("split", [str(value) for value in split])
-
-
-def draw(labels: "np.ndarray", groups: "np.ndarray | None", share: float, seed: int) -> "np.ndarray":
-    """Whether each row is held out, (N,) bool: about `share` of each class; whole groups, and at least one of them.
-
-    Raises:
-        InputError: a class has too few rows, or too few groups, to be in both parts.
-    """
-    import numpy as np
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedShuffleSplit
-
-    held = np.zeros(len(labels), dtype=bool)
-    places = np.arange(len(labels))
-    try:
-        if groups is None:
-            parts = StratifiedShuffleSplit(1, test_size=share, random_state=seed).split(places, labels)
-        else:
-            num_parts = min(max(2, round(1 / share)), len(set(groups)))
-            parts = StratifiedGroupKFold(num_parts, shuffle=True, random_state=seed).split(places, labels, groups)
-        held[next(iter(parts))[1]] = True
-    except ValueError as error:
-        members = list(labels) if groups is None else [label for label, _ in set(zip(labels, groups, strict=True))]
-        name, count = Counter(members).most_common()[-1]
-        what = f"{'row' if groups is None else 'group'}{'s' * (count > 1)}"
-        raise InputError(
-            f"no split can be drawn: the class '{name}' has {count} {what}; give the file a column split"
-        ) from error
-    return held
 
 
 def _check_classes(file: str, labels: list[str]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from bss.data.kinds.kind import Kind
 from bss.data.packed import MANIFEST, META, PRESENT, SKIPPED, Meta, ModalityMeta, Scale
 from bss.data.packing.blocks import NUM_VALUES, Block, notes, pack_blocks, prepare_array, raw_values
 from bss.data.packing.check import ROW, BadData, Finding, check_splits, find_faults
+from bss.data.packing.classes import absent_classes, count_classes
 from bss.data.packing.scale import Moments, by_number, mean_and_std
 from bss.errors import InputError
 from bss.files import FULL, full_disk_explained, sync
@@ -77,8 +78,17 @@ def pack(dataset: Dataset, out: Path, num_workers: int = 1) -> None:
         _move(draft, out)
 
 
-def examine(dataset: Dataset, out: Path, num_workers: int = 1) -> list[Finding]:
-    """The faults of all rows of a data set, in their order; a later `pack` need not decode the values again.
+class Examined(NamedTuple):
+    """What there is to know of a data set before it is packed."""
+
+    findings: list[Finding]
+    """The faults of all rows, in their order."""
+    counts: "pl.DataFrame"
+    """Pairs of each class in each split, of the rows without a fault, see `count_classes`."""
+
+
+def examine(dataset: Dataset, out: Path, num_workers: int = 1) -> Examined:
+    """The faults of all rows of a data set, and its classes; a later `pack` need not decode the values again.
 
     Raises:
         FileNotFoundError: the raw files are not there at all.
@@ -92,7 +102,7 @@ def examine(dataset: Dataset, out: Path, num_workers: int = 1) -> list[Finding]:
     kinds = fitted(dataset, sound, root)
     with full_disk_explained(out), _draft(out, keep=True) as draft:
         rows = _write_arrays(dataset, kinds, sound, root, draft, num_workers)
-    return sorted([*findings, *rows.faults])
+    return Examined(sorted([*findings, *rows.faults]), count_classes(_without(sound, rows.faults), dataset.classes))
 
 
 def fitted(dataset: Dataset, items: "pl.DataFrame", root: Path) -> dict[str, Kind]:
@@ -255,6 +265,7 @@ def _describe(
         num_pairs={split: int((items["split"] == split).sum()) for split in Split},
         num_skipped=num_skipped,
         masked=dataset.missing == "mask",
+        absent_classes=absent_classes(count_classes(items, dataset.classes)) or None,
     )
 
 

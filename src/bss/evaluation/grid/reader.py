@@ -1,6 +1,6 @@
 """The artifacts of a grid of runs, gathered into what the report is made of."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import polars as pl
 
@@ -9,7 +9,7 @@ from bss.evaluation.artifacts import as_judged, metrics_of, read_table, runtime_
 from bss.evaluation.grid.examples import examples
 from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.grid.provenance import commit, versions
-from bss.evaluation.page.words import counted
+from bss.evaluation.page.words import counted, listed
 from bss.params import Params
 from bss.paths import Cell, Workspace
 from bss.types import BASELINE, Split
@@ -28,7 +28,7 @@ def read_grid(params: Params, parameters: Mapping[str, object], workspace: Works
     scores = pl.concat([_scores(workspace, seed) for seed in params.grid.seeds])
     return ReportInputs(
         dataset=meta.dataset,
-        notes=(*data.notes, *_skipped(meta)),
+        notes=(*data.notes, *_notes(meta)),
         classes=meta.classes,
         modalities=tuple(meta.modalities),
         num_pairs={split.value: number for split, number in meta.num_pairs.items()},
@@ -51,10 +51,11 @@ def read_grid(params: Params, parameters: Mapping[str, object], workspace: Works
     )
 
 
-def _skipped(meta: Meta) -> list[str]:
-    if not meta.num_skipped:
-        return []
-    return [f"{meta.num_skipped} rows could not be used and were left out; data/packed/skipped.parquet says why."]
+def _notes(meta: Meta) -> Iterator[str]:
+    if meta.num_skipped:
+        yield f"{meta.num_skipped} rows could not be used and were left out; data/packed/skipped.parquet says why."
+    for split, names in (meta.absent_classes or {}).items():
+        yield f"No {split} pair of {listed(names)}: nothing can be said of them there."
 
 
 def _scores(workspace: Workspace, seed: int) -> pl.DataFrame:
