@@ -242,8 +242,8 @@ def test_the_command_tells_the_findings_in_a_narrow_window(folder: Path) -> None
         [sys.executable, "-m", "bss", "check"], cwd=folder, capture_output=True, text=True, check=False
     )
     assert (clean.returncode, clean.stdout.splitlines()[2:]) == (0, [
-        "happy     14           2     4", "sad       14           2     4", "largest class: happy, 50.0 % of 40 pairs",
-        "", "manifest: 0 rows cannot be used",
+        "happy     14           2     4", "sad       14           2     4",
+        "largest class: happy, 50.0 % of 40 pairs", "", "manifest: 0 rows cannot be used",
     ]), clean.stderr  # fmt: skip
     (folder / "3.wav").unlink()
     found = subprocess.run(
@@ -256,3 +256,38 @@ def test_the_command_tells_the_findings_in_a_narrow_window(folder: Path) -> None
 def test_labels_that_are_numbers_are_names(folder: Path) -> None:
     write(folder, rows().with_columns(label=pl.Series([f"{row % 2:02}" for row in range(40)])))
     assert Manifest.model_validate({"file": str(folder / "pairs.csv"), "kinds": KINDS}).classes == ("00", "01")
+
+
+COLUMNS = {f"a{number}": pl.Series([number + row / 100 for row in range(NUM_ROWS)]) for number in range(12)}
+WIDE = {"body": {"name": "features"}, "picture": PICTURE}
+
+
+@pytest.mark.parametrize("pattern", ["a0..a11", "a*", ["a0..a5", "a6", "a7..a11"], ["a[0-9]*"]])
+def test_many_columns_are_named_at_once_and_their_number_is_found(pattern: Any, folder: Path) -> None:
+    write(folder, rows().with_columns(**COLUMNS, age=pl.Series([str(row) for row in range(NUM_ROWS)])))
+    out = packed(folder, kinds=WIDE, columns={"body": pattern, "id": "age"})
+    test = open_split(out, "test")
+    assert test.meta.modalities["body"].shape == (12,)
+    assert test.arrays["body"][3] == pytest.approx(np.arange(12) + 0.03)
+    assert test.ids[3] == "3"
+
+
+def test_a_pattern_that_fits_nothing_is_told(folder: Path) -> None:
+    write(folder, rows().with_columns(**COLUMNS))
+    with pytest.raises(ValueError, match=r"columns: 'b\*' is the beginning of no column \(there are: id, sound"):
+        packed(folder, kinds=WIDE, columns={"body": "b*"})
+    with pytest.raises(ValueError, match="has no column 'a12' for body"):
+        packed(folder, kinds=WIDE, columns={"body": "a0..a12"})
+
+
+def test_a_size_that_is_left_out_is_that_of_most(folder: Path) -> None:
+    numbers = [[float(row)] * (2 if row == 13 else 3) for row in range(NUM_ROWS)]
+    steps = [[[1.0, 2.0]] * (1 + row % 3) for row in range(NUM_ROWS)]
+    table = rows().with_columns(body=pl.Series(numbers), walk=pl.Series(steps))
+    table.write_parquet(folder / "pairs.parquet")
+    kinds = {"body": {"name": "features"}, "walk": {"name": "sequence", "length": 4}}
+    dataset = manifest(folder, file=str(folder / "pairs.parquet"), kinds=kinds, on_bad="skip")
+    pack(dataset, folder / "packed")
+    meta = Meta.read(folder / "packed")
+    assert {name: one.shape for name, one in meta.modalities.items()} == {"body": (3,), "walk": (4, 2)}
+    assert pl.read_parquet(folder / "packed/skipped.parquet")["id"].to_list() == ["clip 13"]

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 def check(as_json: Annotated[bool, typer.Option("--json", help="Findings for a program.")] = False) -> None:
     """Tell every row of the data that cannot be used, and why.
 
-    First come the classes by split. The data are those that params.yaml names; what was decoded for it, `preprocess` does not decode again.
+    First come the classes by split. The data are those that params.yaml names; what was decoded for it,
+    `preprocess` does not decode again.
 
     Exit 0 all is well, 1 there are findings, 2 wrong input.
     """

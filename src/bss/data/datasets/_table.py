@@ -5,7 +5,9 @@ import gzip
 import io
 import json
 import os
+import re
 from contextlib import suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +95,33 @@ def _line(content: bytes, separator: str) -> str:
                     f"has '{separator}' in it"
                 )
     return ""
+
+
+def matching(pattern: str | list[str], free: list[str], columns: list[str]) -> str | list[str]:
+    """The columns that a pattern stands for; a name, or a list without a pattern, as it is.
+
+    Args:
+        pattern: a name, `a0..a127`, `a*`, or a list of such.
+        free: columns that an asterisk may stand for.
+        columns: all of the table; a column whose name has an asterisk or two dots is meant itself.
+
+    Raises:
+        InputError: an asterisk stands for no column.
+    """
+    if isinstance(pattern, list):
+        found = [matching(part, free, columns) for part in pattern]
+        return [name for part in found for name in ([part] if isinstance(part, str) else part)]
+    if pattern in columns:
+        return pattern
+    if span := re.fullmatch(r"(.*?)(\d+)\.\.\1(\d+)", pattern):
+        stem, first, last = span.groups()
+        width = len(first) if first.startswith("0") else 0
+        return [f"{stem}{number:0{width}}" for number in range(int(first), int(last) + 1)]
+    if "*" in pattern:
+        if names := [name for name in free if fnmatchcase(name, pattern)]:
+            return names
+        raise InputError(f"columns: '{pattern}' is the beginning of no column (there are: {', '.join(columns)})")
+    return pattern
 
 
 def values_of(table: "pl.DataFrame", column: str | list[str], kind: Kind) -> "tuple[pl.Series, dict[int, str]]":

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from bss.data.datasets._labels import as_read, is_none
 from bss.data.datasets._split import draw, parts
-from bss.data.datasets._table import read_table, values_of
+from bss.data.datasets._table import matching, read_table, values_of
 from bss.data.datasets.dataset import FAULT, Dataset
 from bss.data.kinds.kind import KINDS, Kind
 from bss.errors import InputError, MissingInput
@@ -45,7 +45,8 @@ class Manifest(Dataset):
     kinds: Annotated[dict[Name, Annotated[Kind, BeforeValidator(KINDS.build)]], Field(min_length=2)]
     """Modality -> its kind, as `{name: image, size: 64}`."""
     columns: dict[str, str | list[str]] = Field(default={})
-    """Modality, `label`, `id`, `split` or `group` -> its column if that has another name; of `features` several."""
+    """Modality, `label`, `id`, `split` or `group` -> its column if that has another name; of `features` several, in a
+    list or as a pattern: `a0..a127`, or `a*` for all whose names begin so, in the order of the table."""
     root: str | None = None
     """Folder that paths start from; that of the file where left out."""
     validation: float = Field(default=0.1, gt=0, lt=1)
@@ -105,10 +106,24 @@ class Manifest(Dataset):
         return self._items
 
     @cached_property
+    def found_columns(self) -> dict[str, str | list[str]]:
+        """`columns` with every pattern as the columns of the table that it stands for."""
+        taken = _names(self.columns) | {self._column(role) for role in ROLES}
+        free = [name for name in self._table.columns if name not in taken]
+        return {
+            name: value if name in ROLES else matching(value, free, self._table.columns)
+            for name, value in self.columns.items()
+        }
+
+    @cached_property
+    def _table(self) -> "pl.DataFrame":
+        return read_table(Path(self.file))
+
+    @cached_property
     def _items(self) -> "pl.DataFrame":
         import polars as pl
 
-        table = read_table(Path(self.file))
+        table = self._table
         self._check_columns(table)
         labels = [None if is_none(label) else label for label in table[self._column("label")].cast(pl.String)]
         _check_classes(self.file, [label for label in labels if label is not None])
@@ -120,11 +135,11 @@ class Manifest(Dataset):
             taken["group"] = table[group].cast(pl.String)
         faults: list[str | None] = [None] * len(table)
         for name, kind in self.kinds.items():
-            taken[name], unread = values_of(table, self.columns.get(name, name), kind)
+            taken[name], unread = values_of(table, self.found_columns.get(name, name), kind)
             faults = [earlier or unread.get(row) for row, earlier in enumerate(faults)]
         if any(faults):
             taken[FAULT] = pl.Series(faults, dtype=pl.String)
-        used = {name for value in self.columns.values() for name in ([value] if isinstance(value, str) else value)}
+        used = _names(self.found_columns)
         items = pl.DataFrame([values.alias(name) for name, values in taken.items()])
         items = items.with_columns(self._split(table, items))
         others = [name for name in table.columns if name not in {*used, *items.columns}]
@@ -143,7 +158,7 @@ class Manifest(Dataset):
 
     def _check_columns(self, table: "pl.DataFrame") -> None:
         wanted = {"label": self.columns.get("label", "label")}
-        wanted |= {name: self.columns.get(name, name) for name in self.kinds}
+        wanted |= {name: self.found_columns.get(name, name) for name in self.kinds}
         wanted |= {role: self.columns[role] for role in ROLES if role in self.columns}
         for name in self.kinds:
             if wanted["label"] in (wanted[name] if isinstance(wanted[name], list) else [wanted[name]]):
@@ -191,6 +206,10 @@ class Manifest(Dataset):
             rest = labelled[split[labelled] == Split.TRAIN]
             split[held(rest, self.validation / (1 - test))] = Split.VALIDATION.value
         return pl.Series("split", [str(value) for value in split])
+
+
+def _names(columns: Mapping[str, str | list[str]]) -> set[str]:
+    return {name for value in columns.values() for name in ([value] if isinstance(value, str) else value)}
 
 
 def _check_classes(file: str, labels: list[str]) -> None:

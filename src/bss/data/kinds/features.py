@@ -1,8 +1,10 @@
 """Plain numbers: measurements, votes, embeddings."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -11,30 +13,32 @@ from bss.data.kinds.kind import Exhibit, Kind
 from bss.errors import InputError
 
 MAX_EXHIBIT = 24  # numbers: more of them tell a person nothing
+NUM_LOOKED_AT = 64  # values: a size that is left out is that of most of them
 NO_BREAK = "\N{NO-BREAK SPACE}"  # a name stays on the line of its number
 
 
 class Features(Kind):
-    """A list or array of `size` finite numbers, or a `.npy` file of them -> the same numbers, (size,)."""
+    """A list or array of finite numbers, or a `.npy` file of them -> the same numbers, (size,)."""
 
     encoder: ClassVar[str] = "mlp"
     by_number: ClassVar[bool] = True
     example: ClassVar[Mapping[str, Any]] = {"size": 2}
 
-    size: int = Field(ge=1)
+    size: int | None = Field(default=None, ge=1)
+    """Numbers of a sample; where left out, as many as most have."""
     names: tuple[str, ...] = ()
     """Names of the numbers, shown beside them; none, or one a number."""
 
     @model_validator(mode="after")
     def _every_number_has_a_name(self) -> "Features":
-        if self.names and len(self.names) != self.size:
+        if self.names and self.size is not None and len(self.names) != self.size:
             raise InputError(f"{self.size} numbers have {len(self.names)} names")
         return self
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(size,)."""
-        return (self.size,)
+        """(size,); a single number until `fitted` has seen how many there are."""
+        return (self.size or 1,)
 
     @property
     def dtype(self) -> type[np.generic]:
@@ -49,17 +53,44 @@ class Features(Kind):
             InputError: they are not numbers, not `size` of them, or one is not finite as a float32.
         """
         numbers = from_npy(value) if isinstance(value, Path) else as_array(value)
-        if numbers.shape != self.shape:
-            raise InputError(f"{self.size} numbers are needed, got the shape {numbers.shape}")
+        if numbers.ndim != 1 or len(numbers) != (self.size or len(numbers)):
+            raise InputError(f"{self.size or 'a row of'} numbers are needed, got the shape {numbers.shape}")
         return singles(numbers)
+
+    def fitted(self, values: Sequence[Any]) -> Self:
+        """The kind with the size that most of the values have."""
+        return self if self.size is not None else self._of_size(common_size(self, values))
+
+    def recalled(self, shape: tuple[int, ...], tokens: tuple[str, ...] | None) -> Self:
+        """The kind with that size."""
+        return self._of_size(*shape)
+
+    def _of_size(self, size: int) -> Self:
+        return type(self)(**{**dict(self), "size": size})
 
     def exhibit(self, value: Any) -> Exhibit:
         """The numbers as text, each after its name, cut after 24 of them."""
-        words = [f"{number:.2f}" for number in self.read(value)[:MAX_EXHIBIT]]
+        numbers = self.read(value)
+        words = [f"{number:.2f}" for number in numbers[:MAX_EXHIBIT]]
         if self.names:
             words = [f"{name}{NO_BREAK}{word}" for name, word in zip(self.names, words, strict=False)]
-        rest = [f"... ({self.size} numbers)"] if self.size > MAX_EXHIBIT else []
+        rest = [f"... ({len(numbers)} numbers)"] if len(numbers) > MAX_EXHIBIT else []
         return Exhibit("text/plain", "  ".join([*words, *rest]).encode())
+
+
+def common_size(kind: Kind, values: Sequence[Any]) -> int:
+    """The length of the last axis that most of the first values have, as the kind reads them.
+
+    Raises:
+        InputError: none of them can be read.
+    """
+    sizes: Counter[int] = Counter()
+    for value in values[:NUM_LOOKED_AT]:
+        with suppress(InputError, OSError):
+            sizes[kind.read(value).shape[-1]] += 1
+    if not sizes:
+        raise InputError("size is left out, and no training value can be read to find it")
+    return sizes.most_common(1)[0][0]
 
 
 def singles(numbers: np.ndarray) -> np.ndarray:

@@ -66,11 +66,12 @@ class Kind(Component):
         """
         return self
 
-    def recalled(self, tokens: tuple[str, ...] | None) -> Self:
+    def recalled(self, shape: tuple[int, ...], tokens: tuple[str, ...] | None) -> Self:
         """The kind for values that were never packed: with what `fitted` has learned, with nothing of single files.
 
         Args:
-            tokens: of the fitted kind, as the packed description keeps them.
+            shape: of the fitted kind, as the packed description keeps it.
+            tokens: likewise.
         """
         return self
 

@@ -1,13 +1,14 @@
 """Series of vectors: sensors, word vectors, frame features."""
 
 from collections.abc import Mapping
+from collections.abc import Sequence as Values
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from pydantic import Field
 
-from bss.data.kinds.features import as_array, from_npy, singles
+from bss.data.kinds.features import as_array, common_size, from_npy, singles
 from bss.data.kinds.kind import Exhibit, Kind
 from bss.errors import InputError
 
@@ -25,13 +26,13 @@ class Sequence(Kind):
 
     length: int = Field(ge=1)
     """Steps of a sample; a longer one loses its end."""
-    size: int = Field(ge=1)
-    """Numbers of a step."""
+    size: int | None = Field(default=None, ge=1)
+    """Numbers of a step; where left out, as many as most samples have."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(length, size)."""
-        return self.length, self.size
+        """(length, size); steps of a single number until `fitted` has seen how many there are."""
+        return self.length, self.size or 1
 
     @property
     def dtype(self) -> type[np.generic]:
@@ -48,6 +49,17 @@ class Sequence(Kind):
         numbers = singles(self._steps(value)[: self.length])
         return np.pad(numbers, ((0, self.length - len(numbers)), (0, 0)), constant_values=np.nan)
 
+    def fitted(self, values: Values[Any]) -> Self:
+        """The kind with the size that most of the values have."""
+        return self if self.size is not None else self._of_size(common_size(self, values))
+
+    def recalled(self, shape: tuple[int, ...], tokens: tuple[str, ...] | None) -> Self:
+        """The kind with that size."""
+        return self._of_size(shape[1])
+
+    def _of_size(self, size: int) -> Self:
+        return type(self)(**{**dict(self), "size": size})
+
     def exhibit(self, value: Any) -> Exhibit:
         """The number of steps, and the mean of each number over them."""
         steps = self._steps(value)
@@ -59,12 +71,13 @@ class Sequence(Kind):
         return {"steps": float(len(self._steps(value)))}
 
     def _steps(self, value: Any) -> np.ndarray:
+        needed = f"steps of {self.size or 'equally many'} numbers are needed"
         try:
             steps = from_npy(value) if isinstance(value, Path) else as_array(value)
         except InputError as error:
-            raise InputError(f"steps of {self.size} numbers are needed: {error}") from error
-        if steps.ndim != 2 or steps.shape[1] != self.size or len(steps) == 0:
-            raise InputError(f"steps of {self.size} numbers are needed, got the shape {steps.shape}")
+            raise InputError(f"{needed}: {error}") from error
+        if steps.ndim != 2 or steps.shape[1] != (self.size or steps.shape[1]) or steps.size == 0:
+            raise InputError(f"{needed}, got the shape {steps.shape}")
         if steps.dtype.kind not in "iuf":
-            raise InputError(f"steps of {self.size} numbers are needed, got values of type {steps.dtype}")
+            raise InputError(f"{needed}, got values of type {steps.dtype}")
         return steps

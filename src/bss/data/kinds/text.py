@@ -90,7 +90,7 @@ class Text(Kind):
         vocabulary = (*RESERVED, *(word for _, word in frequent))[: self.max_tokens]
         return type(self)(**{**dict(self), "vocabulary": vocabulary})
 
-    def recalled(self, tokens: tuple[str, ...] | None) -> Self:
+    def recalled(self, shape: tuple[int, ...], tokens: tuple[str, ...] | None) -> Self:
         """The kind with that vocabulary."""
         return type(self)(**{**dict(self), "vocabulary": tokens})
 

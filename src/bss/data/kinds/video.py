@@ -61,7 +61,7 @@ class Video(Kind):
         """Bytes."""
         return np.uint8
 
-    def recalled(self, tokens: tuple[str, ...] | None) -> Self:
+    def recalled(self, shape: tuple[int, ...], tokens: tuple[str, ...] | None) -> Self:
         """The kind without the spans, which are of single files."""
         return type(self)(**{**dict(self), "spans": {}})
 

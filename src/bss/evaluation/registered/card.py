@@ -181,7 +181,8 @@ def _described(params: Params, cell: Cell, kept: Mapping[str, Any], workspace: W
     method, scheduler, seed = cell
     data, meta = params.preprocess, Meta.read(workspace.packed)
     judged = {other: read_json(workspace.metrics(cell._replace(seed=other))) for other in params.grid.seeds}
-    kinds = {name: kind.recalled(meta.modalities[name].tokens) for name, kind in data.modalities.items()}
+    packed = meta.modalities
+    kinds = {name: kind.recalled(packed[name].shape, packed[name].tokens) for name, kind in data.modalities.items()}
     encoders = {name: params.encoders.get(name) or ENCODERS.build(kind.encoder) for name, kind in kinds.items()}
     return Best(
         method=method,
@@ -199,7 +200,7 @@ def _described(params: Params, cell: Cell, kept: Mapping[str, Any], workspace: W
         fusion=spec(params.fusion),
         runtime=params.runtime,
         kinds={name: spec(kind) for name, kind in kinds.items()},
-        columns=data.columns if isinstance(data, Manifest) else {},
+        columns=data.found_columns if isinstance(data, Manifest) else {},
         allow=list(data.allow),
         meta=meta,
         sha256=checksum(workspace.run(cell) / WEIGHTS),
