@@ -3,6 +3,8 @@
 import gzip
 import io
 import os
+import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -148,10 +150,49 @@ def test_a_table_is_read_in_every_usual_form(form: str, tmp_path: Path) -> None:
     assert len(_all(tmp_path)) == NUM_ROWS
 
 
+def workbook(path: Path, rows: list[list[str | float]]) -> None:
+    """The least that Excel opens: one sheet of numbers and texts."""
+    text, number = '<c t="inlineStr"><is><t>{}</t></is></c>', "<c><v>{}</v></c>"
+    written = ["".join((text if isinstance(cell, str) else number).format(cell) for cell in row) for row in rows]
+    cells = "".join(f"<row>{row}</row>" for row in written)
+    main, office = "http://schemas.openxmlformats.org/spreadsheetml/2006/main", "http://schemas.openxmlformats.org"
+    related = f"{office}/officeDocument/2006/relationships"
+    package = f"{office}/package/2006"
+    kind = "application/vnd.openxmlformats-officedocument.spreadsheetml"
+    parts = {
+        "[Content_Types].xml": f'<Types xmlns="{package}/content-types">'
+        '<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
+        f'<Override PartName="/xl/workbook.xml" ContentType="{kind}.sheet.main+xml"/>'
+        f'<Override PartName="/xl/worksheets/sheet1.xml" ContentType="{kind}.worksheet+xml"/></Types>',
+        "_rels/.rels": f'<Relationships xmlns="{package}/relationships">'
+        f'<Relationship Id="r1" Type="{related}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
+        "xl/workbook.xml": f'<workbook xmlns="{main}" xmlns:r="{related}">'
+        '<sheets><sheet name="pairs" sheetId="1" r:id="r1"/></sheets></workbook>',
+        "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{package}/relationships">'
+        f'<Relationship Id="r1" Type="{related}/worksheet" Target="worksheets/sheet1.xml"/></Relationships>',
+        "xl/worksheets/sheet1.xml": f'<worksheet xmlns="{main}"><sheetData>{cells}</sheetData></worksheet>',
+    }
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+
+
+def test_a_workbook_is_read_as_the_same_table_in_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: list[list[str | float]] = [["label", "a", "b", "text"]]
+    rows += [[f"class {row % 2}", row / 4, 1.5, f"word{row % 3}"] for row in range(40)]
+    workbook(tmp_path / "t.xlsx", rows)
+    (tmp_path / "t.csv").write_text("\n".join(",".join(map(str, row)) for row in rows))
+    sheet, text = (dataset(tmp_path / name).items(tmp_path) for name in ("t.xlsx", "t.csv"))
+    assert sheet.equals(text)
+    monkeypatch.setitem(sys.modules, "fastexcel", None)
+    with pytest.raises(InputError, match=r"needs fastexcel: pip install 'bss\[excel\]'"):
+        dataset(tmp_path / "t.xlsx").items(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("t.xlsx", b"PK", r"a table of \.xlsx is not read; save it as CSV or Parquet"),
+        ("t.xlsx", b"PK", r"cannot be read as a workbook"),
         ("t.csv.gz", gzip.compress(b"label,a,b,text\n" * 99)[:40], "ends early"),
         ("t.csv", b"# by hand\nlabel,a,b,text\nx,1,2,y\n", "line 1: a comment, where the names"),
     ],

@@ -24,7 +24,8 @@ COLUMNS, LINES, SHEETS = {".parquet", ".pq"}, {".jsonl", ".ndjson"}, {".xlsx", "
 def read_table(path: Path) -> "pl.DataFrame":
     """The columns of a table in a file; an empty cell is null.
 
-    Of Parquet and of lines of JSON (`.jsonl`, `.ndjson`) as they are, of CSV and TSV as text, packed by gzip or not.
+    Of Parquet and of lines of JSON (`.jsonl`, `.ndjson`) as they are, of CSV and TSV as text, packed by gzip or not;
+    of Excel and OpenDocument (`.xlsx`, `.xls`, `.ods`) the first sheet, as text.
 
     Raises:
         InputError: the file cannot be read; the message has the line, where there is one.
@@ -33,11 +34,11 @@ def read_table(path: Path) -> "pl.DataFrame":
 
     *_, suffix = [part for part in path.suffixes if part.lower() != ".gz"] or [""]
     suffix, separator = suffix.lower(), "\t" if suffix.lower() == ".tsv" else ","
-    if suffix in SHEETS:
-        raise InputError(f"{path}: a table of {suffix} is not read; save it as CSV or Parquet")
     content = b""
     try:
-        if suffix in COLUMNS:
+        if suffix in SHEETS:
+            table = _first_sheet(path)
+        elif suffix in COLUMNS:
             table = pl.read_parquet(path)
         else:
             content = _text(path)
@@ -57,6 +58,26 @@ def read_table(path: Path) -> "pl.DataFrame":
     if not len(table):
         raise InputError(f"{path} has no row")
     return table
+
+
+def _first_sheet(path: Path) -> "pl.DataFrame":
+    """The first sheet of a workbook, as text.
+
+    Raises:
+        InputError: the package that reads it is missing, or it is no workbook.
+    """
+    import polars as pl
+
+    try:
+        import fastexcel
+    except ModuleNotFoundError:
+        raise InputError(
+            f"{path}: a table of {path.suffix} needs fastexcel: pip install 'bss[excel]', or save it as CSV"
+        ) from None
+    try:
+        return pl.read_excel(path, infer_schema_length=0)
+    except fastexcel.FastExcelError as error:
+        raise InputError(f"{path} cannot be read as a workbook: {str(error).splitlines()[0]}") from error
 
 
 def _text(path: Path) -> bytes:
