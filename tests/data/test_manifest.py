@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import yaml
 
 from bss.data.datasets._split import draw
+from bss.data.datasets.dataset import DATASETS
 from bss.data.datasets.manifest import Manifest
 from bss.data.packed import Meta, open_split
 from bss.data.packing.check import BadData
-from bss.data.packing.pack import pack
+from bss.data.packing.pack import examine, pack
 from bss.types import Split
 from tests.helpers import ROOT
 from tests.helpers.pairs import KINDS, NUM_ROWS, PICTURE, SOUND, make_pairs, manifest, rows, write
@@ -291,3 +293,12 @@ def test_a_size_that_is_left_out_is_that_of_most(folder: Path) -> None:
     meta = Meta.read(folder / "packed")
     assert {name: one.shape for name, one in meta.modalities.items()} == {"body": (3,), "walk": (4, 2)}
     assert pl.read_parquet(folder / "packed/skipped.parquet")["id"].to_list() == ["clip 13"]
+
+
+def test_the_example_is_a_table_without_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "data/example/README.md").read_text()
+    given = yaml.safe_load(page.split("```yaml")[1].split("```")[0])
+    monkeypatch.chdir(ROOT)
+    findings, counts = examine(DATASETS.build(given["preprocess"]), tmp_path / "packed")
+    assert findings == []
+    assert counts.rows() == [("3", 3, 1, 1), ("8", 3, 1, 1)]
