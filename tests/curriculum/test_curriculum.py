@@ -154,6 +154,13 @@ def test_no_epoch_is_smaller_than_the_least(num_samples: int, anti: bool) -> Non
     assert len(epoch_indices(SelfPaced(min_in_play=1, anti=anti), scores, 0, 0)) == 1
 
 
+def test_the_released_pacing_is_that_of_the_epoch_after() -> None:
+    """Of 6,698 samples the released code plays 1,248 in the first epoch, the paper's formula 669."""
+    published, released = Heuristic(), Heuristic(variant="released")
+    assert (published.num_in_play(6698, 0), released.num_in_play(6698, 0)) == (669, 1248)
+    assert [released.fraction(epoch) for epoch in range(60)] == [published.fraction(epoch + 1) for epoch in range(60)]
+
+
 def test_heuristic_may_play_all_from_the_start() -> None:
     assert len(epoch_indices(Heuristic(grow_epochs=0), SCORES, 0, 0)) == 200
 

@@ -44,6 +44,12 @@ def slow_training_loss(given: Evidence, row: int) -> float:
     return sum(-log(softmax(logits[row])[int(given.labels[row])]) for logits in given.logits.values())
 
 
+def slow_training_loss_weighted(given: Evidence, row: int) -> float:
+    weights = {output: 0.1 if output == "fused" else 0.9 for output in given.logits}
+    label = int(given.labels[row])
+    return sum(-weights[output] * log(softmax(logits[row])[label]) for output, logits in given.logits.items())
+
+
 def slow_feature_similarity(given: Evidence, row: int) -> float:
     assert given.features is not None
     features = [given.features[name][row].tolist() for name in given.modalities]
@@ -76,6 +82,7 @@ def slow_entropy(given: Evidence, row: int) -> float:
 SLOW = {
     "prediction_similarity": slow_prediction_similarity,
     "training_loss": slow_training_loss,
+    "training_loss_weighted": slow_training_loss_weighted,
     "feature_similarity": slow_feature_similarity,
     "gradient_magnitude": slow_gradient_magnitude,
     "confidence_gap": slow_confidence_gap,

@@ -258,6 +258,23 @@ def test_a_loss_that_is_not_finite_stops_the_training(pair: Splits) -> None:
         trained(pair, Joint(), settings=settings)
 
 
+class Looking(Joint):
+    """Looks at validation and does not say so."""
+
+    def begin_epoch(self, trainer: Any, epoch: int, evidence: Any, validation: Any) -> None:
+        validation()
+
+
+class Declared(Looking):
+    looks_at_validation = True
+
+
+def test_a_method_that_looks_at_validation_has_to_say_so(pair: Splits) -> None:
+    with pytest.raises(TypeError, match="Looking looks at validation: it has to say looks_at_validation"):
+        trained(pair, Looking())
+    trained(pair, Declared())
+
+
 def test_an_epoch_of_one_sample_is_refused_by_the_scheduler_s_name(pair: Splits) -> None:
     lonely = Heuristic(pacing={"name": "root", "start": 0.0001}, min_in_play=1)
     with pytest.raises(ValueError, match="epoch 0 of the scheduler 'heuristic' has 1 of .*play more"):

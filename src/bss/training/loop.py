@@ -140,7 +140,7 @@ def fit(
         for epoch in range(run.epoch, num_epochs):
             if trainer.num_batches == 0:
                 evidence = cache(lambda: split_evidence(trainer.module, train, batch_size, runtime))
-                method.begin_epoch(trainer, epoch, evidence)
+                method.begin_epoch(trainer, epoch, evidence, _looks(trainer, validation, batch_size))
                 if epoch > 0:
                     if sampler.wants_pass or (sampler.wants_batches and evidence.cache_info().currsize):
                         clean = evidence()
@@ -166,6 +166,18 @@ def fit(
                 progress(epoch + 1, {key: rows[-1][key] for key in ("train_loss", "validation_accuracy")})
     selection.restore()
     return pl.DataFrame(run.history)
+
+
+def _looks(trainer: Trainer, validation: PackedSplit, batch_size: int) -> Callable[[], Evidence]:
+    """The evidence of the validation split, taken once, for a method that says that it looks at it."""
+
+    @cache
+    def look() -> Evidence:
+        if not trainer.method.looks_at_validation:
+            raise TypeError(f"{type(trainer.method).__name__} looks at validation: it has to say looks_at_validation")
+        return split_evidence(trainer.module, validation, batch_size, trainer.runtime)
+
+    return look
 
 
 def _several(indices: np.ndarray, sampler: "CurriculumSampler") -> np.ndarray:

@@ -169,6 +169,10 @@ class Trainer:
         self._stepper.step()
         self._stepper.zero_grad(set_to_none=True)
 
+    def forget_momentum(self) -> None:
+        """Have the optimizer begin anew, as one would that was just made."""
+        self.optimizer.state.clear()
+
     def train_epoch(
         self,
         epoch_batches: Iterable[Batch],

@@ -160,7 +160,7 @@ def test_what_a_sample_lacks_is_not_what_it_shows(splits: dict[Split, Any]) -> N
     for group in (features, logits):
         group[last] = group[last].clone()
         group[last][::2] = 0
-    trainer.method.begin_epoch(trainer, 0, lambda: replace(evidence, features=features, logits=logits))
+    trainer.method.begin_epoch(trainer, 0, lambda: replace(evidence, features=features, logits=logits), pytest.fail)
     assert not trainer.memory[last][::2].any()
     assert (torch.stack(list(trainer.memory.values())).sum(dim=0) == 1).all()
 
@@ -168,7 +168,7 @@ def test_what_a_sample_lacks_is_not_what_it_shows(splits: dict[Split, Any]) -> N
 def test_the_last_of_equals_shows(splits: dict[Split, Any]) -> None:
     trainer, evidence = given(splits)
     logits = dict.fromkeys(evidence.logits, evidence.logits["m0"])
-    trainer.method.begin_epoch(trainer, 0, lambda: replace(evidence, logits=logits))
+    trainer.method.begin_epoch(trainer, 0, lambda: replace(evidence, logits=logits), pytest.fail)
     assert trainer.memory[evidence.modalities[-1]].all()
 
 

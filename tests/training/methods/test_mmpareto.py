@@ -148,6 +148,16 @@ class AlwaysAgreed(MMPareto):
         return [a + b for a, b in zip(fused, own, strict=True)]
 
 
+@pytest.mark.parametrize(("variant", "expected"), [("published", [3.0, 1.5]), ("released", [1.5, 3.0])])
+def test_a_product_of_exactly_zero(variant: Any, expected: list[float]) -> None:
+    """The released solver takes (2, 0) and (0, 1) by 0.2 and 0.8; the paper's case is not known."""
+    fused, unimodal = torch.tensor([2.0, 0.0]), torch.tensor([0.0, 1.0])
+    (found,) = MMPareto(variant=variant).combined([fused], [unimodal])
+    assert found.tolist() == pytest.approx(expected)
+    (nothing,) = MMPareto(variant=variant).combined([torch.zeros(2)], [torch.zeros(2)])
+    assert nothing.tolist() == [0, 0]
+
+
 def test_gradients_of_nothing_stay_nothing() -> None:
     zero, one = [torch.zeros(3), torch.zeros(2, 2)], [torch.ones(3), torch.full((2, 2), -2.0)]
     variants: tuple[Literal["published", "released"], ...] = ("published", "released")

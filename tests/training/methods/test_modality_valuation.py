@@ -172,7 +172,7 @@ def test_a_modality_that_a_sample_lacks_has_no_copies(splits: dict[Split, Any]) 
     for name in list(features)[1:]:
         features[name][::2] = 0
     gaps = replace(evidence, features=features)
-    trainer.method.begin_epoch(trainer, 0, lambda: gaps)
+    trainer.method.begin_epoch(trainer, 0, lambda: gaps, pytest.fail)
     names, fusion = list(features), trainer.model.fusion
     assert fusion is not None
     logits = fusion({name: values.to(runtime.device) for name, values in features.items()})

@@ -106,6 +106,26 @@ def test_the_noise_has_the_deviation_that_the_gradients_had_before(pair: Splits)
     ]))[0, 1]) == pytest.approx(0, abs=0.05)  # fmt: skip
 
 
+def test_at_a_tie_nobody_leads_and_the_code_scales_the_first(pair: Splits) -> None:
+    batch, found = first_batch(pair), {}
+    for name, method in {
+        "plain": Joint(), "published": OGM(alpha=1, ge=False), "released": OGM(alpha=1, ge=False, variant="released"),
+    }.items():  # fmt: skip
+        trainer = small_trainer(pair, method, encoders={})
+        with torch.no_grad():
+            for weight in trainer.model.fusion.parameters():
+                weight.zero_()  # the fusion owes nothing to anybody
+        found[name] = gradients(trainer, batch)
+    plain = found.pop("plain")
+    changed = {
+        variant: {name for name, values in of_all.items() if not torch.equal(values, plain[name])}
+        for variant, of_all in found.items()
+    }
+    assert changed["published"] == set()
+    assert changed["released"]
+    assert all(name.startswith("branches.m0.encoder.") for name in changed["released"])
+
+
 def test_released_touches_convolutions_alone(pair: Splits) -> None:
     batch = first_batch(pair)
     plain, published, released = (

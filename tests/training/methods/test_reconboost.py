@@ -126,6 +126,17 @@ def test_the_stage_is_a_function_of_the_epoch() -> None:
     assert ReconBoost(rectify_epochs=0).stage(5) == (5, True)
 
 
+def test_momentum_is_forgotten_where_a_phase_begins(train: PackedSplit) -> None:
+    method = ReconBoost(boost_epochs=2, rectify_epochs=1)
+    trainer = Trainer(model_of(train), method, TRAIN, Runtime.start(SETTINGS))
+    kept = []
+    for epoch in range(5):
+        method.begin_epoch(trainer, epoch, pytest.fail, pytest.fail)
+        kept.append(bool(trainer.optimizer.state))
+        run(trainer, train, 1)
+    assert kept == [False, True, False, False, True]
+
+
 def test_the_memory_term_has_a_gradient_as_published_alone() -> None:
     torch.manual_seed(0)
     own, other, labels = torch.randn(4, 3, requires_grad=True), torch.randn(4, 3), torch.tensor([0, 1, 2, 0])

@@ -13,8 +13,12 @@ from bss.curriculum.shares import Shares
 
 
 class Heuristic(Scheduler):
-    """The first floor(N * pacing) samples in the order of the scores, shuffled. Source: BSS (IJCAI 2025), BSS-H."""
+    """The first floor(N * pacing) samples in the order of the scores, shuffled. Source: BSS (IJCAI 2025), BSS-H.
 
+    `released` is what the authors' code does: the pacing at the epoch after, so that the first epoch has more.
+    """
+
+    variant: Literal["published", "released"] = "published"
     pacing: Annotated[Pacing, BeforeValidator(PACINGS.build)] = Root()
     grow_epochs: Annotated[int, Field(ge=0)] = 40
     """Epochs until all samples are in play (T_grow); 0 plays all from the start."""
@@ -27,8 +31,9 @@ class Heuristic(Scheduler):
     N * pacing is larger, as on every published data set, it changes nothing."""
 
     def fraction(self, epoch: int) -> float:
-        """The pacing at progress epoch / grow_epochs."""
-        return self.pacing(min(1.0, epoch / self.grow_epochs)) if self.grow_epochs else 1.0
+        """The pacing at progress epoch / grow_epochs; `released`, (epoch + 1) / grow_epochs."""
+        passed = epoch + 1 if self.variant == "released" else epoch
+        return self.pacing(min(1.0, passed / self.grow_epochs)) if self.grow_epochs else 1.0
 
     def num_in_play(self, num_samples: int, epoch: int) -> int:
         """Number of training samples in play in an epoch: floor(N * fraction), at least `min_in_play`."""

@@ -60,14 +60,15 @@ def judge(
         validation: the split that the rule `weighted` chooses its weights on.
     """
     runtime.prepare(model)
-    outputs = _outputs(model, split, method, batch_size, runtime)
+    evidence = _evidence(model, split, batch_size, runtime)
+    outputs = probabilities(evidence, method)
     applied: dict[str, Any] = {"rule": rule} if FUSED in outputs else {}
     if applied and rule == "weighted":
         if validation is None:
             raise InputError("evaluate.rule: weighted chooses its weights on the validation split, and got none")
-        on_validation = _outputs(model, validation, method, batch_size, runtime)
+        on_validation = probabilities(_evidence(model, validation, batch_size, runtime), method)
         applied["weights"] = best_weights(_of_modalities(on_validation), validation.labels)
-    outputs = decided(outputs, method, rule, applied.get("weights"))
+    outputs = decided(evidence, method, rule, applied.get("weights"))
     return Judgement(
         {output: _metrics(values, split.labels) for output, values in outputs.items()},
         pl.concat([_predictions(output, values, split) for output, values in outputs.items()]),
@@ -76,11 +77,9 @@ def judge(
     )
 
 
-def _outputs(
-    model: MultimodalModel, split: PackedSplit, method: Method, batch_size: int, runtime: Runtime
-) -> dict[str, np.ndarray]:
+def _evidence(model: MultimodalModel, split: PackedSplit, batch_size: int, runtime: Runtime) -> Evidence:
     with memory_explained("evaluate"):
-        return probabilities(split_evidence(model, split, batch_size, runtime), method)
+        return split_evidence(model, split, batch_size, runtime)
 
 
 def probabilities(evidence: Evidence, method: Method) -> dict[str, np.ndarray]:
@@ -90,22 +89,24 @@ def probabilities(evidence: Evidence, method: Method) -> dict[str, np.ndarray]:
 
 
 def decided(
-    probabilities: Mapping[str, np.ndarray], method: Method, rule: str, weights: Mapping[str, float] | None = None
+    evidence: Evidence, method: Method, rule: str, weights: Mapping[str, float] | None = None
 ) -> dict[str, np.ndarray]:
     """The outputs (N, C) with what is made of them: "judged" by another rule than the fusion's, "own" by the method.
 
     Args:
-        probabilities: output that the method trains -> (N, C).
-        method: that trained it.
+        evidence: of the samples.
+        method: that trained the model.
         rule: see `Evaluate.rule`.
         weights: modality -> its weight, of the rule `weighted`.
     """
-    outputs, modalities = dict(probabilities), _of_modalities(probabilities)
-    if FUSED in probabilities and weights is not None:
-        outputs[JUDGED] = weighted_mean(probabilities, weights)
-    elif FUSED in probabilities and rule != FUSED:
-        outputs[JUDGED] = summed((probabilities if rule == "sum_all" else modalities).values())
-    if (own := method.decide(modalities)) is not None:
+    trained = probabilities(evidence, method)
+    outputs, modalities = dict(trained), _of_modalities(trained)
+    if FUSED in trained and weights is not None:
+        outputs[JUDGED] = weighted_mean(trained, weights)
+    elif FUSED in trained and rule != FUSED:
+        outputs[JUDGED] = summed((trained if rule == "sum_all" else modalities).values())
+    logits = {name: evidence.logits[name].double().numpy() for name in modalities}
+    if (own := method.decide(modalities, logits)) is not None:
         outputs[OWN] = own
     return outputs
 

@@ -13,7 +13,7 @@ from bss.data.packing.unpacked import Rows
 from bss.encoders.encoder import ENCODERS
 from bss.encoders.fusions.fusion import FUSIONS
 from bss.errors import InputError
-from bss.evaluation.judging.judgement import decided, probabilities
+from bss.evaluation.judging.judgement import decided
 from bss.evaluation.registered.card import CARD, WEIGHTS, Best, restored
 from bss.files import checksum, read_tensors
 from bss.measure.evidence import collect
@@ -92,8 +92,8 @@ def predict(folder: Path, best: Best, rows: Rows, batch_size: int, device: str =
     runtime = Runtime.start(best.runtime.model_copy(update={"device": device}), model=model)
     runtime.prepare(model)
     with memory_explained("evaluate", "lower --batch-size"), runtime.autocast():
-        outputs = probabilities(collect(model, _batches(rows, batch_size, runtime)), method)
-    return Prediction(rows.ids, best.meta.classes, decided(outputs, method, best.rule, best.weights), labels)
+        evidence = collect(model, _batches(rows, batch_size, runtime))
+    return Prediction(rows.ids, best.meta.classes, decided(evidence, method, best.rule, best.weights), labels)
 
 
 def load(best: Best, folder: Path) -> tuple[MultimodalModel, Method]:

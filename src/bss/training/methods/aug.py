@@ -1,6 +1,6 @@
 """AUG: classifiers are added to the weak modality, each boosted on the residual of those before it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bss.training.loader import Batch
     from bss.training.trainer import Trainer
 
+TWO = 2
 MERGE = (0.4, 0.6)
 """The released weights of the first and the second modality."""
 
@@ -30,13 +31,13 @@ class AUG(Method):
     y_hat = max(0, y - rate sum_{t<n} y p_t), and the loss of a modality is
     CE(z_n, y_hat) + CE(sum_{t<=n} z_t, y) + CE(sum_{t<n} z_t, y); with one classifier it is CE(z_1, y).
 
-    Every `interval` epochs a modality m gets a classifier where max_o s_o - sigma s_m > tau, s_m being the mean over
-    the last epoch of the true class's p, summed over the classifiers of m. Of two modalities that is the paper's
-    rule; of several each is compared with the strongest.
+    Every `interval` epochs the second of two modalities gets a classifier where s_1 - sigma s_2 > tau, and the first
+    where it is < -tau; s_m is the mean over the last epoch of the true class's p, summed over the classifiers of m.
+    Of several each is compared with the strongest, which gets none.
 
     `released` is what the code does: added Layer1's are not trained (they came after the optimizer), the residual and
-    s take the softmax of the summed logits, the condition is on the ratio of the sums, and the prediction weighs the
-    two modalities' logits 0.4 and 0.6.
+    s take the softmax of the summed logits, the condition is on the ratio of the sums, the first assignment comes
+    after the first epoch, and the prediction weighs the two modalities' logits 0.4 and 0.6.
 
     The evidence is each modality's sum of logits in its own turn, and their sum as the fused output.
     """
@@ -73,8 +74,10 @@ class AUG(Method):
             def __init__(self, width: int, hidden: int, number: int, shared: nn.Module) -> None:
                 super().__init__()
                 layers = [nn.Linear(width, hidden) for _ in range(number)]
-                for layer in layers:
-                    nn.init.xavier_uniform_(layer.weight)
+                nn.init.xavier_uniform_(layers[0].weight)
+                for layer in layers[1:]:
+                    nn.init.xavier_normal_(layer.weight)
+                    nn.init.zeros_(layer.bias)
                 self.first = nn.ModuleList(layers)
                 self.shared = shared
                 self.register_buffer("count", torch.tensor(1))
@@ -102,16 +105,23 @@ class AUG(Method):
             model.branch(name).head = classifiers
         model.fusion = None
 
-    def begin_epoch(self, trainer: "Trainer", epoch: int, evidence: "Callable[[], Evidence]") -> None:
+    def begin_epoch(
+        self,
+        trainer: "Trainer",
+        epoch: int,
+        evidence: "Callable[[], Evidence]",
+        validation: "Callable[[], Evidence]",
+    ) -> None:
         """Assign classifiers where it is time, by what the epoch before has summed up."""
         import torch
 
         names = list(trainer.model.branches)
-        if epoch > 0 and epoch % self.interval == 0:
-            score = dict(zip(names, (trainer.memory["sums"] / trainer.memory["num_samples"]).tolist(), strict=True))
-            for name in names:
-                head = trainer.model.branch(name).head
-                if self._is_weak(score[name], max(score.values())) and head.num_used < self.max_classifiers:
+        is_first = self.variant == "released" and epoch == 1
+        if epoch > 0 and (epoch % self.interval == 0 or is_first):
+            scores = (trainer.memory["sums"] / trainer.memory["num_samples"]).tolist()
+            for place in self.weak(scores):
+                head = trainer.model.branch(names[place]).head
+                if head.num_used < self.max_classifiers:
                     head.count += 1
         trainer.memory["sums"] = torch.zeros(len(names), dtype=torch.float64, device=trainer.runtime.device)
         trainer.memory["num_samples"] = torch.zeros((), dtype=torch.int64, device=trainer.runtime.device)
@@ -155,17 +165,14 @@ class AUG(Method):
         residual = (left * cross_entropy(each[-1], labels, reduction="none")).mean()
         return residual + total + cross_entropy(each[:-1].sum(dim=0), labels)
 
-    def decide(self, probabilities: Mapping[str, np.ndarray]) -> np.ndarray | None:
+    def decide(self, probabilities: Mapping[str, np.ndarray], logits: Mapping[str, np.ndarray]) -> np.ndarray | None:
         """Released: the softmax of the two modalities' logits, weighted."""
         if self.variant == "published" or len(probabilities) != len(MERGE):
             return None
         from scipy.special import softmax
 
-        # Not a product of powers: where each modality rules out what the other says, nothing would be left of it.
-        tiny = np.finfo(float).tiny
-        logs = [np.log(values.clip(tiny)) * part for values, part in zip(probabilities.values(), MERGE, strict=True)]
-        total = np.sum(logs, axis=0)
-        return np.asarray(softmax(total, axis=1))
+        parts = [values * part for values, part in zip(logits.values(), MERGE, strict=True)]
+        return np.asarray(softmax(np.sum(parts, axis=0), axis=1))
 
     def _each(self, trainer: "Trainer", batch: "Batch", modality: str, features: "Tensor") -> "Tensor":
         """The logits of each classifier for the whole batch, (n, B, C); zero where a sample lacks the modality."""
@@ -175,10 +182,33 @@ class AUG(Method):
             each = each * present[:, None]
         return trainer.whole(each.transpose(0, 1)).transpose(0, 1)
 
-    def _is_weak(self, score: float, best: float) -> bool:
+    def weak(self, scores: Sequence[float]) -> list[int]:
+        """The places of the modalities that get a classifier, by the scores of all; never that of the strongest.
+
+        Args:
+            scores: s_m, at least 0.
+        """
+        if len(scores) > TWO:
+            strongest = scores.index(max(scores))
+            return [
+                place
+                for place in range(len(scores))
+                if place != strongest and self._exceeds(max(scores), scores[place])
+            ]
+        first, second = scores
+        if self._exceeds(first, second):
+            return [1]
+        falls_short = (
+            first < (self.sigma - self.tau) * second
+            if self.variant == "released"
+            else first - self.sigma * second < -self.tau
+        )
+        return [0] if falls_short else []
+
+    def _exceeds(self, one: float, other: float) -> bool:
         if self.variant == "released":
-            return best > (self.sigma + self.tau) * score
-        return best - self.sigma * score > self.tau
+            return one > (self.sigma + self.tau) * other
+        return one - self.sigma * other > self.tau
 
     def _confidence(self, each: "Tensor", labels: "Tensor") -> "Tensor":
         """Confidence (B,) in the true class, of the classifiers (n, B, C) together."""

@@ -40,7 +40,13 @@ class DataRemixing(Joint):
     starts: Annotated[int, Field(ge=0)] = 2
     """First epoch that is remixed, from 0; those before are joint training, without which noise would sort."""
 
-    def begin_epoch(self, trainer: "Trainer", epoch: int, evidence: "Callable[[], Evidence]") -> None:
+    def begin_epoch(
+        self,
+        trainer: "Trainer",
+        epoch: int,
+        evidence: "Callable[[], Evidence]",
+        validation: "Callable[[], Evidence]",
+    ) -> None:
         """Give each sample to a modality: `memory` has modality -> (N,), bool, in the order of training."""
         import torch
 

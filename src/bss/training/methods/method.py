@@ -43,6 +43,8 @@ class Method(Component):
     """Field -> the values that a fair comparison chooses from on validation; every combination is tried."""
     strategies: ClassVar[tuple[str, ...]] = ("ddp", "fsdp")
     """Values of `spread.strategy` under which several processes can share its training."""
+    looks_at_validation: ClassVar[bool] = False
+    """Whether training depends on the evidence of the validation split; its page says for what."""
 
     def prepare(self, model: "MultimodalModel") -> None:
         """Give the model the heads or the fusion that the method needs, before training and before evaluation.
@@ -50,13 +52,24 @@ class Method(Component):
         Initial weights are drawn from torch's global generator, which is seeded for it.
         """
 
-    def begin_epoch(self, trainer: "Trainer", epoch: int, evidence: "Callable[[], Evidence]") -> None:
+    def trains(self, modalities: Sequence[str], epoch: int) -> Sequence[str]:
+        """The modalities whose encoders an epoch trains; all, unless the method takes them in turns."""
+        return modalities
+
+    def begin_epoch(
+        self,
+        trainer: "Trainer",
+        epoch: int,
+        evidence: "Callable[[], Evidence]",
+        validation: "Callable[[], Evidence]",
+    ) -> None:
         """Change model or memory between two epochs, and before the first.
 
         Args:
             trainer: whose model and memory may change.
             epoch: the one that begins, from 0.
             evidence: of every training pair, by a clean pass of the model as it is; asked for twice it is taken once.
+            validation: the same of every validation pair, for methods that declare `looks_at_validation`.
         """
 
     def order(self, sequence: np.ndarray, memory: "Mapping[str, Tensor]") -> Order:
@@ -71,7 +84,17 @@ class Method(Component):
     def step(self, trainer: "Trainer", batch: "Batch") -> "tuple[Outputs, Tensor]":
         """Update the weights with a batch; the outputs before the update, and the loss that was minimised."""
         outputs = trainer.forward(batch.inputs)
-        loss = self.loss(outputs.logits, batch.labels)
+        return self.descend(trainer, batch, outputs, self.loss(outputs.logits, batch.labels))
+
+    def descend(
+        self, trainer: "Trainer", batch: "Batch", outputs: "Outputs", loss: "Tensor"
+    ) -> "tuple[Outputs, Tensor]":
+        """The end of a step: gradients of the loss, `on_gradients`, one update.
+
+        A loss of features, of the epoch or of single samples is computed in a `step` that ends with this. Features
+        are in `outputs` (this rank's rows; `trainer.whole` has all), the epoch is `trainer.epoch`, the samples are
+        `batch.indices`.
+        """
         trainer.backward(loss)
         self.on_gradients(trainer, outputs, batch)
         trainer.update()
@@ -89,11 +112,14 @@ class Method(Component):
     def on_gradients(self, trainer: "Trainer", outputs: "Outputs", batch: "Batch") -> None:
         """Change the gradients before the weights are updated."""
 
-    def decide(self, probabilities: Mapping[str, np.ndarray]) -> np.ndarray | None:
-        """The method's own multimodal prediction (N, C); None where it has no other than the fusion's.
+    def decide(self, probabilities: Mapping[str, np.ndarray], logits: Mapping[str, np.ndarray]) -> np.ndarray | None:
+        """The method's own multimodal prediction (N, C), probabilities; None where it has no other than the fusion's.
+
+        What it needs beside its arguments is in a module or a buffer that `prepare` gives to the model.
 
         Args:
-            probabilities: modality -> (N, C).
+            probabilities: modality -> (N, C), the softmax of its logits.
+            logits: modality -> (N, C), float64.
         """
         return None
 

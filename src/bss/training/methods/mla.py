@@ -27,6 +27,8 @@ class MLA(Method):
 
         k = P r;  P <- P - k k^T / (alpha + r . k);  P <- P / ||P||_F;  alpha = 0.1^(1 + part of the epoch done).
 
+    The very first turn of a training leaves P and the gradient as they are, as the code does.
+
     Any number of modalities takes turns; features narrower than the widest are brought to its width by a linear layer
     without bias. The evidence is the logits that each modality gave in its own turn, and their sum as "fused".
     Source: MLA (CVPR 2024). `released` never projects: the code looks for the head's weights under a name
@@ -82,14 +84,13 @@ class MLA(Method):
         logits[FUSED] = torch.stack([*logits.values()]).sum(dim=0)
         return Outputs(logits, features), torch.stack(losses).sum()
 
-    def decide(self, probabilities: Mapping[str, np.ndarray]) -> np.ndarray:
+    def decide(self, probabilities: Mapping[str, np.ndarray], logits: Mapping[str, np.ndarray]) -> np.ndarray:
         """The softmax of the modalities' logits, weighted by exp(max H - H_m) over its sum over the modalities.
 
         `published`: H_m is the entropy of modality m's prediction of a sample, so each sample has weights of its own.
         `released`: the softmax runs over the samples instead of the classes, and H_m is the sum of the entropies of
         all classes: one weight a modality, which depends on the samples that are judged together (there a batch of
-        64, here all that are given), and in practice the modality with the least H_m takes all of it. There it is
-        of logits, here of log-probabilities, which differ by a constant a sample.
+        64, here all that are given). The released default is a fixed half each; this is its `--dynamic`.
         """
         from scipy.special import softmax
 
@@ -99,7 +100,7 @@ class MLA(Method):
         if self.variant == "published":
             entropies = -(stacked * logs).sum(axis=2, keepdims=True)
         else:
-            over_samples = softmax(logs, axis=1)
+            over_samples = softmax(np.stack(list(logits.values())), axis=1)
             surprise = np.log(over_samples.clip(tiny))
             entropies = -(over_samples * surprise).sum(axis=(1, 2), keepdims=True)
         return np.asarray(softmax((softmax(-entropies, axis=0) * logs).sum(axis=0), axis=1))
@@ -110,7 +111,9 @@ def _project(trainer: "Trainer", head: "nn.Linear", features: "Tensor") -> None:
     import torch
 
     r = trainer.whole(features.detach().float()).mean(dim=0)
-    p = trainer.memory.get("projection", torch.eye(len(r), device=r.device))
+    if (p := trainer.memory.get("projection")) is None:  # the first turn: the head has met no other features yet
+        trainer.memory["projection"] = torch.eye(len(r), device=r.device)
+        return
     k = p @ r
     p = p - torch.outer(k, k) / (0.1 ** (1 + trainer.progress) + r @ k)
     trainer.memory["projection"] = p = p / p.norm()

@@ -25,7 +25,8 @@ class MMPareto(Method):
     Each encoder weighs its own two gradients, however many modalities there are.
 
     The evidence is that of the step's one forward pass. Source: MMPareto (ICML 2024), and its released code.
-    `published` compares the lengths over a whole encoder, `released` weight by weight.
+    `published` compares the lengths over a whole encoder, `released` weight by weight; and at a product of exactly 0
+    the code takes the shortest combination, where the paper's case could not be seen.
     """
 
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"gamma": (1.0, 1.5)}
@@ -82,8 +83,12 @@ class MMPareto(Method):
         # As one vector each: sums weight by weight take longer than the backward pass of a small encoder.
         first, second = (torch.cat([gradient.flatten() for gradient in several]) for several in (fused, unimodal))
         product, square = (first * second).sum(), (second * second).sum()
-        # Where the gradients agree the fraction may be 0 / 0, and is not taken.
-        k = torch.where(product >= 0, 0.5, (square - product) / ((first * first).sum() + square - 2 * product))
+        apart = (first * first).sum() + square - 2 * product
+        # Where the gradients agree, or both are 0, the fraction may be 0 / 0, and is not taken.
+        agree = (product > 0) | (apart == 0) if self.variant == "released" else product >= 0
+        k = torch.where(agree, 0.5, (square - product) / apart)
+        if self.variant == "released":  # the solver's bounds, which leave a direction where one gradient is 0
+            k = k.clamp(0.001, 0.999)
         mixed, plain = 2 * (k * first + (1 - k) * second), first + second
         if self.variant == "released":
             parts = [

@@ -51,7 +51,13 @@ class ModalityValuation(Joint):
     spacing: Annotated[int, Field(ge=0)] = 64
     """From `batch_size` on no two copies of a draw that show the same modality are in one batch."""
 
-    def begin_epoch(self, trainer: "Trainer", epoch: int, evidence: "Callable[[], Evidence]") -> None:
+    def begin_epoch(
+        self,
+        trainer: "Trainer",
+        epoch: int,
+        evidence: "Callable[[], Evidence]",
+        validation: "Callable[[], Evidence]",
+    ) -> None:
         """Count the copies: `memory` has modality -> (N,), how many of each sample."""
         import torch
 

@@ -19,7 +19,7 @@ class OGM(Joint):
 
     rho_m is the discrepancy ratio of the batch, see `_contribution.leads`, which compares each of several modalities
     with the mean of the others. Source: OGM-GE (CVPR 2022), equations 9 to 11. `released` scales the weights of
-    convolutions alone.
+    convolutions alone, and the first modality's at a tie.
     """
 
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"alpha": (0.1, 0.3, 0.8)}
@@ -43,8 +43,11 @@ class OGM(Joint):
         if trainer.epoch < self.starts or (self.ends is not None and trainer.epoch >= self.ends):
             return
         generator = trainer.generator("noise on gradients")
-        for name, lead in leads(contributions(trainer, outputs.features), batch.labels).items():
-            factor = 1 - tanh(self.alpha * lead) if lead > 1 else 1.0
+        ratios = leads(contributions(trainer, outputs.features), batch.labels)
+        # The code asks whether the second leads, and else scales the first, also where none leads.
+        tied = next(iter(ratios)) if self.variant == "released" and set(ratios.values()) == {1.0} else None
+        for name, lead in ratios.items():
+            factor = 1 - tanh(self.alpha * lead) if lead > 1 or name == tied else 1.0
             for weight in trainer.model.branch(name).encoder.parameters():
                 gradient = weight.grad
                 if gradient is None or (self.variant == "released" and weight.ndim != 4):

@@ -1,6 +1,6 @@
 """ReconBoost: one modality at a time learns the residual of the others, then all are trained together."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -12,6 +12,7 @@ from bss.types import FUSED
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from bss.measure.evidence import Evidence
     from bss.model import MultimodalModel, Outputs
     from bss.training.loader import Batch
     from bss.training.trainer import Trainer
@@ -29,6 +30,7 @@ class ReconBoost(Method):
     follow, all train with the cross-entropy of the summed logits.
 
     Each modality has a head of two layers, of which the second is shared. Of several modalities q sums all but m.
+    Momentum is forgotten where a stage begins to boost or to rectify.
     The evidence is the logits of all modalities, and their sum as "fused". Source: ReconBoost (ICML 2024).
     `released`: modalities of equal width share the first layer too, the boosting loss is divided by the number of
     classes, and the last term has no gradient, because the code detaches both sides of it.
@@ -74,6 +76,22 @@ class ReconBoost(Method):
             first[sharers] = first.get(sharers) or nn.Linear(width, self.hidden)
             branch.head = nn.Sequential(first[sharers], nn.ReLU(), last)
 
+    def trains(self, modalities: Sequence[str], epoch: int) -> Sequence[str]:
+        """In a boosting epoch the modality whose stage it is."""
+        number, boosts = self.stage(epoch)
+        return [modalities[number % len(modalities)]] if boosts else modalities
+
+    def begin_epoch(
+        self,
+        trainer: "Trainer",
+        epoch: int,
+        evidence: "Callable[[], Evidence]",
+        validation: "Callable[[], Evidence]",
+    ) -> None:
+        """Boosting and rectifying each begin with an optimizer of their own, as in the code."""
+        if epoch and self.boost_epochs and self.stage(epoch) != self.stage(epoch - 1):
+            trainer.forget_momentum()
+
     def stage(self, epoch: int) -> tuple[int, bool]:
         """The stage of an epoch, both from 0, and whether it boosts."""
         number, place = divmod(epoch, self.boost_epochs + self.rectify_epochs)
@@ -89,7 +107,7 @@ class ReconBoost(Method):
         from bss.model import Outputs
 
         names = list(trainer.model.branches)
-        turn = names[number % len(names)]
+        [turn] = self.trains(names, trainer.epoch)
         with torch.no_grad():
             others = trainer.forward(batch.of([name for name in names if name != turn]))
         trained = trainer.forward(batch.of([turn]))
