@@ -1,5 +1,7 @@
 """What the cells of a study say together: its table, its pages, and the accuracies that its methods are chosen by."""
 
+from dataclasses import replace
+
 import polars as pl
 
 from bss.evaluation.artifacts import metrics_of, tables_of
@@ -49,4 +51,4 @@ def write_results(run: StudyRun) -> None:
         chosen_of={as_method(variant): method for method, several in run.choices.items() for variant in several},
     )
     write_comparison(comparison, run.results)
-    write_report(grid, run.results / "report.html")
+    write_report(replace(grid, labels=comparison.labels), run.results / "report.html")

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from bss.evaluation.grid.table import format_table, summary_table
-from bss.evaluation.grid.verdicts import cautions, verdicts
+from bss.evaluation.findings.verdicts import cautions, verdicts
 
 
 def metrics(fused: Mapping[str, Sequence[float]], method: str = "joint", alone: Sequence[float] = ()) -> pl.DataFrame:

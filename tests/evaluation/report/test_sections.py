@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from bss.evaluation.grid import provenance
-from bss.evaluation.grid.balance import accuracy_gaps, balance_verdict, discrepancy_ratios
+from bss.evaluation.findings.balance import accuracy_gaps, balance_finding, discrepancy_ratios
 from bss.evaluation.grid.looks import Look, looks
 from bss.evaluation.report.changes import change_counts, changed_pairs, changed_predictions
 from bss.evaluation.report.cost import costs
@@ -70,7 +70,7 @@ def test_the_first_screen_says_who_leads(tmp_path: Path, confidence: float, says
     inputs = grid(tmp_path)
     of_audio = pl.when(pl.col("output") == "audio").then(confidence).otherwise(0.6)
     ratios = discrepancy_ratios(inputs.history.with_columns(validation_confidence=of_audio), inputs.modalities)
-    found = balance_verdict(ratios, inputs.table, inputs.modalities, inputs.baseline)
+    found = balance_finding(ratios, inputs.table, inputs.modalities, inputs.baseline)
     assert found is not None
     assert says in found.finding
     assert found.remarks[1].startswith("audio: 78.")
@@ -81,7 +81,7 @@ def test_without_outputs_of_two_modalities_there_is_no_balance() -> None:
     table = history(["audio", "image"]).filter((pl.col("output") == "fused") | (pl.col("method") == "unimodal"))
     ratios = discrepancy_ratios(table, ["audio", "image"])
     assert ratios.is_empty()
-    assert balance_verdict(ratios, pl.DataFrame(), ["audio", "image"], "random") is None
+    assert balance_finding(ratios, pl.DataFrame(), ["audio", "image"], "random") is None
     assert ratio_charts(ratios, [JOINT], ["audio", "image"]) == []
     assert gap_charts(accuracy_gaps(table, ["audio", "image"]), [JOINT], ["audio", "image"]) == []
 

@@ -8,7 +8,6 @@ from numpy.typing import ArrayLike, NDArray
 
 DIGITS = 12
 NUM_RESAMPLES = 10_000
-MIN_RESAMPLED = 5
 
 
 @dataclass(frozen=True)
@@ -41,38 +40,11 @@ def paired_difference(values: ArrayLike, baseline: ArrayLike, confidence: float)
     return PairedDifference(mean, mean - margin, mean + margin, len(differences))
 
 
-def bootstrap_difference(values: ArrayLike, baseline: ArrayLike, confidence: float) -> PairedDifference:
-    """Mean of `values - baseline` over pairs (the same seed), with the percentile interval of the paired bootstrap.
-
-    The pairs are drawn anew with replacement, always with the same generator, so that the interval repeats. It is
-    narrower than Student's, with ten pairs by about a fifth; fewer than five have none (nan).
-    Arguments and errors as for `paired_difference`.
-    """
-    from scipy.stats import bootstrap
-
-    differences = _differences(values, baseline)
-    _check_confidence(confidence)
-    mean = float(differences.mean())
-    if len(differences) < MIN_RESAMPLED:
-        return PairedDifference(mean, nan, nan, len(differences))
-    generator = np.random.default_rng(0)
-    resampled = bootstrap(
-        (differences,),
-        np.mean,
-        n_resamples=NUM_RESAMPLES,
-        confidence_level=confidence,
-        method="percentile",
-        rng=generator,
-    )
-    low, high = resampled.confidence_interval
-    return PairedDifference(mean, float(low), float(high), len(differences))
-
-
 def sign_flip_p(values: ArrayLike, baseline: ArrayLike) -> float:
     """Two-sided p value of the paired permutation test: how often flipped signs give as large a mean difference.
 
-    Exact for up to 13 pairs, else of 10,000 random flips. The smallest possible value is 2 / 2^n: five pairs cannot
-    give less than 0.06. 1 for a single pair. Errors as for `paired_difference`.
+    Exact for up to 13 pairs, else of 10,000 random flips. Never below `least_p`. 1 for a single pair. Errors as for
+    `paired_difference`.
     """
     from scipy.stats import permutation_test
 
@@ -93,6 +65,11 @@ def sign_flip_p(values: ArrayLike, baseline: ArrayLike) -> float:
         rng=np.random.default_rng(0),
     )
     return float(flipped.pvalue)
+
+
+def least_p(num_pairs: int) -> float:
+    """The smallest p value in (0, 1] that `sign_flip_p` can give for so many pairs: 2 / 2^n, of five pairs 0.06."""
+    return min(1.0, 2.0 ** (1 - num_pairs))
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:

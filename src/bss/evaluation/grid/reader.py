@@ -1,6 +1,7 @@
 """The artifacts of a grid of runs, gathered into what the report is made of."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import polars as pl
 
@@ -27,7 +28,7 @@ def read_grid(params: Params, parameters: Mapping[str, object], workspace: Works
     manifest = read_table(workspace.packed / Split.TRAIN / MANIFEST)
     scores = pl.concat([_scores(workspace, seed) for seed in params.grid.seeds])
     return ReportInputs(
-        dataset=meta.dataset,
+        dataset=data.titled(Path(params.raw)),
         notes=(*data.notes, *_skipped(meta)),
         classes=meta.classes,
         modalities=tuple(meta.modalities),
@@ -48,6 +49,7 @@ def read_grid(params: Params, parameters: Mapping[str, object], workspace: Works
         baseline=BASELINE,
         confidence=params.report.confidence,
         rule=params.evaluate.rule,
+        keep=params.train.keep,
     )
 
 

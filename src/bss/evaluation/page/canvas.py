@@ -5,7 +5,7 @@ takes the font of the page and can be read aloud and searched.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import StringIO
@@ -17,6 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from bss.evaluation.page.words import shortened
+
 INK, MUTED, GRID = "#0a0a01", "#0a0a02", "#0a0a03"
 SERIES = tuple(f"#0b0b{number:02d}" for number in range(7))
 VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid"} | {
@@ -24,6 +26,10 @@ VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid"} | {
 }
 WIDTH, HEIGHT = 3.9, 2.7  # inches: the width of a phone, where text then has the size it is drawn with
 WIDE = 1.2 * WIDTH
+ROW = 0.46
+"""Height in inches of a row whose name stands above it."""
+MAX_LABEL = 52
+"""Characters of such a name; a longer one is cut in its middle."""
 MAX_CLASSES = 24
 """So many rows of a chart fit the height of a phone; of more classes some are left out."""
 
@@ -77,6 +83,17 @@ def finish(figure: Figure, title: str, caption: str = "", description: str = "")
     file = StringIO()
     figure.savefig(file, format="svg", transparent=True, metadata=dict.fromkeys(_METADATA))
     return Chart(title, _themed(file.getvalue(), title, description or caption), caption)
+
+
+def name_rows(axes: Axes, names: Sequence[str]) -> None:
+    """Rows 0, 1, ... from the top, each name above its row: beside it a long one would leave a phone no room to draw."""
+    for place, name in enumerate(names):
+        at = axes.get_yaxis_transform()
+        text = axes.text(0, place - 0.26, shortened(name, MAX_LABEL), transform=at, color=INK, va="bottom")
+        text.set_in_layout(False)
+    axes.set_yticks([])
+    axes.set_ylim(len(names) - 0.6, -0.75)
+    axes.grid(axis="y", visible=False)
 
 
 def label_axes(axes: Axes, x: str, y: str) -> None:

@@ -1,12 +1,15 @@
 """A comparison as a page, and its table for the terminal, for git and for programs."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from bss.evaluation.comparing.statistics import PairedDifference
 from bss.evaluation.comparing.table import BESIDE
-from bss.evaluation.page.section import Block, Charts, Code, Facts, Prose, Section, Table
+from bss.evaluation.comparing.verdict import Compared, comparison_finding, has_p, interval_note, p_note
+from bss.evaluation.page.section import Block, Charts, Code, Facts, Finding, Findings, Prose, Section, Table
 from bss.evaluation.page.template import rendered
-from bss.evaluation.page.text import markdown, plain
-from bss.evaluation.page.words import ABSENT, RULES, interval, level, mean_sd, percent
+from bss.evaluation.page.text import markdown, plain, wrapped
+from bss.evaluation.page.words import ABSENT, RULES, interval, mean_sd, percent, to_reference
 from bss.evaluation.study.charts import curves, forests, rank_charts
 from bss.evaluation.study.comparison import Comparison, Row
 from bss.files import write_text
@@ -16,7 +19,7 @@ from bss.parsing import dumped
 def write_comparison(given: Comparison, folder: Path) -> None:
     """Write `table.txt`, `table.md`, `table.json`, `runs.csv` (a row a run) and `page.html`."""
     write_text(format_comparison(given) + "\n", folder / "table.txt")
-    write_text(markdown(*_cells(given)) + "\n", folder / "table.md")
+    write_text(markdown(*_whole(given)) + "\n", folder / "table.md")
     write_text(given.table.write_json() + "\n", folder / "table.json")
     write_text(given.named_runs.write_csv(), folder / "runs.csv")
     page = rendered(f"{given.name}: a comparison", given.name, given.about, sections(given))
@@ -24,14 +27,17 @@ def write_comparison(given: Comparison, folder: Path) -> None:
 
 
 def sections(given: Comparison) -> list[Section]:
-    """The page: what was compared, every difference drawn, the table, and how to have it again."""
+    """The page: what was found, every difference drawn, the tables, and how to have it again."""
     parameters = dumped(given.parameters)
+    found: list[Block] = [Findings(findings(given))] if findings(given) else []
     notes: list[Block] = [Prose(given.notes, "notes")] if given.notes else []
-    drawn = [Charts([*forests(given), *rank_charts(given)], look="full"), Charts(curves(given))]
+    drawn = [Charts([*forests(given), *rank_charts(given)], look="wide"), Charts(curves(given))]
+    header, rows = _cells(given)
+    beside = [Table("Other outputs of the same runs", *_beside(given), BESIDE_NOTE, headed=True)]
     return [
-        Section("", [Facts(_facts(given)), *notes]),
+        Section("", [*found, Facts(_facts(given)), *notes]),
         Section("Differences", drawn),
-        Section("Results", [Table("Results", *_cells(given), _note(given))]),
+        Section("Results", [Table("Results", header, rows, " ".join(_notes(given))), *beside[: given.has_methods]]),
         Section(
             "Repeat",
             [Code("Command", given.command), Code("Parameters", parameters, folded=True)],
@@ -40,47 +46,106 @@ def sections(given: Comparison) -> list[Section]:
     ]
 
 
+BESIDE_NOTE = (
+    "Test accuracy in %, mean over the seeds, of a modality's own output inside the model, and of the method's own rule "
+    "where it has one."
+)
+
+
+def findings(given: Comparison) -> list[Finding]:
+    """Whether any row is better than the baseline, and of several methods whether any is better than the first row."""
+    rows = given.table.to_dicts()
+    reference = f"{given.baseline} order" + (" with the same method" if given.has_methods else "")
+    found = [_finding(given, rows, "", "row", reference)]
+    if given.has_methods:
+        found.append(_finding(given, rows, "first_", "row", f"the first row, {given.label(rows[0])},"))
+    return [finding for finding in found if finding]
+
+
+def _finding(given: Comparison, rows: Sequence[Row], prefix: str, noun: str, reference: str) -> Finding | None:
+    compared = [
+        Compared(
+            given.label(row),
+            PairedDifference(*(row[f"{prefix}{name}"] for name in ("difference", "low", "high")), row["num_seeds"]),
+        )
+        for row in rows
+        if row[f"{prefix}difference"] is not None
+    ]
+    return comparison_finding(compared, noun, reference, given.confidence) if compared else None
+
+
 def format_comparison(given: Comparison) -> str:
-    """The main columns as plain text of at most 80 columns."""
-    rows = given.table.iter_rows(named=True)
-    if not given.has_methods:
-        header = ("row", "test %", f"to {given.baseline} [{level(given.confidence)}]", "Holm p", "steps")
-        return plain(header, [(given.label(row), *_main(row), f"{row['num_steps']:,}") for row in rows])
-    of_methods = ("row", "test %", "to the first row", f"to {given.baseline}")
-    return plain(of_methods, [(given.label(row), *_against_first(row)) for row in rows])
+    """The findings, the main columns, and what has to be known of them, in at most 80 columns."""
+    rows = given.table.to_dicts()
+    if given.has_methods:
+        header = ["row", "test %", "to the first row", to_reference(given.baseline, given.confidence)]
+        cells = [[given.label(row), *_against_first(row)] for row in rows]
+    else:
+        header = ["row", *_main_header(given), "steps"]
+        cells = [[given.label(row), *_main(given, row), f"{row['num_steps']:,}"] for row in rows]
+    notes = [interval_note(given.confidence, given.num_seeds), _p_note(given)]
+    parts = [[finding.sentence for finding in findings(given)], [plain(header, cells)], notes]
+    wrapping = [[line if "\n" in line else wrapped(line) for line in lines if line] for lines in parts]
+    return "\n\n".join("\n".join(lines) for lines in wrapping if lines)
 
 
-def _note(given: Comparison) -> str:
-    return (
-        "Means over the seeds, ± standard deviation, in %. Differences are paired by seed, in points, with the "
-        f"{level(given.confidence)} interval of the paired bootstrap. “Holm p” is the p value of the sign-flip test "
-        f"against {given.baseline}, corrected for all rows of the table; test and validation are two splits, and "
-        "choices belong on validation. Steps and samples are those of the whole training."
+def _notes(given: Comparison) -> Iterator[str]:
+    yield "Means over the seeds, ± standard deviation, in %. Differences are paired by seed, in points."
+    yield interval_note(given.confidence, given.num_seeds)
+    if has_p(given.confidence, given.num_seeds):
+        yield f"“Holm p”: the p value of the sign-flip test against {given.baseline}, corrected for all rows of the table."
+    yield _p_note(given)
+    yield (
+        "Test and validation are two splits, and choices belong on validation. Steps and samples are those of the whole "
+        "training."
     )
+
+
+def _p_note(given: Comparison) -> str:
+    num_compared = given.table["p"].count()
+    return p_note(given.confidence, given.num_seeds, num_compared) if num_compared else ""
 
 
 def _cells(given: Comparison) -> tuple[list[str], list[list[str]]]:
     twins = [variant.twins for variant in given.variants if variant.twin]
-    header = ["row", "test %", f"to {given.baseline} [{level(given.confidence)}]", "Holm p"]
+    header = ["row", *_main_header(given)]
     header += [f"to its {twins[0]}"] if twins else []
     header += ["to the first row"] if given.has_methods else []
-    header += ["validation %", f"validation to {given.baseline}", "macro F1"]
-    beside = [name for name in given.table.columns if name.startswith(BESIDE)] if given.has_methods else []
-    header += [name.partition("_")[2].replace("_", " ") for name in beside] + ["steps", "samples"]
+    header += ["validation %", f"validation to {given.baseline}", "macro F1", "steps", "samples"]
     rows = []
     for row in given.table.iter_rows(named=True):
-        cells = [given.label(row), *_main(row)]
+        cells = [given.label(row), *_main(given, row)]
         cells += [_interval(row, "twin_")] if twins else []
         cells += [_interval(row, "first_")] if given.has_methods else []
         cells += [percent(row["validation_accuracy"]), _interval(row, "validation_"), percent(row["macro_f1"])]
-        cells += [percent(row[name]) for name in beside]
         rows.append([*cells, f"{row['num_steps']:,}", f"{row['num_samples']:,}"])
     return header, rows
 
 
-def _main(row: Row) -> tuple[str, str, str]:
-    p = ABSENT if row["p_holm"] is None else f"{row['p_holm']:.3f}"
-    return mean_sd(row["accuracy"], row["accuracy_sd"]), _interval(row, ""), p
+def _beside(given: Comparison) -> tuple[list[str], list[list[str]]]:
+    """The accuracies of other outputs of the same runs, a row a row of the comparison."""
+    names = [name for name in given.table.columns if name.startswith(BESIDE)]
+    header = ["row", *(name.partition("_")[2].replace("_", " ") for name in names)]
+    return header, [[given.label(row), *(percent(row[name]) for name in names)] for row in given.table.to_dicts()]
+
+
+def _whole(given: Comparison) -> tuple[list[str], list[list[str]]]:
+    """Both tables side by side."""
+    header, rows = _cells(given)
+    if not given.has_methods:
+        return header, rows
+    beside, more = _beside(given)
+    return [*header, *beside[1:]], [[*row, *other[1:]] for row, other in zip(rows, more, strict=True)]
+
+
+def _main_header(given: Comparison) -> list[str]:
+    p = ["Holm p"] if has_p(given.confidence, given.num_seeds) else []
+    return ["test %", to_reference(given.baseline, given.confidence), *p]
+
+
+def _main(given: Comparison, row: Row) -> list[str]:
+    p = [ABSENT if row["p_holm"] is None else f"{row['p_holm']:.3f}"] if has_p(given.confidence, given.num_seeds) else []
+    return [mean_sd(row["accuracy"], row["accuracy_sd"]), _interval(row, ""), *p]
 
 
 def _against_first(row: Row) -> tuple[str, str, str]:
@@ -96,6 +161,6 @@ def _facts(given: Comparison) -> list[tuple[str, str]]:
         ("data set", given.dataset),
         *((f"{split} pairs", f"{number:,}") for split, number in given.num_pairs.items()),
         ("rows", f"{len(given.table)}"),
-        ("seeds", str(given.table["num_seeds"].max())),
+        ("seeds", str(given.num_seeds)),
         ("multimodal prediction", RULES[given.rule]),
     ]

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import polars as pl
 
 from bss.evaluation.grid.table import accuracy_inside
-from bss.evaluation.grid.verdicts import Row, Verdict
+from bss.evaluation.page.section import Finding
 from bss.evaluation.page.words import listed, percent, points
 from bss.types import ALONE, FUSED
 
@@ -50,9 +50,9 @@ def accuracy_gaps(history: pl.DataFrame, modalities: Sequence[str]) -> pl.DataFr
     return pairs.with_columns(gap=pl.col("alone") - pl.col("validation_accuracy"))
 
 
-def balance_verdict(
+def balance_finding(
     ratios: pl.DataFrame, table: pl.DataFrame, modalities: Sequence[str], baseline: str
-) -> Verdict | None:
+) -> Finding | None:
     """Whether the modalities are balanced in the baseline's order; None where no run trains two of them.
 
     Args:
@@ -73,11 +73,11 @@ def balance_verdict(
     finding = f"{leader} leads" if ratio >= LEAD else f"The modalities are nearly balanced, {leader} a little ahead"
     finding += f": it gives the true class {ratio:.2f} times the probability that {others} give"
     finding += "s" if len(modalities) == 2 else " on average"
-    return Verdict(f"{finding}.", (where, *_inside_and_alone(table, modalities, method, baseline)))
+    return Finding(f"{finding}.", " ".join([where, *_inside_and_alone(table, modalities, method, baseline)]))
 
 
 def _inside_and_alone(table: pl.DataFrame, modalities: Sequence[str], method: str, baseline: str) -> Iterator[str]:
-    rows: Sequence[Row] = table.filter(pl.col("scheduler") == baseline).to_dicts()
+    rows = table.filter(pl.col("scheduler") == baseline).to_dicts()
     joint = next((row for row in rows if row["method"] == method and row["output"] == FUSED), {})
     alone = {row["output"]: row["accuracy"] for row in rows if row["method"] == ALONE}
     for modality in modalities:
