@@ -16,7 +16,7 @@ class PairedDifference:
 
     mean: float
     low: float
-    """The lower end of the interval; nan where there are too few pairs for one."""
+    """The lower end of the interval; nan where there is none: of one pair, or of pairs that differ by the same."""
     high: float
     """The upper end of the interval, or nan."""
     num_pairs: int
@@ -24,6 +24,9 @@ class PairedDifference:
 
 def paired_difference(values: ArrayLike, baseline: ArrayLike, confidence: float) -> PairedDifference:
     """Mean of `values - baseline` over pairs (the same seed), with Student's t interval.
+
+    One pair has none, and neither have pairs that all differ by the same, as accuracies on few samples often do: an
+    interval without width would claim certainty.
 
     Args:
         values: (n,), any unit; the difference has the same.
@@ -36,7 +39,8 @@ def paired_difference(values: ArrayLike, baseline: ArrayLike, confidence: float)
     differences = _differences(values, baseline)
     _check_confidence(confidence)
     mean, sd = summary(differences)
-    margin = _quantile(confidence, len(differences)) * sd / sqrt(len(differences))
+    alike = np.ptp(differences) <= 10**-DIGITS * np.abs(differences).max()
+    margin = nan if alike else _quantile(confidence, len(differences)) * sd / sqrt(len(differences))
     return PairedDifference(mean, mean - margin, mean + margin, len(differences))
 
 
@@ -146,7 +150,7 @@ def _check_confidence(confidence: float) -> None:
 def _quantile(confidence: float, num_pairs: int) -> float:
     from scipy.stats import t
 
-    return float(t.ppf((1 + confidence) / 2, num_pairs - 1)) if num_pairs > 1 else nan
+    return float(t.ppf((1 + confidence) / 2, num_pairs - 1))
 
 
 def _checked(values: ArrayLike) -> NDArray[np.float64]:

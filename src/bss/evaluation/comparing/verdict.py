@@ -4,13 +4,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import isnan
 
+import polars as pl
+
 from bss.evaluation.comparing.statistics import PairedDifference, least_p
-from bss.evaluation.page.section import Finding
+from bss.evaluation.page.section import Verdict
 from bss.evaluation.page.words import counted, interval, level, t_interval
 
-
 NUM_NAMED = 3
-"""Worse runs that are named."""
+"""Runs that a remark names; of more it says how many."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Compared:
     found: PairedDifference
 
 
-def comparison_finding(compared: Sequence[Compared], noun: str, reference: str, confidence: float) -> Finding:
+def comparison_verdict(compared: Sequence[Compared], noun: str, reference: str, confidence: float) -> Verdict:
     """Whether any of several runs is better than `reference`, in plain words.
 
     Args:
@@ -32,9 +33,9 @@ def comparison_finding(compared: Sequence[Compared], noun: str, reference: str, 
     """
     ranked = sorted(compared, key=lambda run: -run.found.mean)
     best, number = ranked[0], len(ranked)
-    if all(isnan(run.found.low) for run in ranked):
+    if best.found.num_pairs == 1:
         sentence = f"One seed cannot show whether any {noun} beats {reference}: the best, {best.name}, differs by"
-        return Finding(f"{sentence} {in_points(best.found)}.")
+        return Verdict(f"{sentence} {in_points(best.found)}.")
     better, worse = [run for run in ranked if run.found.low > 0], [run for run in ranked if run.found.high < 0]
     if better:
         others = f"; so do {len(better) - 1} more" if len(better) > 1 else ""
@@ -45,7 +46,9 @@ def comparison_finding(compared: Sequence[Compared], noun: str, reference: str, 
     else:
         whether = f"Every {noun} is worse than" if len(worse) == number else f"No {noun} is shown to beat"
         sentence = f"{whether} {reference}: {best.name}, the best of {number}, differs by {in_points(best.found)}."
-    return Finding(sentence, " ".join(_trust(better, worse if number > 1 else [], number, reference, confidence, best)))
+    return Verdict(
+        sentence, " ".join(_trust(better, worse if number > 1 else [], number, reference, confidence, best))
+    )
 
 
 def _trust(
@@ -75,13 +78,20 @@ def in_points(found: PairedDifference) -> str:
     return f"{number} points" if isnan(found.low) else f"{number} points {brackets}"
 
 
-def interval_note(confidence: float, num_seeds: int) -> str:
-    """How the intervals of differences are made, and what they cover."""
+def interval_note(confidence: float, num_seeds: int, lows: pl.Series) -> str:
+    """How the intervals of differences are made, what they cover, and why some are missing.
+
+    Args:
+        confidence: of the intervals, in (0, 1).
+        num_seeds: of the runs.
+        lows: their lower ends, null where nothing is compared, and nan where there is no interval.
+    """
     if num_seeds < 2:
         return "One seed gives no interval: a difference may be chance. Two give a wide one, five a usable one."
+    alike = " [-]: no interval, for all seeds differ by the same." if lows.cast(pl.Float64).is_nan().any() else ""
     return (
-        f"[{t_interval(confidence)}]: Student's t at {level(confidence)} over {num_seeds} paired seeds. The seeds share "
-        "one split of the data, so it covers the chance in training, not that in which pairs are test pairs."
+        f"[{level(confidence)} t]: Student's t interval over {num_seeds} paired seeds. The seeds share one split of "
+        f"the data, so it covers the chance in training, not that in which pairs are test pairs.{alike}"
     )
 
 

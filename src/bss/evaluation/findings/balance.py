@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import polars as pl
 
 from bss.evaluation.grid.table import accuracy_inside
-from bss.evaluation.page.section import Finding
+from bss.evaluation.page.section import Verdict
 from bss.evaluation.page.words import listed, percent, points
 from bss.types import ALONE, FUSED
 
@@ -50,9 +50,9 @@ def accuracy_gaps(history: pl.DataFrame, modalities: Sequence[str]) -> pl.DataFr
     return pairs.with_columns(gap=pl.col("alone") - pl.col("validation_accuracy"))
 
 
-def balance_finding(
+def balance_verdict(
     ratios: pl.DataFrame, table: pl.DataFrame, modalities: Sequence[str], baseline: str
-) -> Finding | None:
+) -> Verdict | None:
     """Whether the modalities are balanced in the baseline's order; None where no run trains two of them.
 
     Args:
@@ -73,7 +73,7 @@ def balance_finding(
     finding = f"{leader} leads" if ratio >= LEAD else f"The modalities are nearly balanced, {leader} a little ahead"
     finding += f": it gives the true class {ratio:.2f} times the probability that {others} give"
     finding += "s" if len(modalities) == 2 else " on average"
-    return Finding(f"{finding}.", " ".join([where, *_inside_and_alone(table, modalities, method, baseline)]))
+    return Verdict(f"{finding}.", " ".join([where, *_inside_and_alone(table, modalities, method, baseline)]))
 
 
 def _inside_and_alone(table: pl.DataFrame, modalities: Sequence[str], method: str, baseline: str) -> Iterator[str]:

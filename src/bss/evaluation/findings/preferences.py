@@ -44,4 +44,6 @@ def class_means(scores: pl.DataFrame, manifest: pl.DataFrame) -> list[tuple[str,
     """Class and its mean score over pairs and seeds, the preferred class first."""
     pairs = scores.select("index", "balance_score").join(manifest.select("index", "label", "class"), on="index")
     means = pairs.group_by("label", "class").agg(pl.col("balance_score").mean())
-    return list(means.sort("balance_score", "label", descending=[True, False]).select("class", "balance_score").iter_rows())
+    return list(
+        means.sort("balance_score", "label", descending=[True, False]).select("class", "balance_score").iter_rows()
+    )

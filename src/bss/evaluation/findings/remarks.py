@@ -8,8 +8,8 @@ import polars as pl
 
 from bss.evaluation.artifacts import kept_epoch
 from bss.evaluation.comparing.table import fused_runs
-from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.findings.preferences import class_means, class_share
+from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.grid.table import accuracy_inside
 from bss.evaluation.page.words import counted, listed, percent, points
 from bss.types import ALONE, FUSED
@@ -39,8 +39,8 @@ def budget_remark(inputs: ReportInputs) -> Iterator[str]:
     accuracies = [run["validation_accuracy"] for run in runs if run.height > num_late]
     rise = sum(accuracy[-1] - accuracy[-1 - num_late] for accuracy in accuracies) / max(len(accuracies), 1)
     yield (
-        f"The training may be too short: {len(last)} of {counted(len(runs), 'run')} were best in their last epoch, and "
-        f"over the last {counted(num_late, 'epoch')} validation accuracy still changed by {points(rise)} points. "
+        f"The training may be too short: {len(last)} of {counted(len(runs), 'run')} were best in their last epoch, "
+        f"and over the last {num_late} of their epochs validation accuracy still changed by {points(rise)} points. "
         "Raise train.epochs; else the runs are compared by how fast they learn."
     )
 
@@ -58,10 +58,11 @@ def split_remark(inputs: ReportInputs) -> Iterator[str]:
     both = sum(share * number for share, number in zip(on_each, counts, strict=True)) / sum(counts)
     chance = sqrt(both * (1 - both) * sum(1 / number for number in counts))
     if abs(on_each[0] - on_each[1]) > NormalDist().inv_cdf((1 + CERTAINTY) / 2) * chance:
+        validation, test = map(percent, on_each)
         yield (
-            f"Validation and test are unlike: {percent(on_each[0])} % and {percent(on_each[1])} % of {inputs.baseline} "
-            f"order differ by more than {counts[0]:,} and {counts[1]:,} pairs explain by chance. The test pairs may be "
-            "of another kind, or some of the training may be in validation; what is chosen on validation may not hold."
+            f"Validation and test are unlike: {validation} % and {test} % of {inputs.baseline} "
+            f"order differ by more than {counts[0]:,} and {counts[1]:,} pairs explain by chance. The test pairs may "
+            "be of another kind, or some of the training may be in validation; what is chosen there may not hold."
         )
 
 
@@ -76,7 +77,7 @@ def chance_remark(inputs: ReportInputs) -> Iterator[str]:
         if len(inside) and inside.to_numpy().max() <= least:
             found.append(f"{name} inside every fused model")
     if found:
-        yield f"No better than the majority class ({percent(least)} %), marked ▼: {listed(found)}."
+        yield f"No better than the majority class ({percent(least)} %): {listed(found)}."
 
 
 def preference_remark(inputs: ReportInputs) -> Iterator[str]:

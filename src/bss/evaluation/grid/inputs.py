@@ -6,6 +6,7 @@ from functools import cached_property
 
 import polars as pl
 
+from bss.evaluation.comparing.verdict import interval_note
 from bss.evaluation.grid.looks import Look, looks
 from bss.evaluation.grid.majority import Majority, majority_class
 from bss.evaluation.grid.table import summary_table
@@ -94,6 +95,11 @@ class ReportInputs:
     def looks(self) -> list[Look]:
         """How each fused run is named and drawn."""
         return looks(self.metrics, self.baseline, self.labels)
+
+    @property
+    def interval_note(self) -> str:
+        """How the intervals of differences are made, and what they cover."""
+        return interval_note(self.confidence, len(self.seeds), self.table["low"])
 
     @cached_property
     def majority(self) -> Majority:

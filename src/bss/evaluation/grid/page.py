@@ -67,6 +67,6 @@ def _question(inputs: ReportInputs) -> str:
     orders = listed(schedulers) if len(schedulers) <= MAX_NAMED else f"{len(schedulers)} orders"
     trained = listed(methods) if len(methods) <= MAX_NAMED else f"{len(methods)} methods"
     return (
-        "Does a balance score find the pairs whose modalities disagree, and does drawing the pairs in its order help? "
-        f"Trained: {trained}; order: {orders}; {counted(len(inputs.seeds), 'seed')}."
+        "Does a balance score find the pairs whose modalities disagree, and does drawing the pairs in its order "
+        f"help? Trained: {trained}; order: {orders}; {counted(len(inputs.seeds), 'seed')}."
     )

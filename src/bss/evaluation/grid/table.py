@@ -46,9 +46,7 @@ def accuracy_inside(modality: str) -> str:
     return f"inside_{modality}"
 
 
-def _fused_rows(
-    metrics: pl.DataFrame, baseline: str, confidence: float, labels: Mapping[str, str]
-) -> Iterator[Row]:
+def _fused_rows(metrics: pl.DataFrame, baseline: str, confidence: float, labels: Mapping[str, str]) -> Iterator[Row]:
     together = metrics.filter(pl.col("output").is_in([FUSED, OWN]))
     several = together["method"].n_unique() > 1
     for (method, scheduler, output), runs in together.group_by(*RUN, "output", maintain_order=True):

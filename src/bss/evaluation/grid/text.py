@@ -1,17 +1,16 @@
 """The table of a grid as text: for the terminal and for git, with what its reader has to know below it."""
 
-from bss.evaluation.comparing.verdict import interval_note
-from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.findings.remarks import remarks
-from bss.evaluation.findings.verdicts import findings
+from bss.evaluation.findings.verdicts import verdicts
+from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.page.text import markdown, plain, wrapped
 from bss.evaluation.page.words import ABSENT, interval, mean_sd, percent, to_reference
 
 
 def format_table(inputs: ReportInputs) -> str:
     """The findings, the main columns in percent, and the remarks, in at most 80 columns."""
-    found = [finding.sentence for finding in findings(inputs)]
-    notes = [*remarks(inputs), interval_note(inputs.confidence, len(inputs.seeds))]
+    found = [verdict.sentence for verdict in verdicts(inputs)]
+    notes = [*remarks(inputs), inputs.interval_note]
     above, below = ("\n".join(map(wrapped, lines)) for lines in (found, notes))
     return "\n\n".join([above, plain(_header(inputs), _rows(inputs)), below])
 

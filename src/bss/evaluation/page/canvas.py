@@ -86,7 +86,7 @@ def finish(figure: Figure, title: str, caption: str = "", description: str = "")
 
 
 def name_rows(axes: Axes, names: Sequence[str]) -> None:
-    """Rows 0, 1, ... from the top, each name above its row: beside it a long one would leave a phone no room to draw."""
+    """Rows 0, 1, ... from the top, each name above its row: beside it a long one would leave a phone no room."""
     for place, name in enumerate(names):
         at = axes.get_yaxis_transform()
         text = axes.text(0, place - 0.26, shortened(name, MAX_LABEL), transform=at, color=INK, va="bottom")

@@ -23,7 +23,7 @@ class Prose:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Verdict:
     """What was found, in a sentence, and how far it can be trusted."""
 
     sentence: str
@@ -31,10 +31,10 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Findings:
-    """Findings in one box, all in letters of the same size, and maybe a chart of them beside it."""
+class Verdicts:
+    """Verdicts in one box, all in letters of the same size, and maybe a chart of them beside it."""
 
-    findings: Sequence[Finding]
+    verdicts: Sequence[Verdict]
     chart: Chart | None = None
 
 
@@ -102,8 +102,10 @@ class Shown:
 
     modality: str
     media: str
-    """`image`, `audio` or `text`."""
+    """`image`, `audio`, `text`; or of numbers `strip`, a row of cells, or `map`, several."""
     content: str
+    words: str = ""
+    """What is read aloud of a picture, where its name does not say it."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ class Examples:
     pairs: Sequence[Example]
 
 
-Block: TypeAlias = Prose | Findings | Facts | Code | Legend | Charts | Table | Examples
+Block: TypeAlias = Prose | Verdicts | Facts | Code | Legend | Charts | Table | Examples
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ def section(inputs: ReportInputs) -> Section:
     header = ("run", "steps", "samples", f"samples, {share}")
     note = (
         "Means over seeds of the whole training, with the warm-up that a run starts from; shares are of "
-        f"{inputs.baseline} order with the same method, of a modality alone those of the first. How long each training took here stands in models/times."
+        f"{inputs.baseline} order with the same method, of a modality alone with the first. How long each training "
+        "took here stands in models/times."
     )
     rows = costs(inputs.table, inputs.baseline)
     chart = cost_chart(inputs.table, inputs.looks)
@@ -49,7 +50,12 @@ def costs(table: pl.DataFrame, baseline: str) -> list[tuple[str, ...]]:
 def _cost(row: Row, reference: Row) -> tuple[str, ...]:
     steps, samples = row["num_steps"], row["num_samples"]
     name = row["run"] if row["output"] == FUSED else "each modality alone"
-    return name, f"{steps:,}", f"{samples:,}", ABSENT if row is reference else _share(samples, reference.get("num_samples"))
+    return (
+        name,
+        f"{steps:,}",
+        f"{samples:,}",
+        ABSENT if row is reference else _share(samples, reference.get("num_samples")),
+    )
 
 
 def _share(value: float | None, whole: float | None) -> str:

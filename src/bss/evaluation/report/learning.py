@@ -38,13 +38,13 @@ def learning_charts(history: pl.DataFrame, looks: Sequence[Look]) -> list[Chart]
 def _learning_chart(curves: pl.DataFrame, output: str, looks: Sequence[Look]) -> Chart:
     with canvas() as (figure, axes):
         ends = draw_bands(axes, curves, output, looks, lambda accuracy: f"{accuracy:.1f} %")
-        low, high = _limits(curves.filter(pl.col("output") == output))
+        low, high = settled_limits(curves.filter(pl.col("output") == output))
         axes.set_ylim(low - 0.06 * (high - low) - 0.1, high + 0.06 * (high - low) + 0.1)
         label_axes(axes, "epoch", "validation accuracy, %")
         return finish(figure, output, description=f"Validation accuracy, last epoch: {listed(ends)}.")
 
 
-def _limits(curve: pl.DataFrame) -> tuple[float, float]:
+def settled_limits(curve: pl.DataFrame) -> tuple[float, float]:
     """The lowest and the highest value after the steep first epochs: they would press all lines into one."""
     settled = curve.filter(pl.col("epoch") > STEEP * pl.col("epoch").max())
     return float(settled["low"].to_numpy().min()), float(settled["high"].to_numpy().max())

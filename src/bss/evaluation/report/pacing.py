@@ -32,7 +32,11 @@ def pacing_chart(pacing: pl.DataFrame, looks: Sequence[Look], labels: Mapping[st
             axes.step(epochs, 100 * curve["fraction"], where="mid", color=colour, linewidth=width)
         axes.set_ylim(0, 105)
         label_axes(axes, "epoch", "training pairs in play, %")
-        return finish(figure, "Training pairs in play", _paces({labels.get(name, name): curve for name, curve in curves.items()}))
+        return finish(
+            figure,
+            "Training pairs in play",
+            _paces({labels.get(name, name): curve for name, curve in curves.items()}),
+        )
 
 
 def _paces(curves: dict[str, pl.DataFrame]) -> str:

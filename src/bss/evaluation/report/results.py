@@ -5,10 +5,9 @@ from typing import Any
 
 import polars as pl
 
-from bss.evaluation.comparing.verdict import interval_note
 from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.grid.table import QUALITIES, accuracy_inside
-from bss.evaluation.page.section import Section, Table
+from bss.evaluation.page.section import Prose, Section, Table
 from bss.evaluation.page.words import ABSENT, interval, mean_sd, percent, to_reference
 from bss.types import ALONE, FUSED, OWN
 
@@ -23,18 +22,19 @@ def section(inputs: ReportInputs) -> Section:
     """Three tables: means with their differences to the baseline, the modalities, and the accuracy of every seed."""
     table, majority = inputs.table, inputs.majority
     alone = table.filter(~pl.col("output").is_in([FUSED, OWN]))["run"]
-    note = (
-        "Means over seeds, ± standard deviation. Shares are in %, differences in points. "
-        f"{interval_note(inputs.confidence, len(inputs.seeds))} AUC: how well two classes are told apart, the mean over "
-        "all pairs of classes (one versus one, Hand and Till 2001). Macro F1 and mAP (mean average precision): means "
-        f"over the classes. Majority class: always naming {majority.class_name}, the most frequent class in training; "
-        "▼ marks what is no better. Steps and samples are those of the whole training."
+    note = "Means over seeds, ± standard deviation. Shares are in %, differences in points. " + inputs.interval_note
+    terms = (
+        "AUC: how well two classes are told apart, the mean over all pairs of classes (one versus one, Hand and Till "
+        "2001). Macro F1 and mAP (mean average precision): means over the classes. Majority class: always naming "
+        f"{majority.class_name}, the most frequent class in training; ▼ marks what is no better. Steps and samples "
+        "are those of the whole training."
     )
     header = ["run", "accuracy", to_reference(inputs.baseline, inputs.confidence), *QUALITY_NAMES, "steps", "samples"]
     rows = [_cells(row, inputs) for row in table.iter_rows(named=True)]
     rows.append([majority.name, percent(majority.accuracy), ABSENT, percent(majority.macro_f1), *[ABSENT] * 4])
     results = Table(HEADING, header, rows, note, muted={*alone, majority.name})
-    return Section("Results", [results, *_modalities(inputs), _by_seed(inputs)], heading=HEADING)
+    blocks = [results, Prose([terms], "muted"), *_modalities(inputs), _by_seed(inputs)]
+    return Section("Results", blocks, heading=HEADING)
 
 
 def _cells(row: Mapping[str, Any], inputs: ReportInputs) -> list[str]:
@@ -55,7 +55,10 @@ def _modalities(inputs: ReportInputs) -> list[Table]:
     """The accuracy of each modality inside every fused model, and alone."""
     table, names = inputs.table, inputs.modalities
     inside = [accuracy_inside(name) for name in names if accuracy_inside(name) in table.columns]
-    known = table.filter(pl.col("output") == FUSED, pl.any_horizontal([pl.col(name).is_not_null() for name in inside] or [pl.lit(False)]))
+    known = table.filter(
+        pl.col("output") == FUSED,
+        pl.any_horizontal([pl.col(name).is_not_null() for name in inside] or [pl.lit(False)]),
+    )
     if known.is_empty():
         return []
     rows = [
@@ -66,8 +69,8 @@ def _modalities(inputs: ReportInputs) -> list[Table]:
     if alone:
         rows.append(["alone", *(_accuracy(alone.get(name), inputs) for name in names)])
     note = (
-        "Test accuracy in % of a modality's own output inside the fused model, mean over seeds; last, of the modality "
-        "trained alone."
+        "Test accuracy in % of a modality's own output inside the fused model, mean over seeds; last, of the "
+        "modality trained alone."
     )
     return [Table("Modalities inside the fused model", ["run", *names], rows, note, headed=True, muted={"alone"})]
 

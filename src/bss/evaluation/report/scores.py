@@ -50,7 +50,9 @@ def class_chart(scores: pl.DataFrame, manifest: pl.DataFrame) -> Chart:
     """Quantiles of the score within each class, classes sorted by median; first seed."""
     pairs = _first_seed(scores).join(manifest.select("index", "label", "class"), on="index", how="inner")
     quantiles = [pl.col("balance_score").quantile(q, "linear").alias(f"{q}") for q in QUANTILES]
-    classes = pairs.group_by("label", "class").agg(quantiles).sort("0.5", "label", descending=[True, False]).drop("label")
+    classes = (
+        pairs.group_by("label", "class").agg(quantiles).sort("0.5", "label", descending=[True, False]).drop("label")
+    )
     half = MAX_CLASSES // 2
     shown = classes if classes.height <= MAX_CLASSES else pl.concat([classes.head(half), classes.tail(half)])
     caption = "Dot: median. Thick bar: middle half. Thin line: middle 90 %."
@@ -96,8 +98,8 @@ def _detection(pairs: pl.DataFrame, by_seed: Sequence[float]) -> str:
     areas = [f"{area:.2f}" for area in by_seed]
     first = _first_seed(pairs)
     return (
-        f"{(first['damage'] != '').sum():,} of {first.height:,} pairs were damaged on purpose; the score was not told. "
-        f"A damaged pair scores below an intact one with probability {listed(areas)} "
+        f"{(first['damage'] != '').sum():,} of {first.height:,} pairs were damaged on purpose; the score was not "
+        f"told. A damaged pair scores below an intact one with probability {listed(areas)} "
         f"(ROC AUC, {'each seed' if len(areas) > 1 else 'one seed'}; 0.5 is chance, 1 is perfect)."
     )
 

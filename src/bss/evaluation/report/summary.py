@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 
 import polars as pl
+from matplotlib.ticker import MaxNLocator
 
-from bss.evaluation.comparing.verdict import interval_note
 from bss.evaluation.findings.remarks import remarks
-from bss.evaluation.findings.verdicts import findings
+from bss.evaluation.findings.verdicts import verdicts
 from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.page.canvas import INK, MUTED, SERIES, WIDE, WIDTH, Chart, canvas, finish
-from bss.evaluation.page.section import Charts, Facts, Findings, Prose, Section
+from bss.evaluation.page.section import Charts, Facts, Prose, Section, Verdicts
 from bss.evaluation.page.words import RULES, listed, mean_sd, percent, shortened
 from bss.types import ALONE, FUSED, OWN
 
@@ -25,7 +25,7 @@ def section(inputs: ReportInputs) -> Section:
     return Section(
         "Summary",
         [
-            Findings(findings(inputs), accuracy_chart(inputs)),
+            Verdicts(verdicts(inputs), accuracy_chart(inputs)),
             *([Prose(notes, "notes")] if notes else []),
             Facts(_facts(inputs)),
             Charts(list(_difference_charts(inputs)), look="wide"),
@@ -62,24 +62,29 @@ def accuracy_chart(inputs: ReportInputs) -> Chart:
     fused = table.filter(pl.col("output") == FUSED)
     is_baseline = fused["scheduler"] == inputs.baseline
     drawn = pl.concat([fused.filter(is_baseline), fused.filter(~is_baseline)]).head(MAX_RUNS)
-    rows = [(f"majority class ({majority.class_name})", majority.accuracy, float("nan"), MUTED)]
+    rows = [(majority.name, majority.accuracy, float("nan"), MUTED)]
     rows += [(row["run"], row["accuracy"], row["accuracy_sd"], SERIES[0]) for row in alone.iter_rows(named=True)]
     rows += [
         (f"fused, {row['run']}", row["accuracy"], row["accuracy_sd"], colours[row["method"], row["scheduler"]])
         for row in drawn.iter_rows(named=True)
     ]
+    top = 100 * max(accuracy for _, accuracy, *_ in rows)
     with canvas(WIDTH, 0.5 + 0.29 * len(rows)) as (figure, axes):
         for place, (_, accuracy, deviation, colour) in enumerate(rows):
             axes.barh(place, 100 * accuracy, height=0.62, color=colour, alpha=0.55)
-            axes.text(100 * accuracy + 1.5, place, mean_sd(accuracy, deviation), va="center", color=INK, size=9)
+            axes.text(
+                100 * accuracy + 0.015 * top, place, mean_sd(accuracy, deviation), va="center", color=INK, size=9
+            )
         axes.set_yticks(range(len(rows)), [shortened(name, MAX_NAME) for name, *_ in rows], color=INK)
         axes.set_ylim(len(rows) - 0.5, -0.5)
-        axes.set_xlim(0, 130)
-        axes.set_xticks(range(0, 101, 25))
+        axes.set_xlim(0, 1.34 * top)
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.set_xticks([tick for tick in axes.get_xticks() if tick <= max(top, 1)])
         axes.set_xlabel("test accuracy, %")
         axes.grid(axis="y", visible=False)
         hidden = len(fused) - len(drawn)
         caption = "Mean over seeds ± standard deviation." if len(inputs.seeds) > 1 else "One seed."
+        caption += f" Majority class: always naming {majority.class_name}."
         caption += f" {hidden} more fused runs are in Results." if hidden else ""
         spoken = "; ".join(f"{name} {percent(accuracy)} %" for name, accuracy, *_ in rows)
         return finish(figure, "Test accuracy", caption, f"{spoken}. {caption}")
@@ -109,4 +114,4 @@ def _difference_caption(inputs: ReportInputs) -> Iterator[str]:
     yield "Dot: mean of the paired differences."
     if len(inputs.seeds) > 1:
         yield "Bar: its interval. A bar that crosses the line at 0 does not say which side is better."
-    yield interval_note(inputs.confidence, len(inputs.seeds))
+    yield inputs.interval_note

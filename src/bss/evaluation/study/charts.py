@@ -38,8 +38,8 @@ def _forest(given: Comparison, rows: Sequence[Row]) -> Chart:
         caption = "Dot: mean of the paired differences."
         if given.num_seeds > 1:
             caption += (
-                f" Bar: its {t_interval(given.confidence)}, not corrected for the number of rows. A bar that crosses the "
-                "line at 0 does not say which side is better."
+                f" Bar: its {t_interval(given.confidence)}, not corrected for the number of rows. A bar that crosses "
+                "the line at 0 does not say which side is better."
             )
         return finish(figure, f"All rows against {given.baseline}", caption)
 

@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from bss.evaluation.comparing.variant import Variant
+from bss.evaluation.comparing.verdict import interval_note
 from bss.evaluation.page.words import run_name
 
 Row = Mapping[str, Any]
@@ -48,6 +49,11 @@ class Comparison:
     def labels(self) -> dict[str, str]:
         """Name of a scheduler or a method in params.yaml -> how a reader sees it, on this page and in the report."""
         return {variant.name: variant.label for variant in self.variants} | dict(self.chosen_of)
+
+    @property
+    def interval_note(self) -> str:
+        """How the intervals of differences are made, and what they cover."""
+        return interval_note(self.confidence, self.num_seeds, self.table["low"])
 
     @property
     def num_seeds(self) -> int:

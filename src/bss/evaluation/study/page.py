@@ -5,8 +5,8 @@ from pathlib import Path
 
 from bss.evaluation.comparing.statistics import PairedDifference
 from bss.evaluation.comparing.table import BESIDE
-from bss.evaluation.comparing.verdict import Compared, comparison_finding, has_p, interval_note, p_note
-from bss.evaluation.page.section import Block, Charts, Code, Facts, Finding, Findings, Prose, Section, Table
+from bss.evaluation.comparing.verdict import Compared, comparison_verdict, has_p, p_note
+from bss.evaluation.page.section import Block, Charts, Code, Facts, Prose, Section, Table, Verdict, Verdicts
 from bss.evaluation.page.template import rendered
 from bss.evaluation.page.text import markdown, plain, wrapped
 from bss.evaluation.page.words import ABSENT, RULES, interval, mean_sd, percent, to_reference
@@ -29,7 +29,7 @@ def write_comparison(given: Comparison, folder: Path) -> None:
 def sections(given: Comparison) -> list[Section]:
     """The page: what was found, every difference drawn, the tables, and how to have it again."""
     parameters = dumped(given.parameters)
-    found: list[Block] = [Findings(findings(given))] if findings(given) else []
+    found: list[Block] = [Verdicts(verdicts(given))] if verdicts(given) else []
     notes: list[Block] = [Prose(given.notes, "notes")] if given.notes else []
     drawn = [Charts([*forests(given), *rank_charts(given)], look="wide"), Charts(curves(given))]
     header, rows = _cells(given)
@@ -47,22 +47,22 @@ def sections(given: Comparison) -> list[Section]:
 
 
 BESIDE_NOTE = (
-    "Test accuracy in %, mean over the seeds, of a modality's own output inside the model, and of the method's own rule "
-    "where it has one."
+    "Test accuracy in %, mean over the seeds, of a modality's own output inside the model, and of the method's own "
+    "rule where it has one."
 )
 
 
-def findings(given: Comparison) -> list[Finding]:
-    """Whether any row is better than the baseline, and of several methods whether any is better than the first row."""
+def verdicts(given: Comparison) -> list[Verdict]:
+    """Whether any row is better than the baseline, and of several methods whether any is better than the first."""
     rows = given.table.to_dicts()
     reference = f"{given.baseline} order" + (" with the same method" if given.has_methods else "")
-    found = [_finding(given, rows, "", "row", reference)]
+    found = [_verdict(given, rows, "", "row", reference)]
     if given.has_methods:
-        found.append(_finding(given, rows, "first_", "row", f"the first row, {given.label(rows[0])},"))
-    return [finding for finding in found if finding]
+        found.append(_verdict(given, rows, "first_", "row", f"the first row, {given.label(rows[0])},"))
+    return [verdict for verdict in found if verdict]
 
 
-def _finding(given: Comparison, rows: Sequence[Row], prefix: str, noun: str, reference: str) -> Finding | None:
+def _verdict(given: Comparison, rows: Sequence[Row], prefix: str, noun: str, reference: str) -> Verdict | None:
     compared = [
         Compared(
             given.label(row),
@@ -71,7 +71,7 @@ def _finding(given: Comparison, rows: Sequence[Row], prefix: str, noun: str, ref
         for row in rows
         if row[f"{prefix}difference"] is not None
     ]
-    return comparison_finding(compared, noun, reference, given.confidence) if compared else None
+    return comparison_verdict(compared, noun, reference, given.confidence) if compared else None
 
 
 def format_comparison(given: Comparison) -> str:
@@ -83,21 +83,21 @@ def format_comparison(given: Comparison) -> str:
     else:
         header = ["row", *_main_header(given), "steps"]
         cells = [[given.label(row), *_main(given, row), f"{row['num_steps']:,}"] for row in rows]
-    notes = [interval_note(given.confidence, given.num_seeds), _p_note(given)]
-    parts = [[finding.sentence for finding in findings(given)], [plain(header, cells)], notes]
+    notes = [given.interval_note, _p_note(given)]
+    parts = [[verdict.sentence for verdict in verdicts(given)], [plain(header, cells)], notes]
     wrapping = [[line if "\n" in line else wrapped(line) for line in lines if line] for lines in parts]
     return "\n\n".join("\n".join(lines) for lines in wrapping if lines)
 
 
 def _notes(given: Comparison) -> Iterator[str]:
     yield "Means over the seeds, ± standard deviation, in %. Differences are paired by seed, in points."
-    yield interval_note(given.confidence, given.num_seeds)
+    yield given.interval_note
     if has_p(given.confidence, given.num_seeds):
-        yield f"“Holm p”: the p value of the sign-flip test against {given.baseline}, corrected for all rows of the table."
+        yield f"“Holm p”: the p value of the sign-flip test against {given.baseline}, corrected for all rows."
     yield _p_note(given)
     yield (
-        "Test and validation are two splits, and choices belong on validation. Steps and samples are those of the whole "
-        "training."
+        "Test and validation are two splits, and choices belong on validation. Steps and samples are those of the "
+        "whole training."
     )
 
 
@@ -144,7 +144,11 @@ def _main_header(given: Comparison) -> list[str]:
 
 
 def _main(given: Comparison, row: Row) -> list[str]:
-    p = [ABSENT if row["p_holm"] is None else f"{row['p_holm']:.3f}"] if has_p(given.confidence, given.num_seeds) else []
+    p = (
+        [ABSENT if row["p_holm"] is None else f"{row['p_holm']:.3f}"]
+        if has_p(given.confidence, given.num_seeds)
+        else []
+    )
     return [mean_sd(row["accuracy"], row["accuracy_sd"]), _interval(row, ""), *p]
 
 
