@@ -1,8 +1,9 @@
 """What a comparison shows, in words: its finding, how its intervals are made, and what so many seeds cannot show."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
+from typing import Any
 
 import polars as pl
 
@@ -22,16 +23,22 @@ class Compared:
     found: PairedDifference
 
 
-def comparison_verdict(compared: Sequence[Compared], noun: str, reference: str, confidence: float) -> Verdict:
+def compared(name: str, row: Mapping[str, Any], prefix: str = "") -> Compared:
+    """A row of a table with the columns difference, low and high behind a prefix, and num_seeds."""
+    difference, low, high = (float(row[f"{prefix}{end}"]) for end in ("difference", "low", "high"))
+    return Compared(name, PairedDifference(difference, low, high, int(row["num_seeds"])))
+
+
+def comparison_verdict(runs: Sequence[Compared], noun: str, reference: str, confidence: float) -> Verdict:
     """Whether any of several runs is better than `reference`, in plain words.
 
     Args:
-        compared: at least one run, in any order.
+        runs: at least one, in any order.
         noun: what one of them is: `order`.
         reference: what they are compared with, as it stands in a sentence: `random order`.
         confidence: of the intervals, in (0, 1).
     """
-    ranked = sorted(compared, key=lambda run: -run.found.mean)
+    ranked = sorted(runs, key=lambda run: -run.found.mean)
     best, number = ranked[0], len(ranked)
     if best.found.num_pairs == 1:
         sentence = f"One seed cannot show whether any {noun} beats {reference}: the best, {best.name}, differs by"

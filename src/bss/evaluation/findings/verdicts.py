@@ -7,7 +7,7 @@ from math import isnan
 import polars as pl
 
 from bss.evaluation.comparing.statistics import PairedDifference, paired_difference
-from bss.evaluation.comparing.verdict import NUM_NAMED, Compared, comparison_verdict, in_points
+from bss.evaluation.comparing.verdict import NUM_NAMED, Compared, compared, comparison_verdict, in_points
 from bss.evaluation.findings.preferences import class_share, detection_areas
 from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.page.section import Verdict
@@ -94,14 +94,11 @@ def _order_verdict(inputs: ReportInputs) -> Iterator[Verdict]:
     rows = fused.drop_nulls("difference").to_dicts()
     if not rows:
         return
-    compared = [
-        Compared(row["run"], PairedDifference(row["difference"], row["low"], row["high"], row["num_seeds"]))
-        for row in rows
-    ]
+    runs = [compared(row["run"], row) for row in rows]
     reference = f"{inputs.baseline} order"
     if fused["method"].n_unique() > 1:
         reference += " with the same method"
-    found = comparison_verdict(compared, "order", reference, inputs.confidence)
+    found = comparison_verdict(runs, "order", reference, inputs.confidence)
     yield replace(found, trust=" ".join(filter(None, [found.trust, _budgets(fused, inputs.baseline)])))
 
 
@@ -119,12 +116,12 @@ def _method_verdict(inputs: ReportInputs) -> Iterator[Verdict]:
     fused = inputs.table.filter(pl.col("output") == FUSED, pl.col("scheduler") == inputs.baseline)
     first, *others = fused["method"].to_list() or [""]
     key = inputs.baseline, FUSED
-    compared = [
+    runs = [
         Compared(inputs.labels.get(name, name), _difference(inputs, (name, *key), (first, *key))) for name in others
     ]
-    if compared:
+    if runs:
         reference = f"{inputs.labels.get(first, first)}, each in {inputs.baseline} order"
-        yield comparison_verdict(compared, "method", reference, inputs.confidence)
+        yield comparison_verdict(runs, "method", reference, inputs.confidence)
 
 
 def _difference(inputs: ReportInputs, run: tuple[str, str, str], other: tuple[str, str, str]) -> PairedDifference:

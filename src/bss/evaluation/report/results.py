@@ -7,7 +7,7 @@ import polars as pl
 
 from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.grid.table import QUALITIES, accuracy_inside
-from bss.evaluation.page.section import Prose, Section, Table
+from bss.evaluation.page.section import Block, Prose, Section, Table
 from bss.evaluation.page.words import ABSENT, interval, mean_sd, percent, to_reference
 from bss.types import ALONE, FUSED, OWN
 
@@ -33,7 +33,7 @@ def section(inputs: ReportInputs) -> Section:
     rows = [_cells(row, inputs) for row in table.iter_rows(named=True)]
     rows.append([majority.name, percent(majority.accuracy), ABSENT, percent(majority.macro_f1), *[ABSENT] * 4])
     results = Table(HEADING, header, rows, note, muted={*alone, majority.name})
-    blocks = [results, Prose([terms], "muted"), *_modalities(inputs), _by_seed(inputs)]
+    blocks: list[Block] = [results, Prose([terms], "muted"), *_modalities(inputs), _by_seed(inputs)]
     return Section("Results", blocks, heading=HEADING)
 
 

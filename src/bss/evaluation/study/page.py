@@ -3,9 +3,8 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bss.evaluation.comparing.statistics import PairedDifference
 from bss.evaluation.comparing.table import BESIDE
-from bss.evaluation.comparing.verdict import Compared, comparison_verdict, has_p, p_note
+from bss.evaluation.comparing.verdict import compared, comparison_verdict, has_p, p_note
 from bss.evaluation.page.section import Block, Charts, Code, Facts, Prose, Section, Table, Verdict, Verdicts
 from bss.evaluation.page.template import rendered
 from bss.evaluation.page.text import markdown, plain, wrapped
@@ -63,15 +62,8 @@ def verdicts(given: Comparison) -> list[Verdict]:
 
 
 def _verdict(given: Comparison, rows: Sequence[Row], prefix: str, noun: str, reference: str) -> Verdict | None:
-    compared = [
-        Compared(
-            given.label(row),
-            PairedDifference(*(row[f"{prefix}{name}"] for name in ("difference", "low", "high")), row["num_seeds"]),
-        )
-        for row in rows
-        if row[f"{prefix}difference"] is not None
-    ]
-    return comparison_verdict(compared, noun, reference, given.confidence) if compared else None
+    runs = [compared(given.label(row), row, prefix) for row in rows if row[f"{prefix}difference"] is not None]
+    return comparison_verdict(runs, noun, reference, given.confidence) if runs else None
 
 
 def format_comparison(given: Comparison) -> str:
