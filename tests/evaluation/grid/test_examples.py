@@ -151,7 +151,7 @@ def test_a_few_numbers_are_words_and_many_are_drawn(tmp_path: Path) -> None:
     values = {f"x{place}": numbers[:, place] for place in range(12)}
     pl.DataFrame({**table, **values}).write_csv(tmp_path / "pairs.csv")
     kinds = {"few": {"name": "features", "size": 2}, "many": {"name": "features", "size": 12}}
-    data = Manifest(file=str(tmp_path / "pairs.csv"), kinds=kinds, columns=columns)  # type: ignore[arg-type]
+    data = Manifest(file=str(tmp_path / "pairs.csv"), kinds=kinds, columns=columns)
     pack(data, tmp_path / "packed")
     split = open_split(tmp_path / "packed", "train")
     pairs = pl.read_parquet(tmp_path / "packed/train/manifest.parquet")

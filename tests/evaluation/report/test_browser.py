@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pytest
 
+from bss.evaluation.comparing.table import comparison_table
 from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.grid.page import sections, write_report
 from bss.evaluation.page import template
 from bss.evaluation.page.canvas import SERIES, VARIABLES
 from bss.evaluation.report.confusion import MAX_OPACITY, SHADE
+from bss.evaluation.study.page import write_comparison
 from tests.evaluation.report.test_page import SOUND, WORDS, grid
+from tests.evaluation.study.test_comparison import VARIANTS, given, runs
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -109,6 +112,23 @@ def test_no_table_scrolls_on_a_desktop(
     with opened(browser, (tmp_path / "report.html").as_uri()) as page:
         assert page.evaluate(f"{SCROLLED}.map(box => box.ariaLabel)") == []
         assert page.locator(".scroll").count() >= 4
+
+
+def test_no_table_of_a_comparison_scrolls_on_a_desktop(browser: "Browser", tmp_path: Path) -> None:
+    beside = {f"accuracy_of_{name}": pl.col("accuracy") / 2 for name in ("audio", *KINDS)}
+    both = pl.concat([runs(), runs("data_remixing")])
+    both = both.with_columns(**beside, accuracy_by_own_rule="accuracy")
+    write_comparison(given(comparison_table(both, VARIANTS, "random", 0.95), runs=both), tmp_path)
+    with opened(browser, (tmp_path / "page.html").as_uri()) as page:
+        assert page.evaluate(f"{SCROLLED}.map(box => box.ariaLabel)") == []
+        page.set_viewport_size({"width": 390, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        for number in page.locator("tbody td:nth-child(2)").all():
+            box = number.bounding_box()
+            assert box and box["x"] + box["width"] <= 390
+        for chart in page.locator("figure svg[role=img]").all():
+            box = chart.bounding_box()
+            assert box and box["x"] + box["width"] <= 390, "a line at 0 is in sight"
 
 
 def test_what_was_found_is_on_the_first_screen_in_letters_of_one_size(browser: "Browser", address: str) -> None:

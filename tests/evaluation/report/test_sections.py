@@ -77,7 +77,7 @@ def test_the_section_of_imbalance_says_who_leads(tmp_path: Path, confidence: flo
     found = balance_verdict(ratios, inputs.table, inputs.modalities, inputs.baseline)
     assert found is not None
     assert says in found.sentence
-    assert "audio: 78." in found.trust
+    assert "audio on test: 78." in found.trust
     assert "+0.0 points." in found.trust
 
 

@@ -69,7 +69,7 @@ def balance_verdict(
     leader, ratio = final.sort("ratio", descending=True, maintain_order=True).row(0)
     method = last["method"][0]
     others = listed([name for name in modalities if name != leader])
-    where = f"After the last epoch of {method} · {baseline}, on validation."
+    where = f"After the last epoch of {method} in {baseline} order, on validation."
     finding = f"{leader} leads" if ratio >= LEAD else f"The modalities are nearly balanced, {leader} a little ahead"
     finding += f": it gives the true class {ratio:.2f} times the probability that {others} give"
     finding += "s" if len(modalities) == 2 else " on average"
@@ -84,4 +84,4 @@ def _inside_and_alone(table: pl.DataFrame, modalities: Sequence[str], method: st
         inside = joint.get(accuracy_inside(modality))
         if inside is not None and modality in alone:
             accuracies = f"{percent(inside)} % inside the joint model, {percent(alone[modality])} % alone"
-            yield f"{modality}: {accuracies}, {points(inside - alone[modality])} points."
+            yield f"{modality} on test: {accuracies}, {points(inside - alone[modality])} points."

@@ -26,7 +26,7 @@ def rendered(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters["unbroken"] = lambda text: re.sub(r" (?=[%·])", "\N{NO-BREAK SPACE}", text)
+    environment.filters["unbroken"] = lambda text: re.sub(r" (?=[%·]|t\])", "\N{NO-BREAK SPACE}", text)
     environment.filters["anchor"] = anchor
     environment.filters["kind"] = lambda block: type(block).__name__
     return environment.get_template("page.html").render(

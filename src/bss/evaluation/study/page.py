@@ -31,12 +31,10 @@ def sections(given: Comparison) -> list[Section]:
     found: list[Block] = [Verdicts(verdicts(given))] if verdicts(given) else []
     notes: list[Block] = [Prose(given.notes, "notes")] if given.notes else []
     drawn = [Charts([*forests(given), *rank_charts(given)], look="wide"), Charts(curves(given))]
-    header, rows = _cells(given)
-    beside = [Table("Other outputs of the same runs", *_beside(given), BESIDE_NOTE, headed=True)]
     return [
         Section("", [*found, Facts(_facts(given)), *notes]),
         Section("Differences", drawn),
-        Section("Results", [Table("Results", header, rows, " ".join(_notes(given))), *beside[: given.has_methods]]),
+        Section("Results", _tables(given)),
         Section(
             "Repeat",
             [Code("Command", given.command), Code("Parameters", parameters, folded=True)],
@@ -57,7 +55,7 @@ def verdicts(given: Comparison) -> list[Verdict]:
     reference = f"{given.baseline} order" + (" with the same method" if given.has_methods else "")
     found = [_verdict(given, rows, "", "row", reference)]
     if given.has_methods:
-        found.append(_verdict(given, rows, "first_", "row", f"the first row, {given.label(rows[0])},"))
+        found.append(_verdict(given, rows, "first_", "row", f"the first row ({given.label(rows[0])})"))
     return [verdict for verdict in found if verdict]
 
 
@@ -103,31 +101,44 @@ def _cells(given: Comparison) -> tuple[list[str], list[list[str]]]:
     header = ["row", *_main_header(given)]
     header += [f"to its {twins[0]}"] if twins else []
     header += ["to the first row"] if given.has_methods else []
-    header += ["validation %", f"validation to {given.baseline}", "macro F1", "steps", "samples"]
+    header += ["validation %", f"validation to {given.baseline}"]
     rows = []
     for row in given.table.iter_rows(named=True):
         cells = [given.label(row), *_main(given, row)]
         cells += [_interval(row, "twin_")] if twins else []
         cells += [_interval(row, "first_")] if given.has_methods else []
-        cells += [percent(row["validation_accuracy"]), _interval(row, "validation_"), percent(row["macro_f1"])]
-        rows.append([*cells, f"{row['num_steps']:,}", f"{row['num_samples']:,}"])
+        rows.append([*cells, percent(row["validation_accuracy"]), _interval(row, "validation_")])
     return header, rows
 
 
 def _beside(given: Comparison) -> tuple[list[str], list[list[str]]]:
-    """The accuracies of other outputs of the same runs, a row a row of the comparison."""
-    names = [name for name in given.table.columns if name.startswith(BESIDE)]
-    header = ["row", *(name.partition("_")[2].replace("_", " ") for name in names)]
-    return header, [[given.label(row), *(percent(row[name]) for name in names)] for row in given.table.to_dicts()]
+    """Macro F1, the accuracies of other outputs of the same runs where there are several methods, and the budget."""
+    names = [name for name in given.table.columns if name.startswith(BESIDE)] if given.has_methods else []
+    header = ["row", "macro F1", *(name.partition("_")[2].replace("_", " ") for name in names), "steps", "samples"]
+    rows = [
+        [
+            given.label(row),
+            *(percent(row[name]) for name in ("macro_f1", *names)),
+            *(f"{row[name]:,}" for name in ("num_steps", "num_samples")),
+        ]
+        for row in given.table.iter_rows(named=True)
+    ]
+    return header, rows
 
 
 def _whole(given: Comparison) -> tuple[list[str], list[list[str]]]:
     """Both tables side by side."""
-    header, rows = _cells(given)
-    if not given.has_methods:
-        return header, rows
-    beside, more = _beside(given)
+    (header, rows), (beside, more) = _cells(given), _beside(given)
     return [*header, *beside[1:]], [[*row, *other[1:]] for row, other in zip(rows, more, strict=True)]
+
+
+def _tables(given: Comparison) -> list[Block]:
+    """One table, or of several methods two, so that neither is wider than a desktop."""
+    note = " ".join(_notes(given))
+    if not given.has_methods:
+        return [Table("Results", *_whole(given), note)]
+    beside = Table("Other outputs of the same runs, and their budget", *_beside(given), BESIDE_NOTE, headed=True)
+    return [Table("Results", *_cells(given), note), beside]
 
 
 def _main_header(given: Comparison) -> list[str]:
