@@ -6,6 +6,7 @@ import polars as pl
 
 from bss.evaluation.artifacts import metrics_of, tables_of
 from bss.evaluation.comparing.table import comparison_table, fused_runs
+from bss.evaluation.findings.remarks import remarks
 from bss.evaluation.grid.inputs import joined
 from bss.evaluation.grid.page import write_report
 from bss.evaluation.grid.reader import read_grid
@@ -40,6 +41,7 @@ def write_results(run: StudyRun) -> None:
         about=run.about,
         dataset=grid.dataset,
         notes=grid.notes,
+        remarks=tuple(remarks(grid)),
         num_pairs=grid.num_pairs,
         variants=variants,
         table=comparison_table(runs, variants, BASELINE, grid.confidence),

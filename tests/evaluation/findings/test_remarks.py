@@ -34,7 +34,15 @@ def test_a_budget_is_too_small_where_the_last_epoch_is_best(
     assert bool(found) == is_said
     if found:
         assert "9 of 9 runs were best in their last epoch" in found[0]
-        assert "over the last 2 of their epochs validation accuracy still changed by +10.0 points" in found[0]
+        assert (
+            "over the last 2 epochs validation accuracy still changed by +10.0 points. Raise train.epochs" in found[0]
+        )
+
+
+def test_a_last_epoch_that_is_best_by_a_hair_is_no_call_for_more(made: ReportInputs) -> None:
+    history = made.history.with_columns(validation_accuracy=0.9 + 0.001 * EPOCH)
+    (found,) = budget_remark(replace(made, history=history))
+    assert found.endswith("+0.2 points. More epochs may change little; a run with more train.epochs would tell.")
 
 
 def test_a_training_of_one_epoch_has_no_last_one(made: ReportInputs) -> None:

@@ -126,6 +126,7 @@ def given(table: pl.DataFrame, **values: Any) -> Comparison:
     return Comparison(
         **{
             "name": "betas", "about": ("What beta does.",), "dataset": "toy", "notes": ("<b>made up</b>",),
+            "remarks": ("The training may be too short.",),
             "num_pairs": {"train": 96, "test": 30}, "runs": runs(), "variants": VARIANTS, "table": table,
             "baseline": "random", "confidence": 0.95, "command": "bss compare betas",
             "parameters": {"train": {"epochs": 3}}, "rule": "fused",
@@ -139,6 +140,8 @@ def test_the_results_are_a_page_and_three_tables(tmp_path: Path, table: pl.DataF
     page = (tmp_path / "page.html").read_text()
     assert "bss compare betas" in page
     assert "&lt;b&gt;made up" in page
+    for written in (page, (tmp_path / "table.txt").read_text()):
+        assert "The training may be too short." in written
     assert page.count("<svg") == 2, "all rows, and the curve of beta"
     assert "learned: beta" in page
     lines = (tmp_path / "table.txt").read_text().splitlines()

@@ -21,6 +21,8 @@ PREFERENCE = 0.1
 NUM_NAMED = 2
 LATE = 0.25
 """Share of the epochs, the last ones, over which the accuracy should have stopped to rise."""
+SETTLED = 0.005
+"""A rise of the accuracy over those epochs, in [0, 1], below which it has about stopped."""
 
 
 def remarks(inputs: ReportInputs) -> list[str]:
@@ -38,10 +40,12 @@ def budget_remark(inputs: ReportInputs) -> Iterator[str]:
     num_late = max(1, round(LATE * max(run.height for run in runs)))
     accuracies = [run["validation_accuracy"] for run in runs if run.height > num_late]
     rise = sum(accuracy[-1] - accuracy[-1 - num_late] for accuracy in accuracies) / max(len(accuracies), 1)
+    advice = "Raise train.epochs; else the runs are compared by how fast they learn."
+    if rise < SETTLED:
+        advice = "More epochs may change little; a run with more train.epochs would tell."
     yield (
-        f"The training may be too short: {len(last)} of {counted(len(runs), 'run')} were best in their last epoch, "
-        f"and over the last {num_late} of their epochs validation accuracy still changed by {points(rise)} points. "
-        "Raise train.epochs; else the runs are compared by how fast they learn."
+        f"The training may be too short: {len(last)} of {counted(len(runs), 'run')} were best in their last epoch; over "
+        f"the last {counted(num_late, 'epoch')} validation accuracy still changed by {points(rise)} points. {advice}"
     )
 
 

@@ -21,6 +21,9 @@ class Comparison:
     about: tuple[str, ...]
     dataset: str
     notes: tuple[str, ...]
+    """Sentences that a reader must know of the data set."""
+    remarks: tuple[str, ...]
+    """What a reader has to know before they trust the runs, see `remarks`."""
     num_pairs: Mapping[str, int]
     variants: Sequence[Variant]
     runs: pl.DataFrame

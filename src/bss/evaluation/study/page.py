@@ -29,7 +29,8 @@ def sections(given: Comparison) -> list[Section]:
     """The page: what was found, every difference drawn, the tables, and how to have it again."""
     parameters = dumped(given.parameters)
     found: list[Block] = [Verdicts(verdicts(given))] if verdicts(given) else []
-    notes: list[Block] = [Prose(given.notes, "notes")] if given.notes else []
+    known = [*given.remarks, *given.notes]
+    notes: list[Block] = [Prose(known, "notes")] if known else []
     drawn = [Charts([*forests(given), *rank_charts(given)], look="wide"), Charts(curves(given))]
     return [
         Section("", [*found, Facts(_facts(given)), *notes]),
@@ -73,7 +74,7 @@ def format_comparison(given: Comparison) -> str:
     else:
         header = ["row", *_main_header(given), "steps"]
         cells = [[given.label(row), *_main(given, row), f"{row['num_steps']:,}"] for row in rows]
-    notes = [given.interval_note, _p_note(given)]
+    notes = [*given.remarks, given.interval_note, _p_note(given)]
     parts = [[verdict.sentence for verdict in verdicts(given)], [plain(header, cells)], notes]
     wrapping = [[line if "\n" in line else wrapped(line) for line in lines if line] for lines in parts]
     return "\n\n".join("\n".join(lines) for lines in wrapping if lines)
