@@ -43,9 +43,10 @@ def budget_remark(inputs: ReportInputs) -> Iterator[str]:
     advice = "Raise train.epochs; else the runs are compared by how fast they learn."
     if rise < SETTLED:
         advice = "More epochs may change little; a run with more train.epochs would tell."
+    lately = f"last {num_late} epochs" if num_late > 1 else "last epoch"
     yield (
-        f"The training may be too short: {len(last)} of {counted(len(runs), 'run')} were best in their last epoch; over "
-        f"the last {counted(num_late, 'epoch')} validation accuracy still changed by {points(rise)} points. {advice}"
+        f"The training may be too short: {len(last)} of {counted(len(runs), 'run')} were best in their last epoch; "
+        f"over the {lately} validation accuracy still changed by {points(rise)} points. {advice}"
     )
 
 
