@@ -86,7 +86,7 @@ def test_several_methods_are_compared_with_the_first(tmp_path: Path) -> None:
     inputs = grid(tmp_path, methods=("joint", "sum"))
     better = pl.when(method="sum").then(pl.col("accuracy") + 0.02 + 0.001 * pl.col("seed")).otherwise("accuracy")
     inputs = replace(inputs, metrics=inputs.metrics.with_columns(accuracy=better), labels={"sum": "added up"})
-    assert verdicts(inputs)[3].sentence == "added up beats joint, each in random order by +2.1 points [+1.9, +2.3]."
+    assert verdicts(inputs)[3].sentence == "added up beats joint (each in random order) by +2.1 points [+1.9, +2.3]."
     assert {"joint · random", "added up · learned"} <= {*inputs.table["run"]}
     assert {look.label for look in inputs.looks} <= {*inputs.table["run"]}, "one name for a run"
 

@@ -1,6 +1,7 @@
 """A comparison: what a row says, and the page of it."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from bss.evaluation.comparing.statistics import holm, paired_difference, sign_fl
 from bss.evaluation.comparing.table import comparison_table, fused_runs
 from bss.evaluation.comparing.variant import Variant
 from bss.evaluation.grid.table import summary_table
+from bss.evaluation.page.canvas import canvas, finish, name_rows, row_height
 from bss.evaluation.study.comparison import Comparison
 from bss.evaluation.study.page import write_comparison
 
@@ -199,3 +201,13 @@ def test_a_row_has_the_same_name_in_the_report_of_the_study(tmp_path: Path, tabl
     report = summary_table(metrics, "random", 0.95, comparison.labels)
     assert report["run"].to_list() == names.to_list()
     assert report["low"].to_list() == pytest.approx(table["low"].to_list()), "and the same interval"
+
+
+def test_rows_that_differ_in_the_middle_of_long_names_have_two_names_in_the_drawing() -> None:
+    ends = "prediction_similarity and training_loss and confidence"
+    names = [f"heuristic, {ends}, beta {beta}, {ends}" for beta in (0.1, 0.5)]
+    with canvas(height=row_height(names) * 2) as (figure, axes):
+        name_rows(axes, names)
+        drawing = finish(figure, "Rows").drawing
+    assert len(re.findall("beta 0.1|beta 0.5", drawing)) == 2
+    assert row_height(names) > row_height(["random"])

@@ -120,7 +120,7 @@ def _method_verdict(inputs: ReportInputs) -> Iterator[Verdict]:
         Compared(inputs.labels.get(name, name), _difference(inputs, (name, *key), (first, *key))) for name in others
     ]
     if runs:
-        reference = f"{inputs.labels.get(first, first)}, each in {inputs.baseline} order"
+        reference = f"{inputs.labels.get(first, first)} (each in {inputs.baseline} order)"
         yield comparison_verdict(runs, "method", reference, inputs.confidence)
 
 

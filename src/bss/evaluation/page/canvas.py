@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import StringIO
+from textwrap import fill
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -17,8 +18,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from bss.evaluation.page.words import shortened
-
 INK, MUTED, GRID = "#0a0a01", "#0a0a02", "#0a0a03"
 SERIES = tuple(f"#0b0b{number:02d}" for number in range(7))
 VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid"} | {
@@ -26,10 +25,8 @@ VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid"} | {
 }
 WIDTH, HEIGHT = 3.9, 2.7  # inches: the width of a phone, where text then has the size it is drawn with
 WIDE = 1.2 * WIDTH
-ROW = 0.46
-"""Height in inches of a row whose name stands above it."""
-MAX_LABEL = 52
-"""Characters of such a name; a longer one is cut in its middle."""
+MAX_LABEL = 56
+"""Characters of a line of a name above a row."""
 MAX_CLASSES = 24
 """So many rows of a chart fit the height of a phone; of more classes some are left out."""
 
@@ -85,11 +82,20 @@ def finish(figure: Figure, title: str, caption: str = "", description: str = "")
     return Chart(title, _themed(file.getvalue(), title, description or caption), caption)
 
 
+def row_height(names: Sequence[str]) -> float:
+    """Inches of each row whose name stands above it."""
+    return 0.32 + 0.14 * max((_wrapped(name).count("\n") + 1 for name in names), default=1)
+
+
+def _wrapped(name: str) -> str:
+    return fill(name, MAX_LABEL)
+
+
 def name_rows(axes: Axes, names: Sequence[str]) -> None:
     """Rows 0, 1, ... from the top, each name above its row: beside it a long one would leave a phone no room."""
     for place, name in enumerate(names):
         at = axes.get_yaxis_transform()
-        text = axes.text(0, place - 0.26, shortened(name, MAX_LABEL), transform=at, color=INK, va="bottom")
+        text = axes.text(0, place - 0.26, _wrapped(name), transform=at, color=INK, va="bottom")
         text.set_in_layout(False)
     axes.set_yticks([])
     axes.set_ylim(len(names) - 0.6, -0.75)

@@ -8,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 from bss.evaluation.findings.remarks import remarks
 from bss.evaluation.findings.verdicts import verdicts
 from bss.evaluation.grid.inputs import ReportInputs
-from bss.evaluation.page.canvas import INK, MUTED, ROW, SERIES, WIDE, WIDTH, Chart, canvas, finish, name_rows
+from bss.evaluation.page.canvas import INK, MUTED, SERIES, WIDE, WIDTH, Chart, canvas, finish, name_rows, row_height
 from bss.evaluation.page.section import Charts, Facts, Prose, Section, Verdicts
 from bss.evaluation.page.words import RULES, listed, mean_sd, percent, shortened
 from bss.types import ALONE, FUSED, OWN
@@ -96,14 +96,15 @@ def _difference_charts(inputs: ReportInputs) -> Iterator[Chart]:
     if not known:
         return
     colours = {(look.method, look.scheduler): look.colour for look in inputs.looks}
-    with canvas(WIDE, 0.75 + ROW * len(known)) as (figure, axes):
+    names = [row["run"] for row in known]
+    with canvas(WIDE, 0.75 + row_height(names) * len(names)) as (figure, axes):
         axes.axvline(0, color=INK, linewidth=0.8)
         for place, row in enumerate(known):
             low, mean, high = (100 * row[name] for name in ("low", "difference", "high"))
             colour = colours.get((row["method"], row["scheduler"]), MUTED)
             axes.plot([low, high], [place, place], color=colour, linewidth=3, alpha=0.55)
             axes.plot(mean, place, "o", color=colour, markersize=7)
-        name_rows(axes, [row["run"] for row in known])
+        name_rows(axes, names)
         axes.set_xlabel(f"test accuracy against {inputs.baseline}, points")
         yield finish(figure, f"Difference to {inputs.baseline}", " ".join(_difference_caption(inputs)))
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from bss.evaluation.comparing.variant import Variant
-from bss.evaluation.page.canvas import INK, ROW, SERIES, WIDE, WIDTH, Chart, canvas, finish, name_rows
+from bss.evaluation.page.canvas import INK, SERIES, WIDE, WIDTH, Chart, canvas, finish, name_rows, row_height
 from bss.evaluation.page.words import t_interval
 from bss.evaluation.study.comparison import Comparison, Row
 from bss.evaluation.study.ranks import Ranks, row_accuracies
@@ -23,7 +23,8 @@ def forests(given: Comparison) -> list[Chart]:
 
 
 def _forest(given: Comparison, rows: Sequence[Row]) -> Chart:
-    with canvas(WIDE, 0.9 + ROW * len(rows)) as (figure, axes):
+    names = [given.label(row) for row in rows]
+    with canvas(WIDE, 0.9 + row_height(names) * len(names)) as (figure, axes):
         axes.axvline(0, color=INK, linewidth=0.8)
         for place, row in enumerate(rows):
             for shift, prefix, colour in ((0, "", SERIES[1]), (0.2, "validation_", SERIES[2])):
@@ -32,7 +33,7 @@ def _forest(given: Comparison, rows: Sequence[Row]) -> Chart:
                 axes.plot(
                     mean, place + shift, "o", color=colour, markersize=5, label=_split(prefix) if not place else None
                 )
-        name_rows(axes, [given.label(row) for row in rows])
+        name_rows(axes, names)
         axes.set_xlabel(f"accuracy against {given.baseline}, points")
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncol=2, frameon=False, borderaxespad=0)
         caption = "Dot: mean of the paired differences."

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bss.errors import InputError
 from bss.evaluation.comparing.statistics import critical_distance, mean_ranks
-from bss.evaluation.page.canvas import INK, ROW, SERIES, WIDE, Chart, canvas, finish, name_rows
+from bss.evaluation.page.canvas import INK, SERIES, WIDE, Chart, canvas, finish, name_rows, row_height
 from bss.evaluation.page.section import Charts, Code, Section
 from bss.evaluation.page.template import rendered
 from bss.evaluation.page.text import markdown
@@ -79,14 +79,15 @@ class Ranks:
     def chart(self) -> Chart:
         """The mean ranks, each in a bar as wide as the critical distance."""
         means, half, order = self.means, self.distance / 2, self.order
-        with canvas(WIDE, 0.9 + ROW * len(order)) as (figure, axes):
+        names = [self.rows[row] for row in order]
+        with canvas(WIDE, 0.9 + row_height(names) * len(names)) as (figure, axes):
             for place, row in enumerate(order):
                 axes.plot(
                     means[row] + np.array([-half, half]), [place] * 2, color=SERIES[1], linewidth=2.4, alpha=0.55
                 )
                 axes.plot(means[row], place, "o", color=SERIES[1], markersize=5)
             axes.axvline(means[order[0]] + half, color=INK, linewidth=0.8, linestyle=":")
-            name_rows(axes, [self.rows[row] for row in order])
+            name_rows(axes, names)
             axes.set_xlabel(f"mean rank over {self._blocks_in_words}, 1 the best")
             caption = (
                 f"Two rows are told apart (Nemenyi, {level(self.confidence)}) where their bars, the critical "
