@@ -1,7 +1,6 @@
 """Remarks: each where it applies, and none where it does not."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -10,7 +9,8 @@ import pytest
 from bss.evaluation.findings.preferences import class_share
 from bss.evaluation.findings.remarks import budget_remark, chance_remark, preference_remark, remarks, split_remark
 from bss.evaluation.grid.inputs import ReportInputs
-from bss.evaluation.grid.page import write_report
+from bss.evaluation.page.template import rendered
+from bss.evaluation.report import results, summary
 from tests.evaluation.report.test_page import grid
 
 EPOCH = pl.col("epoch")
@@ -64,15 +64,14 @@ def test_unlike_splits_are_named_where_chance_does_not_explain_them(
         assert f"{100 * validation:.1f} % and 90." in found[0]
 
 
-def test_a_modality_below_the_majority_class_is_marked(made: ReportInputs, tmp_path: Path) -> None:
+def test_a_modality_below_the_majority_class_is_marked(made: ReportInputs) -> None:
     assert list(chance_remark(made)) == []
     accuracy = pl.when(output="audio").then(0.05).otherwise("accuracy")
     weak = replace(made, metrics=made.metrics.with_columns(accuracy=accuracy))
     (found,) = chance_remark(weak)
     assert found.endswith("audio alone (5.0 %) and audio inside every fused model.")
     assert found in remarks(weak)
-    write_report(weak, tmp_path / "report.html")
-    page = (tmp_path / "report.html").read_text()
+    page = rendered("weak", "weak", (), [summary.section(weak), results.section(weak)])
     assert found.replace(" %", "\N{NO-BREAK SPACE}%") in page
     assert page.count("<td>5.0 ▼</td>") == 4, "inside three runs, and alone"
     assert "<td>5.0 ± 0.0 ▼</td>" in page
