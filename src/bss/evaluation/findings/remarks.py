@@ -12,7 +12,7 @@ from bss.evaluation.findings.preferences import class_means, class_share
 from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.grid.table import accuracy_inside
 from bss.evaluation.page.words import counted, listed, percent, points
-from bss.types import ALONE, FUSED
+from bss.types import FUSED
 
 CERTAINTY = 0.99
 """Probability that a difference of validation and test which chance explains is given no remark."""
@@ -72,10 +72,10 @@ def split_remark(inputs: ReportInputs) -> Iterator[str]:
 
 
 def chance_remark(inputs: ReportInputs) -> Iterator[str]:
-    """The modalities that are no better than always naming the majority class."""
+    """The runs and the modalities that are no better than always naming the majority class."""
     least = inputs.majority.accuracy
-    alone = inputs.table.filter(pl.col("method") == ALONE, pl.col("accuracy") <= least)
-    found = [f"{row['run']} ({percent(row['accuracy'])} %)" for row in alone.to_dicts()]
+    weak = inputs.table.filter(pl.col("accuracy") <= least)
+    found = [f"{row['run']} ({percent(row['accuracy'])} %)" for row in weak.to_dicts()]
     fused = inputs.table.filter(pl.col("output") == FUSED)
     for name in inputs.modalities:
         inside = fused[accuracy_inside(name)].drop_nulls() if accuracy_inside(name) in fused.columns else fused["low"]
