@@ -74,7 +74,8 @@ def test_a_modality_below_the_majority_class_is_marked(made: ReportInputs) -> No
     worse = made.metrics.with_columns(
         accuracy=pl.when(scheduler="learned", output="fused").then(0.05).otherwise("accuracy")
     )
-    assert list(chance_remark(replace(made, metrics=worse)))[0].endswith(": learned (5.0 %).")
+    (of_fusion,) = chance_remark(replace(made, metrics=worse))
+    assert of_fusion.endswith(": learned (5.0 %).")
     page = rendered("weak", "weak", (), [summary.section(weak), results.section(weak)])
     assert found.replace(" %", "\N{NO-BREAK SPACE}%") in page
     assert page.count("<td>5.0 ▼</td>") == 4, "inside three runs, and alone"
