@@ -13,16 +13,15 @@ def report() -> None:
     from bss.evaluation.grid.page import write_report
     from bss.evaluation.grid.plots import plot_tables, validation_accuracies
     from bss.evaluation.grid.reader import read_grid
-    from bss.evaluation.grid.table import format_markdown, format_table, summary_table
+    from bss.evaluation.grid.text import format_markdown, format_table
     from bss.parsing import read_mapping
 
     remove_of_other_data(HERE, params.cells[0])
     inputs = read_grid(params, read_mapping(HERE.params), HERE)
-    table = summary_table(inputs.metrics, inputs.baseline, inputs.confidence)
     write_report(inputs, HERE.report)
-    write_text(format_table(table) + "\n", HERE.summary("txt"))
-    write_text(format_markdown(table) + "\n", HERE.summary("md"))
-    write_text(table.write_json() + "\n", HERE.summary("json"))
+    write_text(format_table(inputs) + "\n", HERE.summary("txt"))
+    write_text(format_markdown(inputs) + "\n", HERE.summary("md"))
+    write_text(inputs.table.write_json() + "\n", HERE.summary("json"))
     write_json(validation_accuracies(inputs, params.train.keep), HERE.validation)
     for name, rows in plot_tables(inputs).items():
         write_text(rows.write_csv(), HERE.plots / f"{name}.csv")

@@ -7,6 +7,7 @@ what was computed anywhere is not computed again, and params.yaml stays as it is
 import re
 import shlex
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -51,7 +52,7 @@ def run(
     study_run = composed(study, on, command=typed, name=name, seeds=seeds, settings=settings)
     params = study_run.params
     num_rows = len(params.grid.methods) * len(params.grid.schedulers)
-    typer.echo(f"{num_rows} rows x {len(params.grid.seeds)} seeds on {params.preprocess.name}")
+    typer.echo(f"{num_rows} rows x {len(params.grid.seeds)} seeds on {params.preprocess.titled(Path(params.raw))}")
     prepare_prefect(verbose)
     from flows.pages.server import start_if_needed
 

@@ -1,9 +1,12 @@
 """What the cells of a study say together: its table, its pages, and the accuracies that its methods are chosen by."""
 
+from dataclasses import replace
+
 import polars as pl
 
 from bss.evaluation.artifacts import metrics_of, tables_of
 from bss.evaluation.comparing.table import comparison_table, fused_runs
+from bss.evaluation.findings.remarks import remarks
 from bss.evaluation.grid.inputs import joined
 from bss.evaluation.grid.page import write_report
 from bss.evaluation.grid.reader import read_grid
@@ -38,6 +41,7 @@ def write_results(run: StudyRun) -> None:
         about=run.about,
         dataset=grid.dataset,
         notes=grid.notes,
+        remarks=tuple(remarks(grid)),
         num_pairs=grid.num_pairs,
         variants=variants,
         table=comparison_table(runs, variants, BASELINE, grid.confidence),
@@ -49,4 +53,4 @@ def write_results(run: StudyRun) -> None:
         chosen_of={as_method(variant): method for method, several in run.choices.items() for variant in several},
     )
     write_comparison(comparison, run.results)
-    write_report(grid, run.results / "report.html")
+    write_report(replace(grid, labels=comparison.labels), run.results / "report.html")

@@ -10,8 +10,10 @@ import polars as pl
 import pytest
 import yaml
 
+from bss.data.datasets._labels import natural_order
 from bss.data.datasets._split import draw
 from bss.data.datasets.dataset import DATASETS
+from bss.data.datasets.digits import Digits
 from bss.data.datasets.manifest import Manifest
 from bss.data.packed import Meta, open_split
 from bss.data.packing.check import BadData
@@ -302,3 +304,37 @@ def test_the_example_is_a_table_without_a_fault(tmp_path: Path, monkeypatch: pyt
     findings, counts = examine(DATASETS.build(given["preprocess"]), tmp_path / "packed")
     assert findings == []
     assert counts.rows() == [("3", 3, 1, 1), ("8", 3, 1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("labels", "ordered"),
+    [
+        (["10", "9", "1"], ["1", "9", "10"]),
+        (["0.5", "0.25", "-1", "1e1"], ["-1", "0.25", "0.5", "1e1"]),
+        (["class 10", "class 9", "b", "class 9b"], ["b", "class 9", "class 9b", "class 10"]),
+        (["2", "10", "other"], ["2", "10", "other"]),
+        (["10 cm", "9 cm", "inf", "1"], ["1", "9 cm", "10 cm", "inf"]),
+        (["sad", "happy", "Angry"], ["Angry", "happy", "sad"]),
+        (["v1.10", "v1.9"], ["v1.9", "v1.10"]),
+    ],
+)
+def test_classes_are_in_the_order_that_a_person_counts_in(labels: list[str], ordered: list[str]) -> None:
+    assert natural_order(labels) == natural_order(labels[::-1]) == ordered
+
+
+def test_the_classes_of_a_file_are_numbered_in_natural_order(folder: Path) -> None:
+    names = [("10", "9")[row % 2] for row in range(NUM_ROWS)]
+    write(folder, rows().with_columns(label=pl.Series(names)))
+    assert manifest(folder).classes == ("9", "10")
+
+
+@pytest.mark.parametrize(
+    ("raw", "title", "shown"),
+    [("v1.2", None, "v1.2"), ("pairs.csv", None, "pairs"), ("pairs.csv", "Gestures at home", "Gestures at home")],
+)
+def test_a_page_calls_the_data_by_its_title_or_by_where_it_lies(
+    folder: Path, raw: str, title: str | None, shown: str
+) -> None:
+    (folder / "v1.2").mkdir()
+    assert manifest(folder, title=title).titled(folder / raw) == shown
+    assert Digits().titled(folder / raw) == "digits"

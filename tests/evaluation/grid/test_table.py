@@ -1,10 +1,10 @@
 from collections.abc import Mapping, Sequence
+from math import isnan
 
 import polars as pl
 import pytest
 
-from bss.evaluation.grid.table import format_table, summary_table
-from bss.evaluation.grid.verdicts import cautions, verdicts
+from bss.evaluation.grid.table import summary_table
 
 
 def metrics(fused: Mapping[str, Sequence[float]], method: str = "joint", alone: Sequence[float] = ()) -> pl.DataFrame:
@@ -25,7 +25,6 @@ def metrics(fused: Mapping[str, Sequence[float]], method: str = "joint", alone: 
 
 CLEAR = {"random": (0.80, 0.81, 0.79), "heuristic": (0.7, 0.7, 0.7), "learned": (0.86, 0.87, 0.85)}
 UNCLEAR = {"random": (0.80, 0.84, 0.79), "learned": (0.86, 0.82, 0.81)}
-LOST = {"random": (0.90, 0.94, 0.89), "learned": (0.86, 0.95, 0.81)}
 
 
 def test_a_rule_of_the_methods_own_has_a_row_beside_that_of_all() -> None:
@@ -34,9 +33,9 @@ def test_a_rule_of_the_methods_own_has_a_row_beside_that_of_all() -> None:
     own = fused.with_columns(output=pl.lit("own"), accuracy=pl.col("accuracy") + 0.01)
     table = summary_table(pl.concat([common, own]), "random", 0.95)
     found = {row["run"]: row for row in table.to_dicts()}
-    assert set(found) == {f"joint · {name}{rule}" for name in CLEAR for rule in ("", ", its own rule")}
+    assert set(found) == {f"{name}{rule}" for name in CLEAR for rule in ("", ", its own rule")}
     for name in CLEAR:
-        both = found[f"joint · {name}"], found[f"joint · {name}, its own rule"]
+        both = found[name], found[f"{name}, its own rule"]
         assert both[1]["accuracy"] == pytest.approx(both[0]["accuracy"] + 0.01)
         assert both[1]["difference"] == pytest.approx(both[0]["difference"]) or name == "random"
     assert "inside_own" not in table.columns
@@ -44,7 +43,7 @@ def test_a_rule_of_the_methods_own_has_a_row_beside_that_of_all() -> None:
 
 def test_rows_are_the_runs_then_the_modalities_alone() -> None:
     table = summary_table(metrics(CLEAR, alone=(0.6, 0.5, 0.7)), "random", 0.95)
-    names = ["joint · random", "joint · heuristic", "joint · learned", "audio alone"]
+    names = ["random", "heuristic", "learned", "audio alone"]
     assert table["run"].to_list() == names
     assert table["inside_audio"].to_list() == pytest.approx([0.4, 0.35, 0.43, None])
     assert table["accuracy"].to_list() == pytest.approx([0.8, 0.7, 0.86, 0.6])
@@ -56,7 +55,7 @@ def test_differences_are_paired_by_seed_within_the_method() -> None:
     shuffled = pl.concat([metrics(CLEAR), other]).sample(fraction=1, shuffle=True, seed=1)
     found = {row["run"]: row for row in summary_table(shuffled, "random", 0.95).to_dicts()}
     assert found["joint · learned"]["difference"] == pytest.approx(0.06)
-    assert found["joint · learned"]["low"] == pytest.approx(0.06)
+    assert isnan(found["joint · learned"]["low"]), "all seeds differ by the same"
     assert found["sum · learned"]["difference"] == pytest.approx(0.0)
     assert found["sum · learned"]["high"] == pytest.approx(4.302653 * 0.2 / 3**0.5)
     assert found["sum · random"]["difference"] is None
@@ -66,50 +65,3 @@ def test_only_shared_seeds_are_paired() -> None:
     kept = metrics(UNCLEAR).filter((pl.col("scheduler") != "learned") | (pl.col("seed") > 0))
     row = summary_table(kept, "random", 0.95).row(by_predicate=pl.col("scheduler") == "learned", named=True)
     assert row["difference"] == pytest.approx((0.82 - 0.84 + 0.81 - 0.79) / 2)
-
-
-@pytest.mark.parametrize(
-    ("fused", "finding", "remark"),
-    [
-        (CLEAR, "joint: learned has the highest test accuracy, 86.0 ± 1.0 %, +6.0", "does not contain 0"),
-        (UNCLEAR, "+2.0 points against random", "not show learned to be better than random"),
-        (
-            LOST,
-            "no scheduler beats it. Next is learned, -3.7 points",
-            "not show random to be better than learned",
-        ),
-        ({"random": (0.8,), "learned": (0.9,)}, "+10.0 points against random", "gives no interval"),
-        (
-            {"random": (0.8,), "heuristic": (0.9,)},
-            "joint: heuristic",
-            "saw 62.0 % as many samples as random",
-        ),
-        (
-            {"learned": (0.8,), "heuristic": (0.7,)},
-            "joint: learned",
-            "No run used the scheduler random to compare",
-        ),
-        ({"random": (0.8,)}, "joint: random reaches a test accuracy of 80.0 %", "No other scheduler was run"),
-    ],
-)
-def test_headline_says_what_the_seeds_show(fused: Mapping[str, Sequence[float]], finding: str, remark: str) -> None:
-    (verdict,) = verdicts(summary_table(metrics(fused), "random", 0.95), "random", 0.95)
-    assert finding in verdict.finding
-    assert remark in " ".join(verdict.remarks)
-
-
-def test_every_method_has_its_verdict_and_modalities_alone_have_none() -> None:
-    both = pl.concat([metrics(CLEAR), metrics(LOST, method="sum", alone=(0.5, 0.6))])
-    table = summary_table(both, "random", 0.95)
-    assert [verdict.finding.split()[0] for verdict in verdicts(table, "random", 0.95)] == ["joint:", "sum:"]
-    assert next(cautions(table)) == "The best modality alone, audio, reaches 55.0 %."
-
-
-def test_terminal_table_fits_80_columns() -> None:
-    long = {"random": CLEAR["random"], "learned" * 12: UNCLEAR["learned"]}
-    lines = format_table(summary_table(metrics(long, alone=(0.6, 0.5)), "random", 0.95)).splitlines()
-    assert max(map(len, lines)) == 80
-    assert lines[2].split() == ["joint", "·", "random", "80.0", "±", "1.0", "-", "80.0", "100"]
-    assert "83.0 ± 2.6" in lines[3]
-    name = "".join(line[:28].strip() for line in lines[3:7])
-    assert name == "joint · " + "learned" * 12, "a long name goes on in the next line"

@@ -3,18 +3,25 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import pairwise, product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import polars as pl
 import pytest
 
+from bss.evaluation.comparing.table import comparison_table
 from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.grid.page import sections, write_report
 from bss.evaluation.page import template
 from bss.evaluation.page.canvas import SERIES, VARIABLES
+from bss.evaluation.page.template import rendered
+from bss.evaluation.report import cost, results
 from bss.evaluation.report.confusion import MAX_OPACITY, SHADE
-from tests.evaluation.report.test_page import grid
+from bss.evaluation.study.page import write_comparison
+from tests.evaluation.report.test_page import SOUND, WORDS, grid
+from tests.evaluation.study.test_comparison import VARIANTS, given, runs
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -87,6 +94,62 @@ def test_every_chart_fits_and_the_page_does_not_scroll_sideways(
                 assert box["x"] >= 0 and box["x"] + box["width"] <= width
         paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (sum(map(int, re.findall(r"\d+", paper)[:3])) < 200) == (scheme == DARK)
+
+
+SCROLLED = "[...document.querySelectorAll('.scroll')].filter(box => box.scrollWidth > box.clientWidth)"
+KINDS = {"accelerometer": WORDS, "magnetometer": WORDS, "heart_rate": WORDS, "temperature": WORDS, "pose": WORDS}
+
+
+@pytest.mark.parametrize(
+    ("num_kinds", "methods"),
+    [pytest.param(2, ("joint",), marks=pytest.mark.nightly), (5, ("joint", "data_remixing"))],
+)
+def test_no_table_scrolls_on_a_desktop_and_numbers_are_seen_on_a_phone(
+    browser: "Browser", tmp_path: Path, num_kinds: int, methods: tuple[str, ...]
+) -> None:
+    kinds = {"audio": SOUND, **dict(list(KINDS.items())[:num_kinds])}
+    made = grid(tmp_path, kinds=kinds, methods=methods, seeds=(0, 1))
+    own = made.metrics.filter(output="fused").with_columns(output=pl.lit("own"))
+    labels = {"learned": "learned, criteria prediction_similarity & training_loss, beta 0.5, temperature 2"}
+    wide = replace(made, metrics=pl.concat([made.metrics, own]), labels=labels)
+    page_of_tables = rendered("wide", "wide", (), [results.section(wide), cost.section(wide)])
+    (tmp_path / "report.html").write_text(page_of_tables)
+    with opened(browser, (tmp_path / "report.html").as_uri()) as page:
+        assert page.evaluate(f"{SCROLLED}.map(box => box.ariaLabel)") == []
+        assert page.locator(".scroll").count() == 4
+        page.set_viewport_size({"width": 390, "height": 900})
+        for number in page.locator("#results > .scroll td:nth-child(2), #cost > .scroll td:nth-child(2)").all():
+            box = number.bounding_box()
+            assert box and box["x"] + box["width"] <= 390
+
+
+def test_no_table_of_a_comparison_scrolls_on_a_desktop(browser: "Browser", tmp_path: Path) -> None:
+    beside = {f"accuracy_of_{name}": pl.col("accuracy") / 2 for name in ("audio", *KINDS)}
+    both = pl.concat([runs(), runs("data_remixing")])
+    both = both.with_columns(**beside, accuracy_by_own_rule="accuracy")
+    write_comparison(given(comparison_table(both, VARIANTS, "random", 0.95), runs=both), tmp_path)
+    with opened(browser, (tmp_path / "page.html").as_uri()) as page:
+        assert page.evaluate(f"{SCROLLED}.map(box => box.ariaLabel)") == []
+        page.set_viewport_size({"width": 390, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        for number in page.locator("tbody td:nth-child(2)").all():
+            box = number.bounding_box()
+            assert box and box["x"] + box["width"] <= 390
+        for chart in page.locator("figure svg[role=img]").all():
+            box = chart.bounding_box()
+            assert box and box["x"] + box["width"] <= 390, "a line at 0 is in sight"
+
+
+def test_what_was_found_is_on_the_first_screen_in_letters_of_one_size(browser: "Browser", address: str) -> None:
+    with opened(browser, address) as page:
+        verdicts = page.locator(".finding").all()
+        first = [each for each in verdicts if (box := each.bounding_box()) and box["y"] + box["height"] < 900]
+        words = " ".join(each.inner_text() for each in first)
+        for part in ("The balance score finds the damaged pairs: AUC", "the best single modality", "random order"):
+            assert part in words
+        assert len({each.evaluate("part => getComputedStyle(part).fontSize") for each in first}) == 1
+        chart = page.locator(".findings svg[role=img]").bounding_box()
+        assert chart and chart["y"] + chart["height"] < 900
 
 
 def test_sounds_play_and_pictures_are_seen(browser: "Browser", address: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 import bss.evaluation.report as package
 from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.grid.page import section_modules, sections, write_report
-from bss.evaluation.page.section import Charts, Code, Examples, Facts, Legend, Prose, Section, Table
+from bss.evaluation.page.section import Charts, Code, Examples, Facts, Legend, Prose, Section, Table, Verdicts
 from tests.evaluation.report.test_page import grid
 
 MODULES = section_modules()
@@ -55,7 +55,7 @@ def test_a_section_is_documented_data_with_a_link(module: ModuleType, inputs: Re
     assert made.anchor
     assert made.blocks
     for block in made.blocks:
-        assert isinstance(block, Prose | Facts | Code | Legend | Charts | Table | Examples)
+        assert isinstance(block, Prose | Verdicts | Facts | Code | Legend | Charts | Table | Examples)
         if isinstance(block, Table):
             assert {len(row) for row in block.rows} <= {len(block.header)}, block.title
             assert all(isinstance(cell, str) for row in block.rows for cell in row), block.title

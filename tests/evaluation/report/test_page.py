@@ -158,6 +158,7 @@ def grid(
         baseline="random",
         confidence=0.95,
         rule="fused",
+        keep="best",
     )
 
 
@@ -243,15 +244,15 @@ def test_table_equals_an_independent_computation(inputs: ReportInputs, shown: tu
     mean, gap = 100 * sum(learned) / 3, sum(gaps) / 3
     sd = math.sqrt(sum((100 * value - mean) ** 2 for value in learned) / 2)
     margin = 4.302653 * math.sqrt(sum((value - gap) ** 2 for value in gaps) / 2 / 3)
-    cells = page.rows["joint · learned"]
+    cells = page.rows["learned"]
     assert cells[:2] == [f"{mean:.1f} ± {sd:.1f}", f"{gap:+.1f} [{gap - margin:+.1f}, {gap + margin:+.1f}]"]
     assert cells[-2:] == ["100", "3,200"]
 
 
 def test_one_seed_has_no_interval(tmp_path: Path) -> None:
     page, _ = opened(grid(tmp_path, seeds=(3,)), tmp_path)
-    assert page.rows["joint · learned"][1].endswith("[-]")
-    assert "±" not in page.rows["joint · learned"][0]
+    assert page.rows["learned"][1].endswith("[-]")
+    assert "±" not in page.rows["learned"][0]
     assert not any("nan" in words.lower().split() for words in page.words)
 
 

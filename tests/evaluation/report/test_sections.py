@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from statistics import mean
@@ -11,13 +12,16 @@ import numpy as np
 import polars as pl
 import pytest
 
+from bss.evaluation.findings.balance import accuracy_gaps, balance_verdict, discrepancy_ratios
 from bss.evaluation.grid import provenance
-from bss.evaluation.grid.balance import accuracy_gaps, balance_verdict, discrepancy_ratios
 from bss.evaluation.grid.looks import Look, looks
+from bss.evaluation.page.section import Charts
+from bss.evaluation.report import summary
 from bss.evaluation.report.changes import change_counts, changed_pairs, changed_predictions
 from bss.evaluation.report.cost import costs
 from bss.evaluation.report.draws import drawn_pairs
 from bss.evaluation.report.imbalance import gap_charts, ratio_charts
+from bss.evaluation.report.learning import settled_limits
 from tests.evaluation.report.test_page import PICTURE, SOUND, grid
 
 JOINT = Look("joint", "learned", "learned", "#0b0b01", ())
@@ -66,15 +70,15 @@ def test_a_chart_a_modality_but_one_for_two() -> None:
     ("confidence", "says"),
     [(0.3, "image leads: it gives the true class 2.00 times"), (0.58, "nearly balanced")],
 )
-def test_the_first_screen_says_who_leads(tmp_path: Path, confidence: float, says: str) -> None:
+def test_the_section_of_imbalance_says_who_leads(tmp_path: Path, confidence: float, says: str) -> None:
     inputs = grid(tmp_path)
     of_audio = pl.when(pl.col("output") == "audio").then(confidence).otherwise(0.6)
     ratios = discrepancy_ratios(inputs.history.with_columns(validation_confidence=of_audio), inputs.modalities)
     found = balance_verdict(ratios, inputs.table, inputs.modalities, inputs.baseline)
     assert found is not None
-    assert says in found.finding
-    assert found.remarks[1].startswith("audio: 78.")
-    assert found.remarks[1].endswith("+0.0 points.")
+    assert says in found.sentence
+    assert "audio on test: 78." in found.trust
+    assert "+0.0 points." in found.trust
 
 
 def test_without_outputs_of_two_modalities_there_is_no_balance() -> None:
@@ -122,10 +126,13 @@ def test_costs_are_to_the_baseline() -> None:
             for name, num in (("random", 1000), ("learned", 500), ("heuristic", 250))
         ]
     )
+    alone = {"method": "unimodal", "output": "audio", "run": "audio alone", "scheduler": "random"}
+    table = pl.concat([table, pl.DataFrame([alone | {"num_steps": 9, "num_samples": 1200}])], how="diagonal")
     assert costs(table, "random") == [
-        ("random", "7", "1,000", "100.0"),
+        ("random", "7", "1,000", "-"),
         ("learned", "7", "500", "50.0"),
         ("heuristic", "7", "250", "25.0"),
+        ("each modality alone", "9", "1,200", "120.0"),
     ]
 
 
@@ -167,3 +174,20 @@ def test_what_is_not_installed_has_no_version(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(provenance, "PACKAGES", ("torch", "no-such-package"))
     assert set(provenance.versions()) == {"python", "torch"}
     assert json.dumps(provenance.versions())
+
+
+def test_the_scale_of_a_learning_curve_is_that_of_what_follows_the_steep_epochs() -> None:
+    epochs = pl.DataFrame({"epoch": range(1, 21)})
+    curve = epochs.with_columns(low=90 - 60 * (-pl.col("epoch")).exp(), high=91.0, output=pl.lit("fused"))
+    low, high = settled_limits(curve)
+    assert low == pytest.approx(90 - 60 * np.exp(-6))
+    assert high == 91
+
+
+def test_a_rule_of_a_methods_own_has_a_bar_of_its_own_name(tmp_path: Path) -> None:
+    inputs = grid(tmp_path, methods=("joint", "mla"))
+    own = inputs.metrics.filter(method="mla", output="fused").with_columns(output=pl.lit("own"))
+    inputs = replace(inputs, metrics=pl.concat([inputs.metrics, own]))
+    (chart,) = (block.charts[0] for block in summary.section(inputs).blocks if isinstance(block, Charts))
+    for name in ("mla · heuristic", "mla · heuristic, its own rule"):
+        assert chart.drawing.count(f">{name}</text>") == 1, name

@@ -1,15 +1,18 @@
 """A comparison: what a row says, and the page of it."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
-from bss.evaluation.comparing.statistics import bootstrap_difference, holm, sign_flip_p
+from bss.evaluation.comparing.statistics import holm, paired_difference, sign_flip_p
 from bss.evaluation.comparing.table import comparison_table, fused_runs
 from bss.evaluation.comparing.variant import Variant
+from bss.evaluation.grid.table import summary_table
+from bss.evaluation.page.canvas import canvas, finish, name_rows, row_height
 from bss.evaluation.study.comparison import Comparison
 from bss.evaluation.study.page import write_comparison
 
@@ -31,6 +34,7 @@ def runs(method: str = "joint") -> pl.DataFrame:
     return pl.DataFrame(
         {
             "method": method, "scheduler": name, "seed": seed, "accuracy": accuracy, "macro_f1": accuracy - 0.01,
+            "balanced_accuracy": accuracy - 0.02,
             "validation_accuracy": accuracy + 0.1, "num_steps": 100 + seed, "num_samples": 3200,
         }
         for name, values in ACCURACY.items()
@@ -58,7 +62,7 @@ def test_names_and_labels_say_what_is_set() -> None:
 def test_a_row_is_compared_with_the_baseline_of_the_same_seeds(table: pl.DataFrame) -> None:
     assert table["label"].to_list() == [variant.label for variant in VARIANTS]
     learned = table.row(2, named=True)
-    found = bootstrap_difference(ACCURACY["learned-beta_0_5"], ACCURACY["random"], 0.95)
+    found = paired_difference(ACCURACY["learned-beta_0_5"], ACCURACY["random"], 0.95)
     assert (learned["difference"], learned["low"], learned["high"]) == pytest.approx(
         (found.mean, found.low, found.high)
     )
@@ -108,9 +112,9 @@ def test_methods_are_compared_with_the_first_and_ranked(tmp_path: Path) -> None:
     write_comparison(given(table, runs=both), tmp_path)
     lines = (tmp_path / "table.txt").read_text().splitlines()
     assert max(map(len, lines)) <= 80
-    assert "to the first row" in lines[0]
+    assert next(line for line in lines if line.startswith("row ")).split("  ")[-1] == "to random [95 % t]"
     row = next(line for line in lines if line.startswith("aug · random"))
-    assert "+20.0 [+20.0, +20.0]" in row
+    assert "+20.0 [-]" in row
     head, _, *cells = (tmp_path / "table.md").read_text().splitlines()
     assert "| of audio | by own rule |" in head
     assert "| 25.2 |" in cells[0]
@@ -125,6 +129,7 @@ def given(table: pl.DataFrame, **values: Any) -> Comparison:
     return Comparison(
         **{
             "name": "betas", "about": ("What beta does.",), "dataset": "toy", "notes": ("<b>made up</b>",),
+            "remarks": ("The training may be too short.",),
             "num_pairs": {"train": 96, "test": 30}, "runs": runs(), "variants": VARIANTS, "table": table,
             "baseline": "random", "confidence": 0.95, "command": "bss compare betas",
             "parameters": {"train": {"epochs": 3}}, "rule": "fused",
@@ -138,12 +143,14 @@ def test_the_results_are_a_page_and_three_tables(tmp_path: Path, table: pl.DataF
     page = (tmp_path / "page.html").read_text()
     assert "bss compare betas" in page
     assert "&lt;b&gt;made up" in page
+    for written in (page, (tmp_path / "table.txt").read_text()):
+        assert "The training may be too short." in written
     assert page.count("<svg") == 2, "all rows, and the curve of beta"
     assert "learned: beta" in page
     lines = (tmp_path / "table.txt").read_text().splitlines()
     assert max(map(len, lines)) <= 80
-    assert lines[4].startswith("learned, beta 0.5")
-    assert "+4.6 [+3.6, +5.4]" in lines[4]
+    assert lines[0] == "learned, beta 0.5 beats random order by +4.6 points [+3.2, +6.0]; so do 1 more."
+    assert "+4.6 [+3.2, +6.0]" in next(line for line in lines[2:] if line.startswith("learned, beta 0.5"))
     markdown = (tmp_path / "table.md").read_text().splitlines()
     assert len(markdown) == 2 + len(VARIANTS)
     assert "to its anti" in markdown[0]
@@ -162,3 +169,46 @@ def test_a_baseline_alone_has_nothing_to_draw(tmp_path: Path) -> None:
     alone = comparison_table(runs().filter(pl.col("scheduler") == "random"), VARIANTS[:1], "random", 0.95)
     write_comparison(given(alone, variants=VARIANTS[:1]), tmp_path)
     assert "<svg" not in (tmp_path / "page.html").read_text()
+
+
+@pytest.mark.parametrize("num_seeds", [1, 2, 3, 5])
+def test_what_so_few_seeds_cannot_show_is_on_the_page_and_in_the_terminal(tmp_path: Path, num_seeds: int) -> None:
+    few = runs().filter(pl.col("seed") < num_seeds)
+    table = comparison_table(few, VARIANTS, "random", 0.95)
+    write_comparison(given(table, runs=few), tmp_path)
+    page, text = (" ".join((tmp_path / name).read_text().split()) for name in ("page.html", "table.txt"))
+    for written in (page, text):
+        assert "Holm p" not in written, "no test is possible"
+        assert f"cannot give less than {2.0 ** (1 - num_seeds):.2g}; from 6 seeds on" in written
+        assert ("One seed gives no interval" in written) == (num_seeds == 1)
+        assert ("The seeds share one split of the data" in written) == (num_seeds > 1)
+    assert ("Bar: its 95 % t interval" in page) == (num_seeds > 1)
+
+
+def test_with_enough_seeds_the_p_value_is_shown(tmp_path: Path) -> None:
+    many = pl.concat([runs(), runs().with_columns(pl.col("seed") + 5)])
+    write_comparison(given(comparison_table(many, VARIANTS, "random", 0.95), runs=many), tmp_path)
+    assert "Holm p" in (tmp_path / "table.txt").read_text()
+    assert "| 0.010 |" in (tmp_path / "table.md").read_text()
+
+
+def test_a_row_has_the_same_name_in_the_report_of_the_study(tmp_path: Path, table: pl.DataFrame) -> None:
+    comparison = given(table)
+    write_comparison(comparison, tmp_path)
+    names = pl.read_csv(tmp_path / "runs.csv")["row"].unique(maintain_order=True)
+    metrics = pl.DataFrame({"output": "fused", "num_samples": 1}).join(
+        runs().drop("num_samples"), how="cross"
+    ).with_columns(mean_average_precision=0.5, auc=0.5)  # fmt: skip
+    report = summary_table(metrics, "random", 0.95, comparison.labels)
+    assert report["run"].to_list() == names.to_list()
+    assert report["low"].to_list() == pytest.approx(table["low"].to_list()), "and the same interval"
+
+
+def test_rows_that_differ_in_the_middle_of_long_names_have_two_names_in_the_drawing() -> None:
+    ends = "prediction_similarity and training_loss and confidence"
+    names = [f"heuristic, {ends}, beta {beta}, {ends}" for beta in (0.1, 0.5)]
+    with canvas(height=row_height(names) * 2) as (figure, axes):
+        name_rows(axes, names)
+        drawing = finish(figure, "Rows").drawing
+    assert len(re.findall("beta 0.1|beta 0.5", drawing)) == 2
+    assert row_height(names) > row_height(["random"])

@@ -41,6 +41,14 @@ class Dataset(Component):
         """Files and folders of the workspace that `items` reads; a change shows in nothing but their times."""
         return ()
 
+    def titled(self, raw: Path) -> str:
+        """What a page calls the data set: its name in params.yaml.
+
+        Args:
+            raw: where params.yaml says that the raw data lie.
+        """
+        return self.name
+
     @property
     @abstractmethod
     def modalities(self) -> Mapping[str, Kind]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from bss.data.datasets._labels import as_read, is_none
+from bss.data.datasets._labels import as_read, is_none, natural_order
 from bss.data.datasets._split import draw, parts
 from bss.data.datasets._table import matching, read_table, values_of
 from bss.data.datasets.dataset import FAULT, Dataset
@@ -40,6 +40,8 @@ class Manifest(Dataset):
         "kinds": {"one": {"name": "image", "size": 8}, "two": {"name": "image", "size": 8}},
     }
 
+    title: str | None = Field(default=None, min_length=1)
+    """What pages call the data set; the name of `raw` where left out."""
     file: str
     """CSV (UTF-8, with a header) or Parquet."""
     kinds: Annotated[dict[Name, Annotated[Kind, BeforeValidator(KINDS.build)]], Field(min_length=2)]
@@ -80,6 +82,10 @@ class Manifest(Dataset):
         """The file, and the folder that paths start from."""
         return Path(self.file), Path(self.file).parent if self.root is None else Path(self.root)
 
+    def titled(self, raw: Path) -> str:
+        """The title, else the name of the folder or the stem of the file `raw`."""
+        return self.title or (raw.name if raw.is_dir() else raw.stem) or super().titled(raw)
+
     @property
     def modalities(self) -> Mapping[str, Kind]:
         """The declared kinds."""
@@ -87,8 +93,8 @@ class Manifest(Dataset):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The labels of the file, sorted."""
-        return tuple(self._items["label"].drop_nulls().unique().sort())
+        """The labels of the file in natural order: 2 comes before 10."""
+        return tuple(natural_order(self._items["label"].drop_nulls().unique()))
 
     def locate(self) -> Path:
         """The folder that paths start from."""

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from bss.evaluation.artifacts import kept_epoch
-from bss.evaluation.comparing.statistics import PairedDifference, bootstrap_difference, holm, sign_flip_p, summary
+from bss.evaluation.comparing.statistics import PairedDifference, holm, paired_difference, sign_flip_p, summary
 from bss.evaluation.comparing.variant import Variant
 from bss.types import FUSED, OWN
 
@@ -30,7 +30,7 @@ def comparison_table(
 
     Returns:
         method, scheduler, label, settings (JSON), num_seeds; means accuracy, accuracy_sd, macro_f1,
-        validation_accuracy, num_steps, num_samples; to the baseline difference, low, high (paired bootstrap),
+        validation_accuracy, num_steps, num_samples; to the baseline difference, low, high (Student's t),
         p (sign flips) and p_holm (corrected over all rows); validation_difference, validation_low, validation_high;
         to the twin, twin_difference, twin_low, twin_high; to the first method with the baseline, first_difference,
         first_low, first_high; the means of the further columns. Null where there is nothing to compare with.
@@ -95,7 +95,7 @@ def _row(method: str, variant: Variant, runs: Mapping[str, pl.DataFrame], baseli
 def _difference(
     prefix: str, own: pl.DataFrame, other: pl.DataFrame | None, column: str, confidence: float
 ) -> dict[str, float | None]:
-    found = None if other is None else bootstrap_difference(*_pairs(own, other, column), confidence)
+    found = None if other is None else paired_difference(*_pairs(own, other, column), confidence)
     return {f"{prefix}{name}": value for name, value in _parts(found).items()}
 
 

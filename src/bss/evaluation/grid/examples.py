@@ -1,14 +1,17 @@
 """Training pairs from three places of the order, as a person can see and hear them."""
 
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from bss.data.kinds.kind import Kind
+from bss.data.packed import PackedSplit
 from bss.data.packing.blocks import raw_values
+from bss.evaluation.grid.strips import strip
 from bss.evaluation.page.section import Example, Shown
 
 MAX_BYTES = 200_000
@@ -17,8 +20,19 @@ PLACES = ("most", "median", "least")
 """Where a pair stands in the order from the most to the least balanced."""
 
 
+Drawing = Callable[[int], Shown]
+"""From the index of a training pair to its picture."""
+FEW = 8
+"""So many numbers are read as words; more of them are drawn."""
+
+
 def examples(
-    scores: pl.DataFrame, manifest: pl.DataFrame, kinds: Mapping[str, Kind], root: Path, num: int
+    scores: pl.DataFrame,
+    manifest: pl.DataFrame,
+    kinds: Mapping[str, Kind],
+    root: Path,
+    num: int,
+    drawings: Mapping[str, Drawing] | None = None,
 ) -> tuple[Example, ...]:
     """The `num` most balanced pairs, best first, as many around the median, and the least, worst first; first seed.
 
@@ -28,7 +42,9 @@ def examples(
         kinds: modality -> kind.
         root: folder that the paths in the manifest start from.
         num: shown at each place; no pair is shown twice.
+        drawings: see `drawings`; a modality that has none is shown as its kind exhibits it.
     """
+    drawn = drawings or {}
     first = scores.filter(pl.col("seed") == pl.col("seed").min()).select("index", "balance_score")
     ranked = first.sort("balance_score", "index", descending=[True, False])
     num = min(num, ranked.height // 3)
@@ -43,10 +59,25 @@ def examples(
             score=pair["balance_score"],
             place=pair["place"],
             damage=pair["damage"],
-            modalities=tuple(_shown(name, kind, values[name][row]) for name, kind in kinds.items()),
+            modalities=tuple(
+                drawn[name](pair["index"])
+                if name in drawn and values[name][row] is not None
+                else _shown(name, kind, values[name][row])
+                for name, kind in kinds.items()
+            ),
         )
         for row, pair in enumerate(pairs.drop(list(kinds)).iter_rows(named=True))
     )
+
+
+def drawings(split: PackedSplit, kinds: Mapping[str, Kind]) -> dict[str, Drawing]:
+    """Modality -> how a pair of the split is drawn, for modalities of more numbers than a person reads as words."""
+
+    def of(name: str) -> Drawing:
+        about, array = split.meta.modalities[name], split.arrays[name]
+        return lambda index: strip(name, array[index], about.mean, about.std)
+
+    return {name: of(name) for name, kind in kinds.items() if kind.by_number and prod(kind.shape) > FEW}
 
 
 def damage(manifest: pl.DataFrame) -> pl.Series:

@@ -1,12 +1,14 @@
 """The inputs of the report: tables and words of a grid, wherever their files lie."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 
 import polars as pl
 
+from bss.evaluation.comparing.verdict import interval_note
 from bss.evaluation.grid.looks import Look, looks
+from bss.evaluation.grid.majority import Majority, majority_class
 from bss.evaluation.grid.table import QUALITIES, summary_table
 from bss.evaluation.page.section import Example
 
@@ -34,6 +36,7 @@ class ReportInputs:
     """
 
     dataset: str
+    """The title of the data set."""
     notes: tuple[str, ...]
     """Sentences that a reader must know of the data set."""
     classes: tuple[str, ...]
@@ -71,23 +74,37 @@ class ReportInputs:
     """Confidence of all intervals, in (0, 1)."""
     rule: str
     """The rule that made the multimodal predictions, see `Evaluate.rule`; tables call them the output "fused"."""
+    keep: str
+    """Which epoch training kept, `best` on validation or `last`, see `train.keep`."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Name of a scheduler or a method -> how a reader sees it, where that is another one."""
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            if field.name in COLUMNS:
-                check_columns(field.name, getattr(self, field.name))
+        for each in fields(self):
+            if each.name in COLUMNS:
+                check_columns(each.name, getattr(self, each.name))
         if self.metrics.is_empty():
             raise ValueError("metrics has no row: a report needs at least one evaluated run")
 
     @cached_property
     def table(self) -> pl.DataFrame:
         """The runs in means over their seeds, as `summary_table` gives them."""
-        return summary_table(self.metrics, self.baseline, self.confidence)
+        return summary_table(self.metrics, self.baseline, self.confidence, self.labels)
 
     @cached_property
     def looks(self) -> list[Look]:
         """How each fused run is named and drawn."""
-        return looks(self.metrics, self.baseline)
+        return looks(self.metrics, self.baseline, self.labels)
+
+    @property
+    def interval_note(self) -> str:
+        """How the intervals of differences are made, and what they cover."""
+        return interval_note(self.confidence, len(self.seeds), self.table["low"])
+
+    @cached_property
+    def majority(self) -> Majority:
+        """What a model that always names the most frequent class of the training split reaches on the test split."""
+        return majority_class(self.manifest["label"], self.predictions, self.classes)
 
     @property
     def seeds(self) -> list[int]:

@@ -1,6 +1,6 @@
 """Which colour and dash a run has, the same in every chart and in the legend."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,7 @@ import polars as pl
 
 from bss.evaluation.page.canvas import SERIES, VARIABLES
 from bss.evaluation.page.section import Legend
+from bss.evaluation.page.words import run_name
 from bss.types import FUSED
 
 DASHES: tuple[tuple[float, ...], ...] = ((), (4, 1.6), (1, 1.4), (5, 1.4, 1, 1.4))
@@ -21,6 +22,7 @@ class Look:
     method: str
     scheduler: str
     label: str
+    """The name of the run for a reader."""
     colour: str
     dash: tuple[float, ...]
 
@@ -34,8 +36,11 @@ class Look:
         return frame.filter(pl.col("method") == self.method, pl.col("scheduler") == self.scheduler)
 
 
-def looks(metrics: pl.DataFrame, baseline: str) -> list[Look]:
-    """The look of every fused run: a colour a scheduler, the first for the baseline, and a dash a method."""
+def looks(metrics: pl.DataFrame, baseline: str, labels: Mapping[str, str] | None = None) -> list[Look]:
+    """The look of every fused run: a colour a scheduler, the first for the baseline, and a dash a method.
+
+    `labels` as for `run_name`.
+    """
     runs = metrics.filter(pl.col("output") == FUSED).select("method", "scheduler").unique(maintain_order=True)
     methods = runs["method"].unique(maintain_order=True).to_list()
     others = [name for name in runs["scheduler"].unique(maintain_order=True) if name != baseline]
@@ -43,7 +48,7 @@ def looks(metrics: pl.DataFrame, baseline: str) -> list[Look]:
         Look(
             method,
             scheduler,
-            scheduler if len(methods) == 1 else f"{method} · {scheduler}",
+            run_name(method, scheduler, len(methods) > 1, labels or {}),
             SERIES[[baseline, *others].index(scheduler) % len(SERIES)],
             DASHES[methods.index(method) % len(DASHES)],
         )

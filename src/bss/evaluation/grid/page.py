@@ -14,6 +14,8 @@ from bss.evaluation.page.words import counted, listed
 from bss.files import write_text
 from bss.types import FUSED
 
+MAX_NAMED = 4
+"""Orders or methods that the head of the page names; of more it says how many."""
 PACKAGE = "bss.evaluation.report"
 """Each module of it whose name does not begin with `_` is a section."""
 
@@ -22,8 +24,8 @@ def write_report(inputs: ReportInputs, out: Path) -> None:
     """Write the page; the same inputs give the same bytes. Folders of `out` are made."""
     page = rendered(
         title=f"{inputs.dataset}: balance-aware sequence sampling",
-        heading=f"Balance-aware sequence sampling on {inputs.dataset}",
-        about=[_question(inputs)],
+        heading=inputs.dataset,
+        about=[_data(inputs), _question(inputs)],
         sections=sections(inputs),
         navigation=True,
     )
@@ -51,13 +53,20 @@ def section_modules() -> list[ModuleType]:
     return sorted(modules, key=lambda module: (module.PLACE, module.__name__))
 
 
+def _data(inputs: ReportInputs) -> str:
+    pairs = listed([f"{number:,} {split}" for split, number in inputs.num_pairs.items()])
+    return f"{pairs} pairs of {listed(inputs.modalities)} in {len(inputs.classes)} classes."
+
+
 def _question(inputs: ReportInputs) -> str:
     fused = inputs.metrics.filter(pl.col("output") == FUSED)
     methods, schedulers = (
-        listed(fused[name].unique(maintain_order=True).to_list()) for name in ("method", "scheduler")
+        [inputs.labels.get(value, value) for value in fused[name].unique(maintain_order=True)]
+        for name in ("method", "scheduler")
     )
+    orders = listed(schedulers) if len(schedulers) <= MAX_NAMED else f"{len(schedulers)} orders"
+    trained = listed(methods) if len(methods) <= MAX_NAMED else f"{len(methods)} methods"
     return (
-        f"Does the order in which training pairs are drawn help, compared with {inputs.baseline} order? "
-        f"Trained: {methods}, in {schedulers} order, on {listed(inputs.modalities)}, "
-        f"{counted(len(inputs.seeds), 'seed')}."
+        "Does a balance score find the pairs whose modalities disagree, and does drawing the pairs in its order "
+        f"help? Trained: {trained}; order: {orders}; {counted(len(inputs.seeds), 'seed')}."
     )

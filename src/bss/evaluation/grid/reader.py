@@ -1,12 +1,13 @@
 """The artifacts of a grid of runs, gathered into what the report is made of."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 
 import polars as pl
 
-from bss.data.packed import MANIFEST, Meta
+from bss.data.packed import MANIFEST, Meta, open_split
 from bss.evaluation.artifacts import as_judged, metrics_of, read_table, runtime_of, tables_of
-from bss.evaluation.grid.examples import examples
+from bss.evaluation.grid.examples import drawings, examples
 from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.grid.provenance import commit, versions
 from bss.evaluation.page.words import counted, listed
@@ -26,8 +27,9 @@ def read_grid(params: Params, parameters: Mapping[str, object], workspace: Works
     meta, data, cells = Meta.read(workspace.packed), params.preprocess, [*params.cells, *params.alone]
     manifest = read_table(workspace.packed / Split.TRAIN / MANIFEST)
     scores = pl.concat([_scores(workspace, seed) for seed in params.grid.seeds])
+    kinds, split = data.modalities, open_split(workspace.packed, Split.TRAIN)
     return ReportInputs(
-        dataset=meta.dataset,
+        dataset=data.titled(Path(params.raw)),
         notes=(*data.notes, *_notes(meta)),
         classes=meta.classes,
         modalities=tuple(meta.modalities),
@@ -39,7 +41,7 @@ def read_grid(params: Params, parameters: Mapping[str, object], workspace: Works
         pacing=pl.concat([_pacing(workspace, scheduler, params) for scheduler in params.grid.schedulers]),
         draws=tables_of(workspace.run, "draws", cells),
         manifest=manifest,
-        examples=examples(scores, manifest, data.modalities, data.locate(), params.report.num_examples),
+        examples=examples(scores, manifest, kinds, data.locate(), params.report.num_examples, drawings(split, kinds)),
         command="make run",
         parameters=parameters,
         versions=versions(),
@@ -48,6 +50,7 @@ def read_grid(params: Params, parameters: Mapping[str, object], workspace: Works
         baseline=BASELINE,
         confidence=params.report.confidence,
         rule=params.evaluate.rule,
+        keep=params.train.keep,
     )
 
 

@@ -1,30 +1,31 @@
 """The grid as one table: a row a method and scheduler, and a row a modality alone."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import polars as pl
 
 from bss.evaluation.comparing.statistics import paired_difference, summary
-from bss.evaluation.page.text import markdown, plain
-from bss.evaluation.page.words import interval, mean_sd, percent
+from bss.evaluation.page.words import run_name
 from bss.types import FUSED, OWN
 
 QUALITIES = ("accuracy", "balanced_accuracy", "macro_f1", "mean_average_precision", "auc")
 BUDGET = ("num_steps", "num_samples")
 RUN = ("method", "scheduler")
-HEADER = ("run", "accuracy %", "difference [interval]", "macro F1", "steps")
 
 Row = dict[str, object]
 
 
-def summary_table(metrics: pl.DataFrame, baseline: str, confidence: float) -> pl.DataFrame:
+def summary_table(
+    metrics: pl.DataFrame, baseline: str, confidence: float, labels: Mapping[str, str] | None = None
+) -> pl.DataFrame:
     """Means over seeds of every run, in the order of `metrics`; modalities alone come last.
 
     Args:
         metrics: a row a run and output: method, scheduler, seed, output, accuracy, balanced_accuracy, macro_f1,
             mean_average_precision, auc, num_steps, num_samples.
         baseline: the scheduler that fused accuracies are compared with: same method, same seeds.
-        confidence: of the interval of that difference, in (0, 1).
+        confidence: of Student's interval of that difference, in (0, 1).
+        labels: see `run_name`.
 
     Returns:
         run, method, scheduler, output ("fused", "own" or the modality alone), num_seeds; accuracy, accuracy_sd,
@@ -32,7 +33,7 @@ def summary_table(metrics: pl.DataFrame, baseline: str, confidence: float) -> pl
         high of accuracies; num_steps, num_samples.
         What a run does not have is null; what it has too few seeds for is nan.
     """
-    rows = [*_fused_rows(metrics, baseline, confidence), *_single_rows(metrics, baseline)]
+    rows = [*_fused_rows(metrics, baseline, confidence, labels or {}), *_single_rows(metrics, baseline)]
     counts = dict.fromkeys(("num_seeds", *BUDGET), pl.Int64)
     names = dict.fromkeys(("run", *RUN, "output"), pl.String)
     values = ["accuracy", "accuracy_sd", *QUALITIES[1:], *map(accuracy_inside, _modalities(metrics))]
@@ -45,34 +46,12 @@ def accuracy_inside(modality: str) -> str:
     return f"inside_{modality}"
 
 
-def format_table(table: pl.DataFrame) -> str:
-    """The main columns of a `summary_table` as plain text of at most 80 columns, in percent."""
-    return plain(HEADER, _main_columns(table))
-
-
-def format_markdown(table: pl.DataFrame) -> str:
-    """The main columns of a `summary_table` as a Markdown table, in percent."""
-    return markdown(HEADER, _main_columns(table))
-
-
-def _main_columns(table: pl.DataFrame) -> list[tuple[str, ...]]:
-    return [
-        (
-            row["run"],
-            mean_sd(row["accuracy"], row["accuracy_sd"]),
-            interval(row["difference"], row["low"], row["high"]),
-            percent(row["macro_f1"]),
-            f"{row['num_steps']:,}",
-        )
-        for row in table.iter_rows(named=True)
-    ]
-
-
-def _fused_rows(metrics: pl.DataFrame, baseline: str, confidence: float) -> Iterator[Row]:
+def _fused_rows(metrics: pl.DataFrame, baseline: str, confidence: float, labels: Mapping[str, str]) -> Iterator[Row]:
     together = metrics.filter(pl.col("output").is_in([FUSED, OWN]))
+    several = together["method"].n_unique() > 1
     for (method, scheduler, output), runs in together.group_by(*RUN, "output", maintain_order=True):
         model = metrics.join(runs, on=[*RUN, "seed"], how="semi")
-        name = f"{method} · {scheduler}" + (", its own rule" if output == OWN else "")
+        name = run_name(method, scheduler, several, labels) + (", its own rule" if output == OWN else "")
         row = _row(name, runs) | _inside_accuracies(model)
         reference = together.filter(
             pl.col("method") == method, pl.col("scheduler") == baseline, pl.col("output") == output

@@ -5,10 +5,11 @@ takes the font of the page and can be read aloud and searched.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import StringIO
+from textwrap import fill
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -24,6 +25,8 @@ VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid"} | {
 }
 WIDTH, HEIGHT = 3.9, 2.7  # inches: the width of a phone, where text then has the size it is drawn with
 WIDE = 1.2 * WIDTH
+MAX_LABEL = 56
+"""Characters of a line of a name above a row."""
 MAX_CLASSES = 24
 """So many rows of a chart fit the height of a phone; of more classes some are left out."""
 
@@ -77,6 +80,26 @@ def finish(figure: Figure, title: str, caption: str = "", description: str = "")
     file = StringIO()
     figure.savefig(file, format="svg", transparent=True, metadata=dict.fromkeys(_METADATA))
     return Chart(title, _themed(file.getvalue(), title, description or caption), caption)
+
+
+def row_height(names: Sequence[str]) -> float:
+    """Inches of each row whose name stands above it."""
+    return 0.32 + 0.14 * max((_wrapped(name).count("\n") + 1 for name in names), default=1)
+
+
+def _wrapped(name: str) -> str:
+    return fill(name, MAX_LABEL)
+
+
+def name_rows(axes: Axes, names: Sequence[str]) -> None:
+    """Rows 0, 1, ... from the top, each name above its row: beside it a long one would leave a phone no room."""
+    for place, name in enumerate(names):
+        at = axes.get_yaxis_transform()
+        text = axes.text(0, place - 0.26, _wrapped(name), transform=at, color=INK, va="bottom")
+        text.set_in_layout(False)
+    axes.set_yticks([])
+    axes.set_ylim(len(names) - 0.6, -0.75)
+    axes.grid(axis="y", visible=False)
 
 
 def label_axes(axes: Axes, x: str, y: str) -> None:

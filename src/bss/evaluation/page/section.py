@@ -18,13 +18,29 @@ class Prose:
     """Sentences: a paragraph each, or together in a box."""
 
     lines: Sequence[str]
-    look: Literal["plain", "muted", "verdict", "finding", "notes"] = "plain"
-    """`verdict`: a tinted box; `finding`: the same, its first line large; `notes`: a list in a box that warns."""
+    look: Literal["plain", "muted", "verdict", "notes"] = "plain"
+    """`verdict`: a tinted box; `notes`: a list in a box that warns."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found, in a sentence, and how far it can be trusted."""
+
+    sentence: str
+    trust: str = ""
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """Verdicts in one box, all in letters of the same size, and maybe a chart of them beside it."""
+
+    verdicts: Sequence[Verdict]
+    chart: Chart | None = None
 
 
 @dataclass(frozen=True)
 class Facts:
-    """Names and values, in small boxes side by side."""
+    """Names and values, side by side in one box."""
 
     pairs: Sequence[tuple[str, str]]
 
@@ -55,8 +71,8 @@ class Charts:
     title: str = ""
     note: str = ""
     """A paragraph above them."""
-    look: Literal["grid", "wide", "full"] = "grid"
-    """`grid` sets them side by side; `wide` gives each a row, its caption beside; `full` scrolls what is too wide."""
+    look: Literal["grid", "wide"] = "grid"
+    """`grid` sets them side by side; `wide` gives each a row, its caption beside."""
     num_open: int = 6
     """Charts of a grid that are in sight; further ones are folded away."""
 
@@ -86,8 +102,10 @@ class Shown:
 
     modality: str
     media: str
-    """`image`, `audio` or `text`."""
+    """`image`, `audio`, `text`; or of numbers `strip`, a row of cells, or `map`, several."""
     content: str
+    words: str = ""
+    """What is read aloud of a picture, where its name does not say it."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +130,7 @@ class Examples:
     pairs: Sequence[Example]
 
 
-Block: TypeAlias = Prose | Facts | Code | Legend | Charts | Table | Examples
+Block: TypeAlias = Prose | Verdicts | Facts | Code | Legend | Charts | Table | Examples
 
 
 @dataclass(frozen=True)

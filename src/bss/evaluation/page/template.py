@@ -1,5 +1,6 @@
 """Every page, from its sections: one template, one style sheet, one file that needs nothing beside it."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def rendered(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters["unbroken"] = lambda text: text.replace(" %", "\N{NO-BREAK SPACE}%")
+    environment.filters["unbroken"] = lambda text: re.sub(r" (?=[%·]|t\])", "\N{NO-BREAK SPACE}", text)
     environment.filters["anchor"] = anchor
     environment.filters["kind"] = lambda block: type(block).__name__
     return environment.get_template("page.html").render(

@@ -21,6 +21,11 @@ def markdown(header: Cells, rows: Sequence[Cells]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
 
 
+def wrapped(sentence: str) -> str:
+    """A sentence in lines of at most 80 characters."""
+    return textwrap.fill(sentence, WIDTH, subsequent_indent="  ")
+
+
 def _lines(cells: Cells, widths: Sequence[int]) -> list[str]:
     first, *more = textwrap.wrap(cells[0], widths[0], subsequent_indent="  ") or [""]
     rest = (cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True))

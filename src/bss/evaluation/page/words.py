@@ -1,6 +1,6 @@
 """Numbers as a reader sees them; "-" stands for what is not there."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import isnan
 
 ABSENT = "-"
@@ -26,6 +26,29 @@ def mean_sd(mean: float, sd: float) -> str:
 def level(confidence: float) -> str:
     """A confidence in (0, 1), as in `95 %`."""
     return f"{100 * confidence:g} %"
+
+
+def t_interval(confidence: float) -> str:
+    """The name of the interval of a mean over seeds, as in `95 % t interval`: it is always Student's."""
+    return f"{level(confidence)} t interval"
+
+
+def to_reference(reference: str, confidence: float) -> str:
+    """The head of a column of differences with their intervals, as in `to random [95 % t]`."""
+    return f"to {reference} [{level(confidence)} t]"
+
+
+def run_name(method: str, scheduler: str, several: bool, labels: Mapping[str, str]) -> str:
+    """The one name of a run on every page: `learned`, or `ogm · learned` where there are several methods.
+
+    Args:
+        method: as params.yaml has it.
+        scheduler: likewise.
+        several: whether there are several methods.
+        labels: what a reader sees of those that have longer names in params.yaml than a reader needs.
+    """
+    order = labels.get(scheduler, scheduler)
+    return f"{labels.get(method, method)} · {order}" if several else order
 
 
 def points(difference: float | None) -> str:

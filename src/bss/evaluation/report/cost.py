@@ -23,7 +23,8 @@ def section(inputs: ReportInputs) -> Section:
     header = ("run", "steps", "samples", f"samples, {share}")
     note = (
         "Means over seeds of the whole training, with the warm-up that a run starts from; shares are of "
-        f"{inputs.baseline} order with the same method. How long each training took here stands in models/times."
+        f"{inputs.baseline} order with the same method, of a modality alone with the first. How long each training "
+        "took here stands in models/times."
     )
     rows = costs(inputs.table, inputs.baseline)
     chart = cost_chart(inputs.table, inputs.looks)
@@ -34,19 +35,27 @@ def section(inputs: ReportInputs) -> Section:
 def costs(table: pl.DataFrame, baseline: str) -> list[tuple[str, ...]]:
     """Steps and samples of training of every run, means over the seeds, and the samples in % of the baseline's.
 
+    The baseline itself has no share; a modality alone has that of the first method's baseline.
+
     Args:
         table: as `summary_table` gives it.
         baseline: the scheduler that a run of the same method is compared with.
     """
     rows = table.unique(["method", "scheduler"], keep="first", maintain_order=True).to_dicts()
-    reference = {row["method"]: row for row in rows if row["scheduler"] == baseline}
-    return [_cost(row, reference.get(row["method"], {})) for row in rows]
+    reference = {row["method"]: row for row in rows if row["scheduler"] == baseline and row["output"] == FUSED}
+    first = next(iter(reference.values()), {})
+    return [_cost(row, reference.get(row["method"], first if row["output"] != FUSED else {})) for row in rows]
 
 
 def _cost(row: Row, reference: Row) -> tuple[str, ...]:
     steps, samples = row["num_steps"], row["num_samples"]
     name = row["run"] if row["output"] == FUSED else "each modality alone"
-    return name, f"{steps:,}", f"{samples:,}", _share(samples, reference.get("num_samples"))
+    return (
+        name,
+        f"{steps:,}",
+        f"{samples:,}",
+        ABSENT if row is reference else _share(samples, reference.get("num_samples")),
+    )
 
 
 def _share(value: float | None, whole: float | None) -> str:

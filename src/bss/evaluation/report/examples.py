@@ -1,6 +1,7 @@
 """Training pairs from three places of the order, as a person can see and hear them."""
 
 from bss.evaluation.grid.inputs import ReportInputs
+from bss.evaluation.grid.strips import WORDS
 from bss.evaluation.page.section import Examples, Prose, Section
 
 PLACE = 60
@@ -19,7 +20,10 @@ def section(inputs: ReportInputs) -> Section | None:
         f"Training pairs from three places of the order by balance score, of seed {inputs.first_seed}. "
         "A curriculum from balanced to imbalanced lets in the first ones early and the last ones late."
     )
+    drawn = any(shown.media in ("strip", "map") for pair in inputs.examples for shown in pair.modalities)
     rows = [
         Examples(title, [pair for pair in inputs.examples if pair.place == place]) for place, title in TITLES.items()
     ]
-    return Section("Examples", [Prose([note]), *rows], heading="Early, middle and late pairs")
+    return Section(
+        "Examples", [Prose([note, WORDS] if drawn else [note]), *rows], heading="Early, middle and late pairs"
+    )

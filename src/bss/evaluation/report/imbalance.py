@@ -6,11 +6,11 @@ from math import exp
 import numpy as np
 import polars as pl
 
-from bss.evaluation.grid.balance import LEAD, accuracy_gaps, discrepancy_ratios
+from bss.evaluation.findings.balance import LEAD, accuracy_gaps, balance_verdict, discrepancy_ratios
 from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.grid.looks import Look, legend
 from bss.evaluation.page.canvas import INK, Chart, canvas, finish, label_axes
-from bss.evaluation.page.section import Block, Charts, Prose, Section
+from bss.evaluation.page.section import Block, Charts, Prose, Section, Verdicts
 from bss.evaluation.page.words import listed
 from bss.evaluation.report._bands import bands, draw_bands
 
@@ -20,11 +20,14 @@ TICKS = (1.05, 1.1, 1.25, 1.5, 2, 3, 5, 10, 30, 100)
 
 def section(inputs: ReportInputs) -> Section:
     """The discrepancy ratio of each modality, and its accuracy alone less that inside."""
-    ratios = ratio_charts(discrepancy_ratios(inputs.history, inputs.modalities), inputs.looks, inputs.modalities)
+    found = discrepancy_ratios(inputs.history, inputs.modalities)
+    ratios = ratio_charts(found, inputs.looks, inputs.modalities)
     gaps = gap_charts(accuracy_gaps(inputs.history, inputs.modalities), inputs.looks, inputs.modalities)
     blocks: list[Block] = [Prose(["No run trains an output for two modalities, so there is no discrepancy ratio."])]
     if ratios:
-        blocks = [legend(inputs.looks), Charts(ratios, "Who leads", _ratio_note(len(inputs.modalities)))]
+        verdict = balance_verdict(found, inputs.table, inputs.modalities, inputs.baseline)
+        blocks = [Verdicts([verdict])] if verdict else []
+        blocks += [legend(inputs.looks), Charts(ratios, "Who leads", _ratio_note(len(inputs.modalities)))]
     if gaps:
         blocks.append(Charts(gaps, "What a modality loses beside the others", GAP_NOTE))
     return Section("Imbalance", blocks, heading="Imbalance by epoch")

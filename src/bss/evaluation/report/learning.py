@@ -13,13 +13,16 @@ from bss.evaluation.report._bands import bands, draw_bands
 from bss.types import FUSED
 
 PLACE = 30
+STEEP = 0.25
+"""Share of the epochs, the first ones, that the scale need not hold."""
 
 
 def section(inputs: ReportInputs) -> Section:
     """A chart an output, with a line a run."""
     note = (
         "Validation accuracy after each epoch: the mean over seeds, in a band from the least to the most accurate "
-        "seed."
+        "seed. Each output has a scale of its own, which fits what follows the steep first epochs: a line may begin "
+        "below it."
     )
     charts = Charts(learning_charts(inputs.history, inputs.looks))
     return Section("Learning", [Prose([note]), legend(inputs.looks), charts], heading="Learning curves")
@@ -35,7 +38,13 @@ def learning_charts(history: pl.DataFrame, looks: Sequence[Look]) -> list[Chart]
 def _learning_chart(curves: pl.DataFrame, output: str, looks: Sequence[Look]) -> Chart:
     with canvas() as (figure, axes):
         ends = draw_bands(axes, curves, output, looks, lambda accuracy: f"{accuracy:.1f} %")
-        low, high = curves["low"].to_numpy().min(), curves["high"].to_numpy().max()
-        axes.set_ylim(low - 0.04 * (high - low) - 0.1, high + 0.04 * (high - low) + 0.1)  # the same in all
+        low, high = settled_limits(curves.filter(pl.col("output") == output))
+        axes.set_ylim(low - 0.06 * (high - low) - 0.1, high + 0.06 * (high - low) + 0.1)
         label_axes(axes, "epoch", "validation accuracy, %")
         return finish(figure, output, description=f"Validation accuracy, last epoch: {listed(ends)}.")
+
+
+def settled_limits(curve: pl.DataFrame) -> tuple[float, float]:
+    """The lowest and the highest value after the steep first epochs: they would press all lines into one."""
+    settled = curve.filter(pl.col("epoch") > STEEP * pl.col("epoch").max())
+    return float(settled["low"].to_numpy().min()), float(settled["high"].to_numpy().max())

@@ -1,6 +1,6 @@
 """How many training pairs are in play, by epoch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
@@ -16,12 +16,12 @@ PLACE = 80
 def section(inputs: ReportInputs) -> Section:
     """One chart, with a line a scheduler."""
     note = "How many of the training pairs, ranked by balance score, may be drawn in each epoch."
-    chart = pacing_chart(inputs.pacing, inputs.looks)
+    chart = pacing_chart(inputs.pacing, inputs.looks, inputs.labels)
     return Section("Pacing", [Prose([note]), legend(inputs.looks), Charts([chart], look="wide")])
 
 
-def pacing_chart(pacing: pl.DataFrame, looks: Sequence[Look]) -> Chart:
-    """Share of the training pairs in play by epoch, a line a scheduler."""
+def pacing_chart(pacing: pl.DataFrame, looks: Sequence[Look], labels: Mapping[str, str]) -> Chart:
+    """Share of the training pairs in play by epoch, a line a scheduler; `labels` as for `run_name`."""
     by_scheduler = {look.scheduler: look for look in looks}
     curves = {name: pacing.filter(pl.col("scheduler") == name).sort("epoch") for name in by_scheduler}
     with canvas(WIDE) as (figure, axes):
@@ -32,7 +32,11 @@ def pacing_chart(pacing: pl.DataFrame, looks: Sequence[Look]) -> Chart:
             axes.step(epochs, 100 * curve["fraction"], where="mid", color=colour, linewidth=width)
         axes.set_ylim(0, 105)
         label_axes(axes, "epoch", "training pairs in play, %")
-        return finish(figure, "Training pairs in play", _paces(curves))
+        return finish(
+            figure,
+            "Training pairs in play",
+            _paces({labels.get(name, name): curve for name, curve in curves.items()}),
+        )
 
 
 def _paces(curves: dict[str, pl.DataFrame]) -> str:

@@ -1,11 +1,13 @@
 """How the balance score is distributed: over all pairs, by class, and over damaged against intact pairs."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 
+from bss.evaluation.findings.preferences import detection_areas
 from bss.evaluation.grid.examples import damage
 from bss.evaluation.grid.inputs import ReportInputs
-from bss.evaluation.judging.metrics import detection_auc
 from bss.evaluation.page.canvas import INK, MAX_CLASSES, MUTED, SERIES, WIDE, Chart, canvas, finish
 from bss.evaluation.page.section import Charts, Prose, Section
 from bss.evaluation.page.words import listed, shortened
@@ -46,9 +48,11 @@ def score_histogram(scores: pl.DataFrame) -> Chart:
 
 def class_chart(scores: pl.DataFrame, manifest: pl.DataFrame) -> Chart:
     """Quantiles of the score within each class, classes sorted by median; first seed."""
-    pairs = _first_seed(scores).join(manifest.select("index", "class"), on="index", how="inner")
+    pairs = _first_seed(scores).join(manifest.select("index", "label", "class"), on="index", how="inner")
     quantiles = [pl.col("balance_score").quantile(q, "linear").alias(f"{q}") for q in QUANTILES]
-    classes = pairs.group_by("class").agg(quantiles).sort("0.5", "class", descending=[True, False])
+    classes = (
+        pairs.group_by("label", "class").agg(quantiles).sort("0.5", "label", descending=[True, False]).drop("label")
+    )
     half = MAX_CLASSES // 2
     shown = classes if classes.height <= MAX_CLASSES else pl.concat([classes.head(half), classes.tail(half)])
     caption = "Dot: median. Thick bar: middle half. Thin line: middle 90 %."
@@ -87,17 +91,15 @@ def damage_chart(scores: pl.DataFrame, manifest: pl.DataFrame) -> Chart | None:
         axes.set_xlabel("balance score")
         axes.set_ylabel("share of the group, %")
         axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncol=3, borderaxespad=0)
-        return finish(figure, "Damaged against intact pairs", _detection(pairs))
+        return finish(figure, "Damaged against intact pairs", _detection(pairs, detection_areas(scores, manifest)))
 
 
-def _detection(pairs: pl.DataFrame) -> str:
-    pairs = pairs.sort("seed", "index").with_columns(is_damaged=pl.col("damage") != "")
-    by_seed = [group for _, group in pairs.group_by("seed", maintain_order=True)]
-    areas = [f"{detection_auc(group['balance_score'], group['is_damaged']):.2f}" for group in by_seed]
-    num_damaged = len(by_seed[0].filter("is_damaged"))
+def _detection(pairs: pl.DataFrame, by_seed: Sequence[float]) -> str:
+    areas = [f"{area:.2f}" for area in by_seed]
+    first = _first_seed(pairs)
     return (
-        f"{num_damaged:,} of {by_seed[0].height:,} pairs were damaged on purpose; the score was not told. "
-        f"A damaged pair scores below an intact one with probability {listed(areas)} "
+        f"{(first['damage'] != '').sum():,} of {first.height:,} pairs were damaged on purpose; the score was not "
+        f"told. A damaged pair scores below an intact one with probability {listed(areas)} "
         f"(ROC AUC, {'each seed' if len(areas) > 1 else 'one seed'}; 0.5 is chance, 1 is perfect)."
     )
 

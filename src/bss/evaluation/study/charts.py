@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from textwrap import fill
 
 from bss.evaluation.comparing.variant import Variant
-from bss.evaluation.page.canvas import INK, SERIES, WIDTH, Chart, canvas, finish
-from bss.evaluation.page.words import level
+from bss.evaluation.page.canvas import INK, SERIES, WIDE, WIDTH, Chart, canvas, finish, name_rows, row_height
+from bss.evaluation.page.words import t_interval
 from bss.evaluation.study.comparison import Comparison, Row
-from bss.evaluation.study.ranks import MAX_LABEL, Ranks, row_accuracies
+from bss.evaluation.study.ranks import Ranks, row_accuracies
 
 MIN_VALUES = 3
 """A varied number is drawn as a curve from so many values on."""
@@ -24,30 +23,31 @@ def forests(given: Comparison) -> list[Chart]:
 
 
 def _forest(given: Comparison, rows: Sequence[Row]) -> Chart:
-    with canvas(2.2 * WIDTH, 0.9 + 0.36 * len(rows)) as (figure, axes):
+    names = [given.label(row) for row in rows]
+    with canvas(WIDE, 0.9 + row_height(names) * len(names)) as (figure, axes):
         axes.axvline(0, color=INK, linewidth=0.8)
         for place, row in enumerate(rows):
-            for shift, prefix, colour in ((-0.14, "", SERIES[1]), (0.14, "validation_", SERIES[2])):
+            for shift, prefix, colour in ((0, "", SERIES[1]), (0.2, "validation_", SERIES[2])):
                 low, mean, high = (100 * row[f"{prefix}{name}"] for name in ("low", "difference", "high"))
                 axes.plot([low, high], [place + shift] * 2, color=colour, linewidth=2.4, alpha=0.55)
                 axes.plot(
                     mean, place + shift, "o", color=colour, markersize=5, label=_split(prefix) if not place else None
                 )
-        axes.set_yticks(range(len(rows)), [fill(given.label(row), MAX_LABEL) for row in rows], color=INK)
-        axes.set_ylim(len(rows) - 0.5, -0.5)
+        name_rows(axes, names)
         axes.set_xlabel(f"accuracy against {given.baseline}, points")
-        axes.grid(axis="y", visible=False)
-        axes.legend(loc="best", frameon=False)
-        caption = (
-            f"Dot: mean of the paired differences. Bar: its {level(given.confidence)} interval, not corrected for "
-            "the number of rows. A bar that crosses the line at 0 does not say which side is better."
-        )
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncol=2, frameon=False, borderaxespad=0)
+        caption = "Dot: mean of the paired differences."
+        if given.num_seeds > 1:
+            caption += (
+                f" Bar: its {t_interval(given.confidence)}, not corrected for the number of rows. A bar that crosses "
+                "the line at 0 does not say which side is better."
+            )
         return finish(figure, f"All rows against {given.baseline}", caption)
 
 
 def rank_charts(given: Comparison) -> list[Chart]:
     """The mean rank of every row over the seeds, and how far two must lie apart; none for a handful of rows."""
-    if not given.has_methods or given.runs["seed"].n_unique() < MIN_BLOCKS:
+    if not given.has_methods or given.num_seeds < MIN_BLOCKS:
         return []
     return [Ranks({given.name: row_accuracies(given.named_runs)}, given.confidence).chart()]
 
@@ -110,5 +110,6 @@ def _curve(given: Comparison, sweep: _Sweep) -> Chart:
         axes.set_ylabel(f"accuracy against {given.baseline}, points")
         axes.set_xticks(sweep.values, [f"{value:g}" for value in sweep.values])
         axes.legend(loc="best", frameon=False)
-        caption = f"Mean of the paired differences, in the band of its {level(given.confidence)} interval."
+        caption = "Mean of the paired differences"
+        caption += f", in the band of its {t_interval(given.confidence)}." if given.num_seeds > 1 else " of one seed."
         return finish(figure, f"{sweep.title}: {sweep.field}", caption)

@@ -7,6 +7,8 @@ from typing import Any
 import polars as pl
 
 from bss.evaluation.comparing.variant import Variant
+from bss.evaluation.comparing.verdict import interval_note
+from bss.evaluation.page.words import run_name
 
 Row = Mapping[str, Any]
 
@@ -19,6 +21,9 @@ class Comparison:
     about: tuple[str, ...]
     dataset: str
     notes: tuple[str, ...]
+    """Sentences that a reader must know of the data set."""
+    remarks: tuple[str, ...]
+    """What a reader has to know before they trust the runs, see `remarks`."""
     num_pairs: Mapping[str, int]
     variants: Sequence[Variant]
     runs: pl.DataFrame
@@ -41,9 +46,22 @@ class Comparison:
 
     def label(self, row: Row) -> str:
         """The label of a row of `table`, for a reader."""
-        label: str = row["label"]
-        method = row["method"]
-        return f"{self.chosen_of.get(method, method)} · {label}" if self.has_methods else label
+        return run_name(row["method"], row["scheduler"], self.has_methods, self.labels)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Name of a scheduler or a method in params.yaml -> how a reader sees it, on this page and in the report."""
+        return {variant.name: variant.label for variant in self.variants} | dict(self.chosen_of)
+
+    @property
+    def interval_note(self) -> str:
+        """How the intervals of differences are made, and what they cover."""
+        return interval_note(self.confidence, self.num_seeds, self.table["low"])
+
+    @property
+    def num_seeds(self) -> int:
+        """Seeds of the runs."""
+        return int(self.runs["seed"].n_unique())
 
     @property
     def named_runs(self) -> pl.DataFrame:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import fill
 
 import numpy as np
 import polars as pl
@@ -11,15 +10,12 @@ from numpy.typing import NDArray
 
 from bss.errors import InputError
 from bss.evaluation.comparing.statistics import critical_distance, mean_ranks
-from bss.evaluation.page.canvas import INK, SERIES, WIDTH, Chart, canvas, finish
+from bss.evaluation.page.canvas import INK, SERIES, WIDE, Chart, canvas, finish, name_rows, row_height
 from bss.evaluation.page.section import Charts, Code, Section
 from bss.evaluation.page.template import rendered
 from bss.evaluation.page.text import markdown
 from bss.evaluation.page.words import level, listed
 from bss.files import write_text
-
-MAX_LABEL = 42
-"""Characters of a label beside an axis, before it goes on in the next line."""
 
 
 def row_accuracies(runs: pl.DataFrame) -> dict[str, NDArray[np.float64]]:
@@ -83,17 +79,16 @@ class Ranks:
     def chart(self) -> Chart:
         """The mean ranks, each in a bar as wide as the critical distance."""
         means, half, order = self.means, self.distance / 2, self.order
-        with canvas(2.2 * WIDTH, 0.9 + 0.28 * len(order)) as (figure, axes):
+        names = [self.rows[row] for row in order]
+        with canvas(WIDE, 0.9 + row_height(names) * len(names)) as (figure, axes):
             for place, row in enumerate(order):
                 axes.plot(
                     means[row] + np.array([-half, half]), [place] * 2, color=SERIES[1], linewidth=2.4, alpha=0.55
                 )
                 axes.plot(means[row], place, "o", color=SERIES[1], markersize=5)
             axes.axvline(means[order[0]] + half, color=INK, linewidth=0.8, linestyle=":")
-            axes.set_yticks(range(len(order)), [fill(self.rows[row], MAX_LABEL) for row in order], color=INK)
-            axes.set_ylim(len(order) - 0.5, -0.5)
+            name_rows(axes, names)
             axes.set_xlabel(f"mean rank over {self._blocks_in_words}, 1 the best")
-            axes.grid(axis="y", visible=False)
             caption = (
                 f"Two rows are told apart (Nemenyi, {level(self.confidence)}) where their bars, the critical "
                 f"distance {self.distance:.1f} wide, do not overlap; the dotted line is the end of the best row's "
@@ -130,7 +125,7 @@ class Ranks:
 def write_ranks(ranks: Ranks, title: str, command: str, folder: Path) -> None:
     """Write `ranks.md` and `ranks.html`."""
     sections = [
-        Section("", [Charts([ranks.chart()], look="full")]),
+        Section("", [Charts([ranks.chart()], look="wide")]),
         Section("Repeat", [Code("Command", command)], heading="How to repeat"),
     ]
     heading = f"{title}: ranks"

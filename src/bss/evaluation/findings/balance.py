@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import polars as pl
 
 from bss.evaluation.grid.table import accuracy_inside
-from bss.evaluation.grid.verdicts import Row, Verdict
+from bss.evaluation.page.section import Verdict
 from bss.evaluation.page.words import listed, percent, points
 from bss.types import ALONE, FUSED
 
@@ -69,19 +69,19 @@ def balance_verdict(
     leader, ratio = final.sort("ratio", descending=True, maintain_order=True).row(0)
     method = last["method"][0]
     others = listed([name for name in modalities if name != leader])
-    where = f"After the last epoch of {method} · {baseline}, on validation."
+    where = f"After the last epoch of {method} in {baseline} order, on validation."
     finding = f"{leader} leads" if ratio >= LEAD else f"The modalities are nearly balanced, {leader} a little ahead"
     finding += f": it gives the true class {ratio:.2f} times the probability that {others} give"
     finding += "s" if len(modalities) == 2 else " on average"
-    return Verdict(f"{finding}.", (where, *_inside_and_alone(table, modalities, method, baseline)))
+    return Verdict(f"{finding}.", " ".join([where, *_inside_and_alone(table, modalities, method, baseline)]))
 
 
 def _inside_and_alone(table: pl.DataFrame, modalities: Sequence[str], method: str, baseline: str) -> Iterator[str]:
-    rows: Sequence[Row] = table.filter(pl.col("scheduler") == baseline).to_dicts()
+    rows = table.filter(pl.col("scheduler") == baseline).to_dicts()
     joint = next((row for row in rows if row["method"] == method and row["output"] == FUSED), {})
     alone = {row["output"]: row["accuracy"] for row in rows if row["method"] == ALONE}
     for modality in modalities:
         inside = joint.get(accuracy_inside(modality))
         if inside is not None and modality in alone:
             accuracies = f"{percent(inside)} % inside the joint model, {percent(alone[modality])} % alone"
-            yield f"{modality}: {accuracies}, {points(inside - alone[modality])} points."
+            yield f"{modality} on test: {accuracies}, {points(inside - alone[modality])} points."

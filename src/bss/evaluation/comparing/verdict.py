@@ -1,0 +1,124 @@
+"""What a comparison shows, in words: its finding, how its intervals are made, and what so many seeds cannot show."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import isnan
+from typing import Any
+
+import polars as pl
+
+from bss.evaluation.comparing.statistics import PairedDifference, least_p
+from bss.evaluation.page.section import Verdict
+from bss.evaluation.page.words import counted, interval, level, t_interval
+
+NUM_NAMED = 3
+"""Runs that a remark names; of more it says how many."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A run against the one that it is compared with: the difference of their accuracies."""
+
+    name: str
+    found: PairedDifference
+
+
+def compared(name: str, row: Mapping[str, Any], prefix: str = "") -> Compared:
+    """A row of a table with the columns difference, low and high behind a prefix, and num_seeds."""
+    difference, low, high = (float(row[f"{prefix}{end}"]) for end in ("difference", "low", "high"))
+    return Compared(name, PairedDifference(difference, low, high, int(row["num_seeds"])))
+
+
+def comparison_verdict(runs: Sequence[Compared], noun: str, reference: str, confidence: float) -> Verdict:
+    """Whether any of several runs is better than `reference`, in plain words.
+
+    Args:
+        runs: at least one, in any order.
+        noun: what one of them is: `order`.
+        reference: what they are compared with, as it stands in a sentence: `random order`.
+        confidence: of the intervals, in (0, 1).
+    """
+    ranked = sorted(runs, key=lambda run: -run.found.mean)
+    best, number = ranked[0], len(ranked)
+    if best.found.num_pairs == 1:
+        sentence = f"One seed cannot show whether any {noun} beats {reference}: the best, {best.name}, differs by"
+        return Verdict(f"{sentence} {in_points(best.found)}.")
+    better, worse = [run for run in ranked if run.found.low > 0], [run for run in ranked if run.found.high < 0]
+    if better:
+        others = f"; so do {len(better) - 1} more" if len(better) > 1 else ""
+        sentence = f"{better[0].name} beats {reference} by {in_points(better[0].found)}{others}."
+    elif number == 1:
+        verb = "is worse than" if worse else "is not shown to beat"
+        sentence = f"{best.name} {verb} {reference}: it differs by {in_points(best.found)}."
+    else:
+        whether = f"Every {noun} is worse than" if len(worse) == number else f"No {noun} is shown to beat"
+        sentence = f"{whether} {reference}: {best.name}, the best of {number}, differs by {in_points(best.found)}."
+    return Verdict(
+        sentence, " ".join(_trust(better, worse if number > 1 else [], number, reference, confidence, best))
+    )
+
+
+def _trust(
+    better: Sequence[Compared],
+    worse: Sequence[Compared],
+    number: int,
+    reference: str,
+    confidence: float,
+    best: Compared,
+) -> Iterator[str]:
+    yield f"{t_interval(confidence)} over {counted(best.found.num_pairs, 'paired seed')}."
+    if better and number > 1:
+        by_chance = 1 - (1 - (1 - confidence) / 2) ** number
+        yield (
+            f"Not corrected for comparing {number}: with no effect at all, one of them would lie above 0 with a "
+            f"probability of about {100 * by_chance:.0f} %."
+        )
+    if worse and len(worse) < number:
+        more = f" and {len(worse) - NUM_NAMED} more" if len(worse) > NUM_NAMED else ""
+        named = [f"{run.name} by {in_points(run.found)}" for run in worse[::-1][:NUM_NAMED]]
+        yield f"Worse than {reference}: {', '.join(named)}{more}."
+
+
+def in_points(found: PairedDifference) -> str:
+    """A difference with its interval, as in `+2.4 points [+0.9, +3.9]`; of one seed without."""
+    number, brackets = interval(found.mean, found.low, found.high).split(" ", 1)
+    return f"{number} points" if isnan(found.low) else f"{number} points {brackets}"
+
+
+def interval_note(confidence: float, num_seeds: int, lows: pl.Series) -> str:
+    """How the intervals of differences are made, what they cover, and why some are missing.
+
+    Args:
+        confidence: of the intervals, in (0, 1).
+        num_seeds: of the runs.
+        lows: their lower ends, null where nothing is compared, and nan where there is no interval.
+    """
+    if num_seeds < 2:
+        return "One seed gives no interval: a difference may be chance. Two give a wide one, five a usable one."
+    alike = " [-]: no interval, for all seeds differ by the same." if lows.cast(pl.Float64).is_nan().any() else ""
+    return (
+        f"[{level(confidence)} t]: Student's t interval over {num_seeds} paired seeds. The seeds share one split of "
+        f"the data, so it covers the chance in training, not that in which pairs are test pairs.{alike}"
+    )
+
+
+def has_p(confidence: float, num_seeds: int) -> bool:
+    """Whether the sign-flip test of so many seeds can give a p value that `confidence` asks for."""
+    return least_p(num_seeds) <= 1 - confidence
+
+
+def p_note(confidence: float, num_seeds: int, num_compared: int) -> str:
+    """What the sign-flip test of so many seeds and rows cannot show; empty where there is nothing to say."""
+    wanted, least = 1 - confidence, least_p(num_seeds)
+    if not has_p(confidence, num_seeds):
+        enough = next(number for number in range(1, 64) if has_p(confidence, number))
+        return (
+            f"No p value: the sign-flip test of {counted(num_seeds, 'seed')} cannot give less than {least:.2g}; "
+            f"from {enough} seeds on it can reach {wanted:.2g}."
+        )
+    if (corrected := min(1.0, num_compared * least)) > wanted:
+        return (
+            f"Corrected for {num_compared} rows, the sign-flip test of {num_seeds} seeds cannot give a Holm p below "
+            f"{corrected:.2g}."
+        )
+    return ""

@@ -1,0 +1,1 @@
+"""What a grid of runs says, in plain words: findings, and remarks on how far they can be trusted."""
