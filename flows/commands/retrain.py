@@ -28,7 +28,8 @@ CHANGES = {
 }
 """Title -> the command that compares the base with the workspace."""
 FOLDED = "\n<details><summary>{title}</summary>\n\n{content}\n\n</details>"
-HEADER = ("run", "base %", "now %", "points")
+NOTHING = "`{base}` has no report: there is nothing to compare with."
+HEADER = ("run", "base %", "now %", "points", "seeds")
 
 
 def main(
@@ -42,12 +43,13 @@ def main(
 
 def retrain(base: str, verbose: bool) -> bool:
     """Bring the grid up to date and write reports/retrain.md; whether all went well and no row lost too much."""
-    max_drop = load(HERE.params).ci.max_drop
+    params = load(HERE.params)
     before = validation.at(base)
+    validation.expect_common_seeds(before, params.cells)
     if (stale := gate()) and not _ran(verbose):
         return False
     now = validation.now()
-    drops = validation.drops(before, now, max_drop)
+    drops = validation.drops(before, now, params.ci.max_drop)
     write_summary(base, before, now, drops, stale)
     typer.echo(f"\n{plain(HEADER, change_table(before, now))}\n\nsummary: {HERE.retraining.resolve()}")
     for line in drops:
@@ -75,12 +77,13 @@ def gate() -> list[str]:
 
 def write_summary(base: str, before: Accuracies, now: Accuracies, drops: list[str], stale: list[str]) -> None:
     """Write what has changed since the base, in Markdown, for people and for the summary of a job."""
-    verdict = [f"- **{line}**" for line in drops] or ["No run has lost more validation accuracy than `ci.max_drop`."]
+    passed = "No run has lost more validation accuracy than `ci.max_drop`."
+    verdict = [f"- **{line}**" for line in drops] or [passed if before else NOTHING.format(base=base)]
     parts = [
         "# Retraining\n",
         *verdict,
         f"\n{len(stale)} stages had to run. Base: `{base}`.\n",
-        f"## Fused validation accuracy, mean over seeds\n\n{markdown(HEADER, change_table(before, now))}",
+        f"## Fused validation accuracy, mean over the seeds of both\n\n{markdown(HEADER, change_table(before, now))}",
         *(FOLDED.format(title=title, content=_changes(command, base)) for title, command in CHANGES.items()),
     ]
     write_text("\n".join(parts) + "\n", HERE.retraining)
