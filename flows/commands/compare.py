@@ -13,9 +13,7 @@ import typer
 
 from bss.commands.completion import overlays, studies
 from bss.errors import InputError
-from bss.params import load
-from bss.paths import HERE
-from flows.commands.exits import command, prepare_prefect, show, succeeds
+from flows.commands.exits import command, prepare_prefect, ready, show, succeeds
 from flows.studies.study_run import composed
 
 
@@ -47,7 +45,7 @@ def run(
     """
     if name is not None and not re.fullmatch(r"[\w.-]*\w[\w.-]*", name):
         raise InputError(f"--name {name!r}: expected letters, digits, '-', '_' and '.'")
-    load(HERE.params)
+    ready()
     study_run = composed(study, on, command=typed, name=name, seeds=seeds, settings=settings)
     params = study_run.params
     num_rows = len(params.grid.methods) * len(params.grid.schedulers)

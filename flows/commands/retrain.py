@@ -14,10 +14,9 @@ import typer
 
 from bss.evaluation.page.text import markdown, plain
 from bss.files import write_text
-from bss.params import load
 from bss.paths import HERE
 from flows.commands import run as pipeline
-from flows.commands.exits import command
+from flows.commands.exits import command, ready
 from flows.revisions import validation
 from flows.revisions.change import Accuracies, change_table
 
@@ -43,7 +42,7 @@ def main(
 
 def retrain(base: str, verbose: bool) -> bool:
     """Bring the grid up to date and write reports/retrain.md; whether all went well and no row lost too much."""
-    params = load(HERE.params)
+    params = ready()
     before = validation.at(base)
     validation.expect_common_seeds(before, params.cells)
     if (stale := gate()) and not _ran(verbose):
@@ -51,7 +50,7 @@ def retrain(base: str, verbose: bool) -> bool:
     now = validation.now()
     drops = validation.drops(before, now, params.ci.max_drop)
     write_summary(base, before, now, drops, stale)
-    typer.echo(f"\n{plain(HEADER, change_table(before, now))}\n\nsummary: {HERE.retraining.resolve()}")
+    typer.echo(f"\n{plain(HEADER, change_table(before, now))}\n\nsummary: {HERE.retraining.absolute()}")
     for line in drops:
         typer.echo(line, err=True)
     return not drops
@@ -65,7 +64,7 @@ def show_gate() -> bool:
 
 def gate() -> list[str]:
     """The stages that dvc.lock has no results for; their number is printed. Missing artifacts do not matter."""
-    load(HERE.params)
+    ready()
     from flows.graph.plan import plan
 
     planned = plan(allow_missing=True)

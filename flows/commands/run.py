@@ -12,10 +12,9 @@ import typer
 
 from bss.commands.completion import stages as names
 from bss.errors import Busy, MissingInput
-from bss.params import load
 from bss.paths import HERE
 from bss.registry import UnknownName
-from flows.commands.exits import command, prepare_prefect, show, succeeds
+from flows.commands.exits import command, prepare_prefect, ready, show, succeeds
 from flows.workspace.forkserver import forkservers
 from flows.workspace.lifeline import end_with_parent
 from flows.workspace.lock import occupied
@@ -36,7 +35,7 @@ def main(
 
 def run(stages: list[str], verbose: bool) -> bool:
     """Run the flow, on a server of its own unless the user has one; whether all stages are up to date."""
-    params = load(HERE.params)
+    params = ready()
     for path in (Path(params.raw), *params.preprocess.inputs):
         if not path.exists():
             raise MissingInput(f"{path}, which params.yaml names, is missing (`dvc pull`, if DVC has it)")

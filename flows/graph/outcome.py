@@ -43,7 +43,7 @@ def report_address(page: Path = HERE.report) -> str:
     """
     if (folder := os.environ.get(REPORTS_URL)) is not None:
         return f"{folder}/{page.relative_to(HERE.reports)}"
-    return page.resolve().as_uri()
+    return page.absolute().as_uri()
 
 
 def accuracies(summary: Path, seeds: Sequence[int]) -> Accuracies:

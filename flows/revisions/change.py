@@ -10,9 +10,9 @@ Accuracies = Mapping[str, Mapping[str, float]]
 
 
 def change_table(before: Accuracies, now: Accuracies) -> list[tuple[str, str, str, str, str]]:
-    """Every row with its mean accuracies in percent, before and now, the gain in points, and the seeds of all that.
+    """Every row: mean accuracy in percent before and now, the gain in points, and the seeds of that, which both have.
 
-    They are the seeds that both have; a row that has none in common with itself has the means of its own, and no gain.
+    Where they have none in common the means are over the seeds of each, and there is no gain.
     """
     rows = [*now, *(row for row in before if row not in now)]
     return [_changed(row, before, now) for row in rows]
@@ -24,7 +24,7 @@ def common(row: str, before: Accuracies, now: Accuracies) -> list[str]:
 
 
 def gain(row: str, before: Accuracies, now: Accuracies) -> float | None:
-    """By how much the accuracy of a row has grown, the mean over the seeds that both have; None where there are none."""
+    """By how much the accuracy of a row has grown, mean over the seeds that both have; None where there are none."""
     if not (seeds := common(row, before, now)):
         return None
     return fmean(now[row][seed] - before[row][seed] for seed in seeds)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from bss.errors import InputError, Unavailable
 from bss.evaluation.page.words import percent
+from bss.health import git_problem
 from bss.paths import HERE, Cell
 from flows.revisions import git_commands as git
 from flows.revisions.change import Accuracies, common, gain, mean
@@ -29,6 +30,8 @@ def at(revision: str) -> Accuracies:
         InputError: there is no such revision, or its report does not say what each seed had.
     """
     if git.commit(revision) is None:
+        if (problem := git_problem(HERE.folder)) is not None:
+            raise Unavailable(f"--base {revision!r}: {problem}")
         raise InputError(f"--base {revision!r}: no such revision; for example HEAD~1 or origin/main, fetched before")
     try:
         report = git.content(revision, HERE.validation)
