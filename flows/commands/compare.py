@@ -19,12 +19,15 @@ from flows.studies.study_run import composed
 
 def main(
     study: Annotated[str, typer.Argument(help="A file of comparisons/, by its name.", autocompletion=studies)],
+    values: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Instead of those of params.yaml.")
+    ] = None,
     on: Annotated[
         str | None,
         typer.Option(help="A file of comparisons/on/, by its name: the data set.", autocompletion=overlays),
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="How many, instead of what the study says.")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="key=value over params.yaml.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", "-S", help="KEY=VALUE, likewise.")] = None,
     name: Annotated[
         str | None, typer.Option(help="Of the results in reports/compare; STUDY-DATA by default.")
     ] = None,
@@ -32,7 +35,7 @@ def main(
 ) -> None:
     """Run a study and write its table and its page."""
     typed = shlex.join(["bss", *sys.argv[1:]])
-    command(lambda: run(study, on, seeds, settings or [], name, verbose, typed))
+    command(lambda: run(study, on, seeds, [*(values or ()), *(settings or ())], name, verbose, typed))
 
 
 def run(

@@ -7,13 +7,15 @@ grid has lost too much validation accuracy to the base. The test split decides n
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from bss.evaluation.page.text import markdown, plain
 from bss.files import write_text
+from bss.parsing import setting
 from bss.paths import HERE
 from flows.commands import run as pipeline
 from flows.commands.exits import command, ready
@@ -32,11 +34,18 @@ HEADER = ("run", "base %", "now %", "points", "seeds")
 
 
 def main(
+    values: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Judge these instead of what params.yaml has."),
+    ] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", "-S", help="KEY=VALUE, likewise.")] = None,
     base: Annotated[str, typer.Option(help="The git revision to compare with.")] = "HEAD",
     dry: Annotated[bool, typer.Option("--dry", help="Only tell which stages would run; needs no data.")] = False,
     verbose: Annotated[bool, typer.Option(help="Show the whole output of the stages.")] = False,
 ) -> None:
     """Pull, run what is stale, push, and compare with a base."""
+    if given := dict(map(setting, [*(values or ()), *(settings or ())])):
+        command(lambda: judge(base, given, verbose))
     command(lambda: show_gate() if dry else retrain(base, verbose))
 
 
@@ -51,9 +60,23 @@ def retrain(base: str, verbose: bool) -> bool:
     drops = validation.drops(before, now, params.ci.max_drop)
     write_summary(base, before, now, drops, stale)
     typer.echo(f"\n{plain(HEADER, change_table(before, now))}\n\nsummary: {HERE.retraining.absolute()}")
-    for line in drops:
-        typer.echo(line, err=True)
-    return not drops
+    return not _print_drops(drops)
+
+
+def judge(base: str, values: Mapping[str, Any], verbose: bool) -> bool:
+    """Run with other values in a workspace of its own; whether all went well and no row lost too much to the base.
+
+    Nothing is fetched or sent, and reports/retrain.md stays as it is.
+    """
+    from flows.studies.experiment import Experiment
+
+    experiment, before = Experiment.of(values), validation.at(base)
+    validation.expect_common_seeds(before, experiment.params.cells)
+    if not pipeline.run_apart(experiment, [], verbose):
+        return False
+    now = validation.now(experiment.workspace)
+    typer.echo(f"\n{plain(HEADER, change_table(before, now))}")
+    return not _print_drops(validation.drops(before, now, experiment.params.ci.max_drop))
 
 
 def show_gate() -> bool:
@@ -87,6 +110,13 @@ def write_summary(base: str, before: Accuracies, now: Accuracies, drops: list[st
     ]
     write_text("\n".join(parts) + "\n", HERE.retraining)
     _append("GITHUB_STEP_SUMMARY", HERE.retraining.read_text(encoding="utf-8"))
+
+
+def _print_drops(drops: list[str]) -> bool:
+    """Print what was lost; whether anything was."""
+    for line in drops:
+        typer.echo(line, err=True)
+    return bool(drops)
 
 
 def _ran(verbose: bool) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from bss.errors import InputError, Unavailable
 from bss.evaluation.page.words import percent
 from bss.health import git_problem
-from bss.paths import HERE, Cell
+from bss.paths import HERE, Cell, Workspace
 from flows.revisions import git_commands as git
 from flows.revisions.change import Accuracies, common, gain, mean
 
@@ -14,13 +14,13 @@ TOLERANCE = 1e-9
 """In points: a drop of just the limit is none too many, whatever its last bit."""
 
 
-def now() -> Accuracies:
-    """METHOD-SCHEDULER -> seed -> that of the kept epoch, in the report of the current workspace.
+def now(workspace: Workspace = HERE) -> Accuracies:
+    """METHOD-SCHEDULER -> seed -> that of the kept epoch, in the report of a workspace, by default the current one.
 
     Raises:
         InputError: the report is of an earlier version, or damaged.
     """
-    return _accuracies(HERE.validation.read_bytes(), f"{HERE.validation}", "run the stage report again")
+    return _accuracies(workspace.validation.read_bytes(), f"{workspace.validation}", "run the stage report again")
 
 
 def at(revision: str) -> Accuracies:

@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from bss.params import Params, every_method
-from bss.parsing import checked, read_mapping
+from bss.parsing import checked, read_mapping, setting
 from bss.training.methods.joint import Joint
 from bss.training.methods.ogm import OGM
-from flows.studies.study import FOLDER, Overlay, Study, find, overlaid, setting
+from flows.studies.study import FOLDER, Overlay, Study, find, overlaid
 from flows.studies.study_run import StudyRun
 from tests.helpers import ROOT
 
