@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from bss.evaluation.page.text import markdown, plain
+from bss.exits import WRONG_INPUT, leave
 from bss.files import write_text
 from bss.parsing import setting
 from bss.paths import HERE
@@ -44,8 +45,11 @@ def main(
     verbose: Annotated[bool, typer.Option(help="Show the whole output of the stages.")] = False,
 ) -> None:
     """Pull, run what is stale, push, and compare with a base."""
-    if given := dict(map(setting, [*(values or ()), *(settings or ())])):
-        command(lambda: judge(base, given, verbose))
+    given = [*(values or ()), *(settings or ())]
+    if given and dry:
+        leave("error: --dry tells what retraining with params.yaml would run; give it no other values", WRONG_INPUT)
+    if given:
+        command(lambda: judge(base, dict(map(setting, given)), verbose))
     command(lambda: show_gate() if dry else retrain(base, verbose))
 
 

@@ -75,10 +75,10 @@ def start(stages: list[str], values: Mapping[str, Any], name: str | None, save: 
 def run_apart(experiment: "Experiment", stages: list[str], verbose: bool) -> bool:
     """Run in the workspace of an experiment; whether all stages are up to date there."""
     ready()
-    place = experiment.workspace.folder
+    place, page = experiment.workspace.folder, experiment.results / HERE.report.name
     typer.echo(f"{HERE.params} stays as it is; this run works in {os.path.relpath(place)}")
     with held(place.with_name(f"{place.name}.lock"), AT_WORK.format(pid="{pid}", folder=place)), experiment.inside():
-        succeeded = run(stages, verbose, experiment.results / HERE.report.name)
+        succeeded = run(stages, verbose, page)
     if succeeded:
         experiment.keep()
         if experiment.is_named:

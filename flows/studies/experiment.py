@@ -47,10 +47,10 @@ class Experiment:
         Raises:
             InputError: the values do not fit, the name is none, or DVC has an experiment of that name.
         """
-        raw = overlaid(read_mapping(HERE.params), values, may_add=True)
-        params = checked(raw, Params, HERE.params)
         if name is not None:
             _expect_new(name)
+        raw = overlaid(read_mapping(HERE.params), values, may_add=True)
+        params = checked(raw, Params, HERE.params)
         return cls(params, raw, name or _label(values), is_named=name is not None)
 
     @property

@@ -49,8 +49,8 @@ def held(run: StudyRun) -> Iterator[None]:
 def create(workspace: Workspace) -> bool:
     """Have a workspace with the cache of the current folder; whether it is new."""
     config = workspace.folder / ".dvc/config"
-    if is_new := not config.is_file():
-        write_text(CONFIG.format(cache=_cache()), config)
+    is_new = not config.is_file()
+    write_text(CONFIG.format(cache=_cache()), config)
     return is_new
 
 
@@ -81,4 +81,4 @@ def _cache() -> Path:
     from dvc.repo import Repo
 
     with Repo() as repo:
-        return Path(repo.cache.local.path)
+        return Path(repo.cache.local_cache_dir)
