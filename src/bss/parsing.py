@@ -131,7 +131,7 @@ def assign(values: Any, key: str, value: Any, *, may_add: bool = False) -> None:
             section = lookup("key", part, section)
     if last not in section and not may_add:
         raise UnknownName("key", key, [".".join([*above, name]) for name in section])
-    section[last] = value  # type: ignore[index]
+    section[last] = value
 
 
 def checked(raw: Mapping[str, Any], schema: type[S], origin: Path) -> S:
