@@ -20,14 +20,16 @@ from flows.studies.study_run import composed
 def main(
     study: Annotated[str, typer.Argument(help="A file of comparisons/, by its name.", autocompletion=studies)],
     values: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Instead of those of params.yaml.")
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Instead of those of params.yaml.")
     ] = None,
     on: Annotated[
         str | None,
         typer.Option(help="A file of comparisons/on/, by its name: the data set.", autocompletion=overlays),
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="How many, instead of what the study says.")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", "-S", help="KEY=VALUE, likewise.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", "-S", help="KEY=VALUE, which may stand without -S too.")
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="Of the results in reports/compare; STUDY-DATA by default.")
     ] = None,

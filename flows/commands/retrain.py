@@ -37,9 +37,11 @@ HEADER = ("run", "base %", "now %", "points", "seeds")
 def main(
     values: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE]...", help="Judge these instead of what params.yaml has."),
+        typer.Argument(metavar="KEY=VALUE", help="Judge these instead of what params.yaml has."),
     ] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", "-S", help="KEY=VALUE, likewise.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", "-S", help="KEY=VALUE, which may stand without -S too.")
+    ] = None,
     base: Annotated[str, typer.Option(help="The git revision to compare with.")] = "HEAD",
     dry: Annotated[bool, typer.Option("--dry", help="Only tell which stages would run; needs no data.")] = False,
     verbose: Annotated[bool, typer.Option(help="Show the whole output of the stages.")] = False,

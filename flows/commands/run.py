@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bss.commands.completion import stages as names
-from bss.errors import Busy, MissingInput
+from bss.errors import Busy, InputError, MissingInput
 from bss.locks import held
 from bss.parsing import setting
 from bss.paths import HERE
@@ -31,12 +31,14 @@ def main(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[STAGE | KEY=VALUE]...",
+            metavar="STAGE | KEY=VALUE",
             help="Only these stages and what they need; values instead of those of params.yaml.",
             autocompletion=names,
         ),
     ] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", "-S", help="KEY=VALUE, likewise.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", "-S", help="KEY=VALUE, which may stand without -S too.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Have DVC keep the run as an experiment.")] = None,
     save: Annotated[bool, typer.Option("--save", help="Write the values to params.yaml first.")] = False,
     verbose: Annotated[bool, typer.Option(help="Show the whole output of the stages.")] = False,
@@ -61,6 +63,8 @@ def start(stages: list[str], values: Mapping[str, Any], name: str | None, save: 
         save: whether the values are written to params.yaml.
         verbose: as of `run`.
     """
+    if save and not values:
+        raise InputError("--save: no KEY=VALUE is given that could be written to params.yaml")
     if save:
         ready()
         typer.echo("".join(f"params.yaml: {change}\n" for change in store(values, HERE.params)), nl=False)

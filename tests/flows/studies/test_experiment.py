@@ -51,6 +51,12 @@ def test_a_wrong_value_is_refused_at_once(command: str, given: str, message: str
         assert "Traceback" not in done.output
 
 
+@pytest.mark.usefixtures("here")
+def test_nothing_is_saved_where_nothing_is_given() -> None:
+    done = CliRunner().invoke(app, ["run", "--save"])
+    assert (done.exit_code, done.stderr.startswith("error: --save: no KEY=VALUE is given")) == (2, True)
+
+
 def test_a_value_is_yaml_and_a_component_may_get_a_field_that_the_file_does_not_have() -> None:
     values = dict(
         map(
