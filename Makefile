@@ -1,6 +1,10 @@
-# `make run` and `make test` set up .venv from the lock by themselves.
+# `make run` and `make test` set up .venv from the lock by themselves; TORCH=cpu takes the build of torch for the CPU.
 PYTHON ?= python3
 BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install
+SYNC := $(BIN)/uv pip sync --compile-bytecode --python $(BIN)/python
+CPU := $(filter cpu,$(TORCH))
+$(if $(filter-out cpu,$(TORCH)),$(error TORCH=$(TORCH): the choice is TORCH=cpu, or nothing for the build with CUDA))
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DO_NOT_TRACK := 1
 
@@ -49,13 +53,20 @@ lock:  ## write requirements.lock anew, from the ranges in pyproject.toml
 	  --no-emit-index-url --no-emit-find-links --no-emit-package bss --upgrade pyproject.toml -o requirements.lock
 
 # uv installs in seconds what pip installs in minutes; where uv cannot reach an index that pip can, pip does it.
+# The build of torch for the CPU is of the same version and needs none of the libraries of CUDA, which the lock names;
+# uv knows where it is.
 .venv/ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(sys.version_info < (3, 11) and f"bss needs Python 3.11 or newer, and $(PYTHON) is {v}; try: make PYTHON=python3.12 ...")'
-	@echo "setting up .venv (once; a few gigabytes with torch) ..."
+	@echo "setting up .venv (once; $(if $(CPU),torch for the CPU alone,7 GB; without a GPU 'make run TORCH=cpu' takes 2 GB)) ..."
 	@$(PYTHON) -m venv --clear .venv
-	@{ $(BIN)/python -m pip --disable-pip-version-check install -q $$(grep -o "^uv==[^ ]*" requirements.lock) && $(BIN)/uv pip sync -q --compile-bytecode --python $(BIN)/python requirements.lock; } \
-	  || $(BIN)/python -m pip --disable-pip-version-check install -q -r requirements.lock
-	@$(BIN)/python -m pip --disable-pip-version-check install -q --no-deps --no-build-isolation -e .
+	@$(PIP) -q $$(grep -o "^uv==[^ ]*" requirements.lock) $(if $(CPU),,|| true)
+ifdef CPU
+	@grep -Ev "^(nvidia-|cuda-|triton=)" requirements.lock > .venv/requirements.lock
+	@$(SYNC) --torch-backend cpu .venv/requirements.lock
+else
+	@$(SYNC) requirements.lock || $(PIP) -r requirements.lock
+endif
+	@$(PIP) -q --no-deps --no-build-isolation -e .
 	@touch $@
 
 clean:  ## every artifact and the environment; the cache of results stays

@@ -26,8 +26,8 @@ Seed = Annotated[int, typer.Option("--seed", help="Of the weights and of every d
 """They are options because DVC quotes the values of options for the shell, and nothing else that it fills in."""
 SECONDS_TO_COPY = 0.2
 """How long the last lines of a stage take at most to its log and to the terminal."""
-SECONDS_TO_END = 15.0
-"""How long a stage whose run was killed lives on at most."""
+SECONDS_TO_END = 30.0
+"""How long a stage whose run was killed is waited for; an overloaded machine took 16 to end one."""
 
 
 def params() -> "Params":

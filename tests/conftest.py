@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bss.locks import held
-from flows.pages.server import Server
+from flows.pages.application import REPORTS
+from flows.pages.server import ONE_RUN, Server
 from flows.workspace.forkserver import LIBRARIES, start
 from tests.helpers.served import Served, make_served_project, serving
 from tests.helpers.workspace import Workspace
@@ -90,17 +91,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory, forkservers: Path) -> tup
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home folder that Prefect has never seen; one for all runs, because a new database takes seconds."""
+    """A folder that Prefect has never seen; one for all runs, because a new database takes seconds."""
     return tmp_path_factory.mktemp("home")
 
 
 @pytest.fixture(scope="session")
 def api(home: Path) -> Iterator[str]:
     """A Prefect server as a user may have one, so that not every run has to start its own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_HOME", str(home / ".prefect"))
-        patch.setenv("DO_NOT_TRACK", "1")
-        server = Server.start()
+    server = Server.start({**ONE_RUN, REPORTS: str(home / "reports")}, home=home / ".prefect")
     try:
         server.wait()
         yield server.url

@@ -27,7 +27,7 @@ def report(
 
 
 def _open() -> bool:
-    if not (opened := webbrowser.open(HERE.report.resolve().as_uri())):
+    if not (opened := webbrowser.open(HERE.report.absolute().as_uri())):
         typer.echo("error: no browser could be started here", err=True)
     return opened
 

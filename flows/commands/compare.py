@@ -14,20 +14,23 @@ import typer
 
 from bss.commands.completion import overlays, studies
 from bss.errors import InputError
-from bss.params import load
-from bss.paths import HERE
-from flows.commands.exits import command, prepare_prefect, show, succeeds
+from flows.commands.exits import command, prepare_prefect, ready, show, succeeds
 from flows.studies.study_run import composed
 
 
 def main(
     study: Annotated[str, typer.Argument(help="A file of comparisons/, by its name.", autocompletion=studies)],
+    values: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Instead of those of params.yaml.")
+    ] = None,
     on: Annotated[
         str | None,
         typer.Option(help="A file of comparisons/on/, by its name: the data set.", autocompletion=overlays),
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="How many, instead of what the study says.")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="key=value over params.yaml.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", "-S", help="KEY=VALUE, which may stand without -S too.")
+    ] = None,
     name: Annotated[
         str | None, typer.Option(help="Of the results in reports/compare; STUDY-DATA by default.")
     ] = None,
@@ -35,7 +38,7 @@ def main(
 ) -> None:
     """Run a study and write its table and its page."""
     typed = shlex.join(["bss", *sys.argv[1:]])
-    command(lambda: run(study, on, seeds, settings or [], name, verbose, typed))
+    command(lambda: run(study, on, seeds, [*(values or ()), *(settings or ())], name, verbose, typed))
 
 
 def run(
@@ -48,7 +51,7 @@ def run(
     """
     if name is not None and not re.fullmatch(r"[\w.-]*\w[\w.-]*", name):
         raise InputError(f"--name {name!r}: expected letters, digits, '-', '_' and '.'")
-    load(HERE.params)
+    ready()
     study_run = composed(study, on, command=typed, name=name, seeds=seeds, settings=settings)
     params = study_run.params
     num_rows = len(params.grid.methods) * len(params.grid.schedulers)

@@ -60,5 +60,5 @@ def run(rev_a: str, rev_b: str | None, form: str, html: Path | None, top: int) -
             from bss.evaluation.diff.page import write_page
 
             write_page(changes, html, top)
-            typer.echo(f"page: {html.resolve()}", err=True)
+            typer.echo(f"page: {html.absolute()}", err=True)
     return changes.changed

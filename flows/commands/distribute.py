@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bss.errors import InputError
-from bss.params import Params, load
+from bss.params import Params
 from bss.paths import HERE
-from flows.commands.exits import command, prepare_prefect, show, succeeds
+from flows.commands.exits import command, prepare_prefect, ready, show, succeeds
 from flows.workspace.lock import occupied
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def main(
 
 def run(pool: str, verbose: bool) -> bool:
     """Check everything, then run; whether all stages are up to date."""
-    params = load(HERE.params)
+    params = ready()
     prepare_prefect(verbose)
     from prefect.settings import get_current_settings
 

@@ -9,6 +9,9 @@ from typing import Any
 import typer
 
 from bss.exits import exits
+from bss.health import expect_no_obstacle
+from bss.params import Params, load
+from bss.paths import HERE
 
 
 def command(action: Callable[[], bool]) -> None:
@@ -17,6 +20,18 @@ def command(action: Callable[[], bool]) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with exits("interrupted: the stages that had ended are in place, the others run next time"):
         raise typer.Exit(0 if action() else 1)
+
+
+def ready() -> Params:
+    """The parameters of this workspace, in which nothing is in the way of a run.
+
+    Raises:
+        InputError: the parameters are wrong.
+        Unavailable: something is in the way.
+    """
+    params = load(HERE.params)
+    expect_no_obstacle(HERE)
+    return params
 
 
 def prepare_prefect(verbose: bool) -> None:
@@ -28,8 +43,8 @@ def prepare_prefect(verbose: bool) -> None:
 
 
 def show(table: Path, page: Path) -> None:
-    """Print a table and where its page lies."""
-    typer.echo(f"\n{table.read_text(encoding='utf-8').rstrip()}\n\nreport: {page.resolve()}")
+    """Print a table and where its page lies, by its own name where it is a link into DVC's cache."""
+    typer.echo(f"\n{table.read_text(encoding='utf-8').rstrip()}\n\nreport: {page.absolute()}")
 
 
 def succeeds(state: Any) -> bool:

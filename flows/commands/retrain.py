@@ -7,17 +7,19 @@ grid has lost too much validation accuracy to the base. The test split decides n
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from bss.evaluation.page.text import markdown, plain
+from bss.exits import WRONG_INPUT, leave
 from bss.files import write_text
-from bss.params import load
+from bss.parsing import setting
 from bss.paths import HERE
 from flows.commands import run as pipeline
-from flows.commands.exits import command
+from flows.commands.exits import command, ready
 from flows.revisions import validation
 from flows.revisions.change import Accuracies, change_table
 
@@ -28,31 +30,59 @@ CHANGES = {
 }
 """Title -> the command that compares the base with the workspace."""
 FOLDED = "\n<details><summary>{title}</summary>\n\n{content}\n\n</details>"
-HEADER = ("run", "base %", "now %", "points")
+NOTHING = "`{base}` has no report: there is nothing to compare with."
+HEADER = ("run", "base %", "now %", "points", "seeds")
 
 
 def main(
+    values: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE", help="Judge these instead of what params.yaml has."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", "-S", help="KEY=VALUE, which may stand without -S too.")
+    ] = None,
     base: Annotated[str, typer.Option(help="The git revision to compare with.")] = "HEAD",
     dry: Annotated[bool, typer.Option("--dry", help="Only tell which stages would run; needs no data.")] = False,
     verbose: Annotated[bool, typer.Option(help="Show the whole output of the stages.")] = False,
 ) -> None:
     """Pull, run what is stale, push, and compare with a base."""
+    given = [*(values or ()), *(settings or ())]
+    if given and dry:
+        leave("error: --dry tells what retraining with params.yaml would run; give it no other values", WRONG_INPUT)
+    if given:
+        command(lambda: judge(base, dict(map(setting, given)), verbose))
     command(lambda: show_gate() if dry else retrain(base, verbose))
 
 
 def retrain(base: str, verbose: bool) -> bool:
     """Bring the grid up to date and write reports/retrain.md; whether all went well and no row lost too much."""
-    max_drop = load(HERE.params).ci.max_drop
+    params = ready()
     before = validation.at(base)
+    validation.expect_common_seeds(before, params.cells)
     if (stale := gate()) and not _ran(verbose):
         return False
     now = validation.now()
-    drops = validation.drops(before, now, max_drop)
+    drops = validation.drops(before, now, params.ci.max_drop)
     write_summary(base, before, now, drops, stale)
-    typer.echo(f"\n{plain(HEADER, change_table(before, now))}\n\nsummary: {HERE.retraining.resolve()}")
-    for line in drops:
-        typer.echo(line, err=True)
-    return not drops
+    typer.echo(f"\n{plain(HEADER, change_table(before, now))}\n\nsummary: {HERE.retraining.absolute()}")
+    return not _print_drops(drops)
+
+
+def judge(base: str, values: Mapping[str, Any], verbose: bool) -> bool:
+    """Run with other values in a workspace of its own; whether all went well and no row lost too much to the base.
+
+    Nothing is fetched or sent, and reports/retrain.md stays as it is.
+    """
+    from flows.studies.experiment import Experiment
+
+    experiment, before = Experiment.of(values), validation.at(base)
+    validation.expect_common_seeds(before, experiment.params.cells)
+    if not pipeline.run_apart(experiment, [], verbose):
+        return False
+    now = validation.now(experiment.workspace)
+    typer.echo(f"\n{plain(HEADER, change_table(before, now))}")
+    return not _print_drops(validation.drops(before, now, experiment.params.ci.max_drop))
 
 
 def show_gate() -> bool:
@@ -63,7 +93,7 @@ def show_gate() -> bool:
 
 def gate() -> list[str]:
     """The stages that dvc.lock has no results for; their number is printed. Missing artifacts do not matter."""
-    load(HERE.params)
+    ready()
     from flows.graph.plan import plan
 
     planned = plan(allow_missing=True)
@@ -75,16 +105,24 @@ def gate() -> list[str]:
 
 def write_summary(base: str, before: Accuracies, now: Accuracies, drops: list[str], stale: list[str]) -> None:
     """Write what has changed since the base, in Markdown, for people and for the summary of a job."""
-    verdict = [f"- **{line}**" for line in drops] or ["No run has lost more validation accuracy than `ci.max_drop`."]
+    passed = "No run has lost more validation accuracy than `ci.max_drop`."
+    verdict = [f"- **{line}**" for line in drops] or [passed if before else NOTHING.format(base=base)]
     parts = [
         "# Retraining\n",
         *verdict,
         f"\n{len(stale)} stages had to run. Base: `{base}`.\n",
-        f"## Fused validation accuracy, mean over seeds\n\n{markdown(HEADER, change_table(before, now))}",
+        f"## Fused validation accuracy, mean over the seeds of both\n\n{markdown(HEADER, change_table(before, now))}",
         *(FOLDED.format(title=title, content=_changes(command, base)) for title, command in CHANGES.items()),
     ]
     write_text("\n".join(parts) + "\n", HERE.retraining)
     _append("GITHUB_STEP_SUMMARY", HERE.retraining.read_text(encoding="utf-8"))
+
+
+def _print_drops(drops: list[str]) -> bool:
+    """Print what was lost; whether anything was."""
+    for line in drops:
+        typer.echo(line, err=True)
+    return bool(drops)
 
 
 def _ran(verbose: bool) -> bool:

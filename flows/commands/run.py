@@ -1,42 +1,104 @@
-"""The pipeline from the command line: `bss run [STAGE ...]`.
+"""The pipeline from the command line: `bss run [STAGE ...] [KEY=VALUE ...]`.
 
 Nothing heavy is imported before params.yaml is checked. Exit: 0 all is up to date, 1 a stage failed, 2 wrong
 input, 3 another run is at work here, 130 interrupted.
 """
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bss.commands.completion import stages as names
-from bss.errors import Busy, MissingInput
-from bss.params import load
+from bss.errors import Busy, InputError, MissingInput
+from bss.locks import held
+from bss.parsing import setting
 from bss.paths import HERE
+from bss.preset import store
 from bss.registry import UnknownName
-from flows.commands.exits import command, prepare_prefect, show, succeeds
+from flows.commands.exits import command, prepare_prefect, ready, show, succeeds
 from flows.workspace.forkserver import forkservers
 from flows.workspace.lifeline import end_with_parent
-from flows.workspace.lock import occupied
+from flows.workspace.lock import AT_WORK, occupied
+
+if TYPE_CHECKING:
+    from flows.studies.experiment import Experiment
 
 
 def main(
-    stages: Annotated[
-        list[str] | None, typer.Argument(help="Run only these and what they need.", autocompletion=names)
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="STAGE | KEY=VALUE",
+            help="Only these stages and what they need; values instead of those of params.yaml.",
+            autocompletion=names,
+        ),
     ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", "-S", help="KEY=VALUE, which may stand without -S too.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Have DVC keep the run as an experiment.")] = None,
+    save: Annotated[bool, typer.Option("--save", help="Write the values to params.yaml first.")] = False,
     verbose: Annotated[bool, typer.Option(help="Show the whole output of the stages.")] = False,
 ) -> None:
     """Bring the stages of this workspace up to date.
 
-    They run side by side where the graph allows it; what is up to date is not run."""
+    They run side by side where the graph allows it; what is up to date is not run. With other values params.yaml and
+    the results of this workspace stay as they are."""
     end_with_parent()
-    command(lambda: run(stages or [], verbose))
+    stages = [word for word in words or () if "=" not in word]
+    values = [*(word for word in words or () if "=" in word), *(settings or ())]
+    command(lambda: start(stages, dict(map(setting, values)), name, save, verbose))
 
 
-def run(stages: list[str], verbose: bool) -> bool:
-    """Run the flow, on a server of its own unless the user has one; whether all stages are up to date."""
-    params = load(HERE.params)
+def start(stages: list[str], values: Mapping[str, Any], name: str | None, save: bool, verbose: bool) -> bool:
+    """Run here; or, with other values or a name, in a workspace of its own. Whether all stages are up to date.
+
+    Args:
+        stages: as of `run`.
+        values: dotted key -> the value instead of that of params.yaml.
+        name: of the experiment that DVC keeps.
+        save: whether the values are written to params.yaml.
+        verbose: as of `run`.
+    """
+    if save and not values:
+        raise InputError("--save: no KEY=VALUE is given that could be written to params.yaml")
+    if save:
+        ready()
+        typer.echo("".join(f"params.yaml: {change}\n" for change in store(values, HERE.params)), nl=False)
+        values = {}
+    if not values and name is None:
+        return run(stages, verbose)
+    from flows.studies.experiment import Experiment
+
+    return run_apart(Experiment.of(values, name), stages, verbose)
+
+
+def run_apart(experiment: "Experiment", stages: list[str], verbose: bool) -> bool:
+    """Run in the workspace of an experiment; whether all stages are up to date there."""
+    ready()
+    place, page = experiment.workspace.folder, experiment.results / HERE.report.name
+    typer.echo(f"{HERE.params} stays as it is; this run works in {os.path.relpath(place)}")
+    with held(place.with_name(f"{place.name}.lock"), AT_WORK.format(pid="{pid}", folder=place)), experiment.inside():
+        succeeded = run(stages, verbose, page)
+    if succeeded:
+        experiment.keep()
+        if experiment.is_named:
+            typer.echo(f"kept as the experiment {experiment.label}: bss diff HEAD {experiment.label}")
+    return succeeded
+
+
+def run(stages: list[str], verbose: bool, page: Path = HERE.report) -> bool:
+    """Run the flow, on a server of its own unless the user has one; whether all stages are up to date.
+
+    Args:
+        stages: only these and what they need; all of them by default.
+        verbose: whether the whole output of the stages is shown.
+        page: where the reader finds the report.
+    """
+    params = ready()
     for path in (Path(params.raw), *params.preprocess.inputs):
         if not path.exists():
             raise MissingInput(f"{path}, which params.yaml names, is missing (`dvc pull`, if DVC has it)")
@@ -55,7 +117,7 @@ def run(stages: list[str], verbose: bool) -> bool:
 
     if not num_stale and not has_server():  # nobody would see the run
         typer.echo(counted(planned))
-        _show_report(stages)
+        _show_report(stages, page)
         return True
     with forkservers(num_stale):
         server = start_if_needed()
@@ -67,10 +129,10 @@ def run(stages: list[str], verbose: bool) -> bool:
     if state.is_failed() and isinstance(error := state.result(raise_on_failure=False), Busy):
         raise error
     if state.is_completed():
-        _show_report(stages)
+        _show_report(stages, page)
     return succeeds(state)
 
 
-def _show_report(stages: Sequence[str]) -> None:
+def _show_report(stages: Sequence[str], page: Path) -> None:
     if not stages or "report" in stages:
-        show(HERE.summary("txt"), HERE.report)
+        show(HERE.summary("txt"), page)

@@ -15,21 +15,19 @@ import typer
 
 from bss.errors import MissingInput, Unavailable
 from bss.locks import held
-from bss.params import load
 from bss.paths import HERE
-from flows.commands.exits import command, prepare_prefect
+from flows.commands.exits import command, prepare_prefect, ready
+from flows.pages.application import REPORTS
 from flows.pages.configuration import definitions
-from flows.pages.server import HOST, REPORTS, check, start_if_needed
+from flows.pages.server import HOME, HOST, check, start_if_needed
 from flows.workspace.lifeline import end_with_parent
 
 if TYPE_CHECKING:
     from flows.pages.server import Server
 
-FOLDER = Path(".prefect")
-"""Data base and pages of the server of this workspace, outside of git."""
-ADDRESS = FOLDER / "api"
+ADDRESS = HOME / "api"
 """The address of the API of the running server, as text."""
-LOCK = FOLDER / "ui.lock"
+LOCK = HOME / "ui.lock"
 PORT = 4200
 SECONDS_BETWEEN_LOOKS = 1.0
 
@@ -47,7 +45,7 @@ def main(
 
 def run(port: int) -> bool:
     """Stay until one of the parts ends, which none of them should."""
-    load(HERE.params)
+    ready()
     settings = definitions()
     with ExitStack() as stack:
         stack.enter_context(_open_once())
@@ -76,7 +74,7 @@ def run(port: int) -> bool:
 
 def _own_server(port: int) -> "Server | None":
     """A server for this workspace, which Prefect uses from now on; None where the user's settings name one."""
-    folder = FOLDER.resolve()
+    folder = HOME.resolve()
     settings = {
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder / 'prefect.db'}",
         "PREFECT_SERVER_DATABASE_TIMEOUT": "60",  # SQLite has one writer, and on a busy machine the others wait

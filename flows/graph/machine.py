@@ -10,6 +10,7 @@ from pathlib import Path
 from bss.paths import HERE
 from flows.graph.plan import Planned
 from flows.workspace.children import Children
+from flows.workspace.environment import of_user
 
 GPU_STAGES = {"warmup", "train", "evaluate"}
 
@@ -33,7 +34,7 @@ class Machine:
         settings = {"PATH": folders, "PYTHONUNBUFFERED": "1", "DVC_NO_ANALYTICS": "1"}
         if planned.folder != HERE.folder:
             settings["PYTHONPATH"] = str(planned.folder.absolute() / "src")  # its own copy of the code
-        environment = {**os.environ, **settings}
+        environment = {**of_user(os.environ), **settings}
         if not self.lends_gpu(planned):
             yield environment
             return

@@ -2,23 +2,24 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
 from bss.evaluation.page.text import markdown
-from bss.files import write_text
+from bss.files import write_json
+from bss.params import load
 from bss.paths import HERE
 from flows.revisions.change import Accuracies, change_table
 
 REPORTS_URL = "BSS_REPORTS_URL"
 """The variable with the address at which a server shows the folder of the reports, without a slash at the end."""
 HEADING = "### Change against the last successful run"
-HEADER = ("row", "before %", "accuracy %", "change in points")
-LAST = HERE.temporary / "summary.json"
-"""The table of the last successful run of this workspace."""
+HEADER = ("row", "before %", "accuracy %", "change in points", "seeds")
+LAST = HERE.temporary / "accuracies.json"
+"""The accuracies of the last successful run of this workspace."""
 
 
 def keep_outcome() -> None:
@@ -26,8 +27,9 @@ def keep_outcome() -> None:
     table, summary = HERE.summary("md"), HERE.summary("json")
     text = table.read_text(encoding="utf-8") if table.exists() else ""
     if summary.exists():
-        text = f"{text}\n{HEADING}\n\n{change(accuracies(LAST), accuracies(summary))}\n"
-        write_text(summary.read_text(encoding="utf-8"), LAST)
+        now = accuracies(summary, load(HERE.params).grid.seeds)
+        text = f"{text}\n{HEADING}\n\n{change(last(), now)}\n"
+        write_json(now, LAST)
     if text:
         create_markdown_artifact(text, key="summary")
     if HERE.report.exists():
@@ -41,15 +43,19 @@ def report_address(page: Path = HERE.report) -> str:
     """
     if (folder := os.environ.get(REPORTS_URL)) is not None:
         return f"{folder}/{page.relative_to(HERE.reports)}"
-    return page.resolve().as_uri()
+    return page.absolute().as_uri()
 
 
-def accuracies(summary: Path) -> Accuracies:
-    """Row -> its accuracy, in [0, 1]; empty where there is no such file."""
-    if not summary.exists():
-        return {}
+def accuracies(summary: Path, seeds: Sequence[int]) -> Accuracies:
+    """Row -> its mean accuracy under the names of all its seeds: it can be compared with one of the same seeds."""
     rows: list[Mapping[str, Any]] = json.loads(summary.read_text(encoding="utf-8"))
-    return {row["run"]: row["accuracy"] for row in rows}
+    return {row["run"]: {", ".join(map(str, seeds)): row["accuracy"]} for row in rows}
+
+
+def last() -> Accuracies:
+    """The accuracies of the last successful run; empty where there was none."""
+    accuracies: Accuracies = json.loads(LAST.read_text(encoding="utf-8")) if LAST.exists() else {}
+    return accuracies
 
 
 def change(before: Accuracies, now: Accuracies) -> str:

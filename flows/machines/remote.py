@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bss.errors import Unavailable
 from flows.graph.plan import plan
+from flows.workspace.environment import as_user
 from flows.workspace.lock import occupied, repository
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def push(targets: Sequence[str] = ()) -> None:
         ValueError: an unknown target, or a remote that DVC cannot use.
     """
     current = [stage.name for stage in plan(targets) if not stage.stale]
-    with repository() as repo:
+    with as_user(), repository() as repo:
         stages = _by_name(repo)
         for name in current:  # one that was checked out rather than run has no entry yet
             repo.stage_cache.save(stages[name])
@@ -47,7 +48,7 @@ def restore(targets: Sequence[str] = ()) -> set[str]:
     """
     planned = plan(targets)
     here: set[str] = set()
-    with occupied(), repository() as repo:
+    with as_user(), occupied(), repository() as repo:
         repo.stage_cache.pull(None)
         stages = _by_name(repo)
         for stage in planned:

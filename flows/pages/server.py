@@ -6,24 +6,32 @@ idly (6 s), and has it die of the same Ctrl-C as the flow, which then cannot rep
 
 import atexit
 import os
-import signal
+import re
 import socket
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Self
 
 from bss.errors import Unavailable
+from flows.pages import application
+from flows.workspace.environment import set_aside, without_settings
 
 START_SECONDS = 120.0
+SECONDS_TO_EXPLAIN = 5.0
+NUM_LAST_LINES = 12
+EXCEPTION = re.compile(r"^[\w.]+(?:Error|Exception|Exit)\b.*", re.MULTILINE)
+"""The line of a traceback that says what went wrong."""
 HOST = "127.0.0.1"
-REPORTS = "BSS_REPORTS"
-"""The variable with the folder that the server shows under /reports."""
+HOME = Path(".prefect")
+"""What Prefect keeps for this workspace, outside of git: data bases and pages of the servers that are our own."""
 PLACES_OF_SETTINGS = (
+    "$PREFECT_PROFILES_PATH",
     "$PREFECT_HOME/profiles.toml",
     "~/.prefect/profiles.toml",
     "prefect.toml",
@@ -33,6 +41,7 @@ PLACES_OF_SETTINGS = (
 """Where Prefect looks for settings."""
 ONE_RUN = {"PREFECT__SERVER_EPHEMERAL": "1", "PREFECT_UI_ENABLED": "0"}
 SETTINGS = {
+    "DO_NOT_TRACK": "1",
     "PREFECT__SERVER_FINAL": "1",
     # Task runs are written many at a time: one by one, the last of a short run are lost when the server ends.
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
@@ -47,14 +56,23 @@ class Server:
     process: subprocess.Popen[bytes]
     url: str
     log: IO[str]
+    home: Path
+    """The folder of its data base."""
 
     @classmethod
-    def start(cls, settings: Mapping[str, str] = ONE_RUN, port: int = 0) -> Self:
-        """Start a server on this port, or on a free one where it is taken; its database lies in PREFECT_HOME."""
+    def start(cls, settings: Mapping[str, str] = ONE_RUN, port: int = 0, home: Path = HOME) -> Self:
+        """Start a server on this port, or on a free one where it is taken. Only these settings reach it.
+
+        Args:
+            settings: variables of Prefect.
+            port: 0 is a free one.
+            home: the folder of its data base.
+        """
         log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - open as long as the server writes
+        home.mkdir(parents=True, exist_ok=True)
         with _listener(port) as listener:
             url = f"http://{HOST}:{listener.getsockname()[1]}/api"
-            return cls(_spawn(listener.fileno(), log.fileno(), settings), url, log)
+            return cls(_spawn(listener.fileno(), log.fileno(), settings, home.resolve()), url, log, home)
 
     @property
     def pages(self) -> str:
@@ -70,10 +88,22 @@ class Server:
         import httpx
 
         try:
-            httpx.get(f"{self.url}/health", timeout=START_SECONDS).raise_for_status()
+            with httpx.Client(trust_env=False, timeout=START_SECONDS) as client:
+                client.get(f"{self.url}/health").raise_for_status()
         except httpx.HTTPError as error:
-            self.log.seek(0)
-            raise Unavailable(f"the Prefect server did not start: {error}\n{self.log.read()[-2000:]}") from error
+            raise Unavailable(
+                f"the Prefect server did not start: {self._reason() or error}\n"
+                f"Without the data base in {self.home} it begins anew; no result is lost by that."
+            ) from error
+
+    def _reason(self) -> str:
+        """The error that ended it, or what it printed last."""
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(SECONDS_TO_EXPLAIN)
+        self.log.seek(0)
+        printed = self.log.read().strip()
+        errors = EXCEPTION.findall(printed)
+        return str(errors[-1]) if errors else "\n".join(printed.splitlines()[-NUM_LAST_LINES:])
 
     def stop(self) -> None:
         """End the server, by force after some seconds."""
@@ -108,6 +138,7 @@ def start_if_needed(settings: Mapping[str, str] = ONE_RUN, port: int = 0) -> Ser
     """
     if has_server():
         return None
+    set_aside()
     server = Server.start(settings, port)
     # Prefect sends its last logs and events when its threads end, which is before functions of atexit run.
     atexit.register(server.stop)
@@ -116,12 +147,14 @@ def start_if_needed(settings: Mapping[str, str] = ONE_RUN, port: int = 0) -> Ser
 
 
 def use(url: str) -> None:
-    """Have Prefect ask this server, on this machine, here and in what is started from here."""
+    """Have Prefect ask this server of ours, on this machine, here and in what is started from here.
+
+    What the user has set for the network and for other servers is set aside.
+    """
+    set_aside()
+    os.environ |= {**_places(HOME.resolve()), "PREFECT_API_URL": url, "PREFECT_API_SSL_CERT_FILE": ""}
     from prefect.context import refresh_global_settings_context
 
-    direct = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
-    os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(filter(None, [direct, HOST]))  # a proxy is elsewhere
-    os.environ["PREFECT_API_URL"] = url
     refresh_global_settings_context()
 
 
@@ -147,44 +180,38 @@ def _listener(port: int) -> socket.socket:
         return socket.create_server((HOST, 0))
 
 
-def _spawn(listener: int, log: int, settings: Mapping[str, str]) -> subprocess.Popen[bytes]:
+def environment(settings: Mapping[str, str], home: Path) -> dict[str, str]:
+    """The environment of a server: nothing of it is of the user's network or of other servers."""
+    # Named after its version: a newer Prefect changes a data base so that an older one refuses it.
+    base = home / f"runs-{version('prefect')}.db"
+    return {
+        **without_settings(os.environ),
+        **SETTINGS,
+        **_places(home),
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{base}",
+        **settings,
+    }
+
+
+def _places(home: Path) -> dict[str, str]:
+    """Where Prefect keeps its things, and settings that it does not find there."""
+    return {
+        "PREFECT_HOME": str(home),
+        "PREFECT_PROFILES_PATH": str(home / "profiles.toml"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    }
+
+
+def _spawn(listener: int, log: int, settings: Mapping[str, str], home: Path) -> subprocess.Popen[bytes]:
     # The server inherits a socket that listens already: no port is lost to a race, and requests wait until it
     # is there. In a session of its own, Ctrl-C does not reach it.
     return subprocess.Popen(
-        [sys.executable, "-P", __file__, str(listener)],
-        env={**SETTINGS, **settings, **os.environ},
+        [sys.executable, "-P", str(Path(application.__file__).resolve()), str(listener)],
+        env=environment(settings, home),
+        cwd=home,  # where no prefect.toml or .env is
         pass_fds=[listener],
         stdin=subprocess.PIPE,
         stdout=log,
         stderr=log,
         start_new_session=True,
     )
-
-
-def _serve(listener: int) -> None:
-    import uvicorn
-
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    uvicorn.run(_application, factory=True, fd=listener, log_level="error")
-
-
-def _application() -> Any:
-    from prefect.server.api.server import create_app
-    from starlette.routing import Mount
-    from starlette.staticfiles import StaticFiles
-
-    application = create_app()
-    if (folder := os.environ.get(REPORTS)) is not None:
-        pages = StaticFiles(directory=folder, check_dir=False)  # they may come later
-        application.router.routes.insert(0, Mount("/reports", pages))  # before the UI, which takes every address
-    return application
-
-
-def _end_with_parent() -> None:
-    """End when standard input does, which is with the parent, even where that was killed."""
-    sys.stdin.read()
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-if __name__ == "__main__":
-    _serve(int(sys.argv[1]))

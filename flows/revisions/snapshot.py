@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bss.errors import InputError
 from bss.evaluation.diff.snapshot import PLACES, Snapshot, belongs
+from bss.health import git_problem
 from bss.parsing import read_mapping
 from bss.paths import HERE, Workspace
 from bss.registry import UnknownName
@@ -131,8 +132,9 @@ def _revision(name: str) -> str:
     """The commit that a name of git stands for."""
     if (commit := git.commit(name)) is not None:
         return commit
-    if not (known := git.names()):
-        raise InputError(f"{name} has no artifacts, and {Path.cwd()} is in no git repository")
+    if (problem := git_problem(Path())) is not None:
+        raise InputError(f"{name} has no artifacts, and git tells of no revision in {Path.cwd()}: {problem}")
+    known = git.names()
     if Path(name).is_dir():
         raise InputError(f"{name} is a folder without params.yaml or artifacts, and no revision")
     raise UnknownName("folder with artifacts, or revision", name, known)

@@ -1,1 +1,1 @@
-"""Many grids compared: a study, the flow that runs it, and the workspaces of its seeds."""
+"""Grids in workspaces of their own: a study that compares many, and an experiment with other values."""

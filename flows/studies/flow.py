@@ -64,7 +64,7 @@ def _run_cells(run: StudyRun, machine: Machine, num_later: int = 0) -> State[Non
     """Bring the cells of all seeds up to date; how that ended."""
     folders = {seed: workspace.folder for seed, workspace in workspaces(run).items()}
     for seed, workspace in workspaces(run).items():
-        prepare(workspace, run, seed)
+        prepare(workspace, run.of_seed(seed))
     max_parallel = run.params.max_parallel
     with ThreadPoolExecutor(max_parallel) as pool:
         plans = pool.map(lambda folder: _plan(folder, machine), folders.values())

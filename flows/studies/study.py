@@ -5,20 +5,18 @@ varied, every combination of the values of one scheduler a row. A file of `compa
 data set.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import Field
 
 from bss.errors import InputError
 from bss.evaluation.comparing.variant import Variant
-from bss.parsing import parsed
-from bss.registry import Strict, UnknownName, lookup
+from bss.parsing import assign
+from bss.registry import Strict, lookup
 
 FOLDER = Path("comparisons")
 Raw = dict[str, Any]
@@ -102,26 +100,5 @@ def overlaid(raw: Raw, values: Mapping[str, Any], *, may_add: bool = False) -> R
     """
     raw = deepcopy(raw)
     for key, value in values.items():
-        *above, last = key.split(".")
-        section = raw
-        for part in above:
-            section = lookup("key", part, section)
-        if last not in section and not may_add:
-            raise UnknownName("key", key, [".".join([*above, name]) for name in section])
-        section[last] = value
+        assign(raw, key, value, may_add=may_add)
     return raw
-
-
-def setting(text: str) -> tuple[str, Any]:
-    """The key and the value of `key=value`, the value in YAML.
-
-    Raises:
-        InputError: there is no "=", or the value is no YAML.
-    """
-    key, equals, value = text.partition("=")
-    if not equals or not re.fullmatch(r"[\w.-]+", key):
-        raise InputError(f"--set {text!r}: expected key=value, for example train.epochs=20")
-    try:
-        return key, parsed(value)
-    except yaml.YAMLError as error:
-        raise InputError(f"--set {text!r}: the value is no YAML") from error

@@ -10,10 +10,10 @@ from typing import Self
 from bss.evaluation.comparing.variant import Variant
 from bss.evaluation.page.words import percent
 from bss.params import Params, every_method
-from bss.parsing import checked, read_mapping
+from bss.parsing import checked, read_mapping, setting
 from bss.paths import HERE
 from bss.types import BASELINE
-from flows.studies.study import FOLDER, Overlay, Raw, Study, find, overlaid, setting
+from flows.studies.study import FOLDER, Overlay, Raw, Study, find, overlaid
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def composed(
     raw["methods"] = every_method(raw.get("methods", {}))  # so that an overlay may vary each
     for overlay in overlays:
         raw = overlaid(raw, overlay.params)
-    raw = overlaid(rows.parameters(raw), dict(map(setting, settings)))
+    raw = overlaid(rows.parameters(raw), dict(map(setting, settings)), may_add=True)
     return StudyRun(
         name=name or "-".join(place.stem for place in places),
         study=rows,

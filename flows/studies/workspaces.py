@@ -1,4 +1,4 @@
-"""The workspaces of a study, one a seed: a copy of the code, the cache of the user's, parameters of their own.
+"""Workspaces beside the user's: a copy of the code, the same cache, parameters of their own. A study has one a seed.
 
 One workspace for all seeds would be slow: DVC writes its whole lock file after every stage.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 from bss.files import write_text
 from bss.parsing import dumped
 from bss.paths import HERE, Workspace
+from flows.studies.study import Raw
 from flows.studies.study_run import StudyRun
 from flows.workspace.lock import occupied
 
@@ -40,22 +41,27 @@ def held(run: StudyRun) -> Iterator[None]:
     """
     with ExitStack() as stack:
         for workspace in workspaces(run).values():
-            config = workspace.folder / ".dvc/config"
-            if not config.is_file():
-                config.parent.mkdir(parents=True, exist_ok=True)
-                write_text(CONFIG.format(cache=_cache()), config)
+            create(workspace)
             stack.enter_context(occupied(workspace.folder))
         yield
 
 
-def prepare(workspace: Workspace, run: StudyRun, seed: int) -> None:
-    """Bring a workspace, which is held, up to the code of the current folder and the parameters of a run."""
+def create(workspace: Workspace) -> bool:
+    """Have a workspace with the cache of the current folder; whether it is new."""
+    config = workspace.folder / ".dvc/config"
+    is_new = not config.is_file()
+    write_text(CONFIG.format(cache=_cache()), config)
+    return is_new
+
+
+def prepare(workspace: Workspace, raw: Raw) -> None:
+    """Bring a workspace up to the code of the current folder, and to parameters. Nobody else may be at work in it."""
     for part in PARTS:
         _copy(Path(part), workspace.folder / part)
     HERE.raw.mkdir(parents=True, exist_ok=True)
-    for place in (HERE.raw, Path(run.params.raw)):
+    for place in (HERE.raw, Path(raw["raw"])):
         _link(place, workspace.folder / place)
-    write_text(dumped(run.of_seed(seed)), workspace.params)
+    write_text(dumped(raw), workspace.params)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -75,4 +81,4 @@ def _cache() -> Path:
     from dvc.repo import Repo
 
     with Repo() as repo:
-        return Path(repo.cache.local.path)
+        return Path(repo.cache.local_cache_dir)

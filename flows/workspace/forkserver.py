@@ -140,7 +140,12 @@ def fork(
     if FOLDER not in environment:
         return None
     connection = socket.socket(socket.AF_UNIX)
-    order = {"module": module, "arguments": [*arguments], "folder": str(folder), "environment": dict(environment)}
+    order = {
+        "module": module,
+        "arguments": [*arguments],
+        "folder": str(folder.absolute()),  # the server may have been started elsewhere
+        "environment": dict(environment),
+    }
     try:
         connection.connect(str(Path(environment[FOLDER], server)))
         socket.send_fds(connection, [b"\0"], streams)

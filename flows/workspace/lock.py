@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
 
 AT_WORK = "process {pid} is at work in {folder}; wait for it or stop it"
-SECONDS_TO_END = 15.0
-"""How long the children of a killed flow live at most."""
+SECONDS_TO_END = 30.0
+"""How long the children of a killed flow are waited for; an overloaded machine took 16 to end them."""
 
 
 @contextmanager

@@ -117,7 +117,9 @@ def fork_stages() -> None:
 
     def forked(executable: str, command: str, **options: Any) -> None:
         parts = re.fullmatch(r"python -m (tasks\.\w+)(.*)", command)
-        stage = parts and fork("stage", parts[1], shlex.split(parts[2]), options["cwd"], options["env"], [0, 1, 2])
+        stage = parts and fork(
+            "stage", parts[1], shlex.split(parts[2]), Path(options["cwd"]), options["env"], [0, 1, 2]
+        )
         if stage is None:
             run_by_shell(executable, command, **options)
         elif status := stage.wait():

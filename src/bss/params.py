@@ -91,7 +91,7 @@ class Ci(Strict):
     """When a retraining fails."""
 
     max_drop: Annotated[float, Field(ge=0)]
-    """Points of fused validation accuracy, mean over seeds, that a method with a scheduler may lose to the base."""
+    """Points of fused validation accuracy, mean over common seeds, that a row of the grid may lose to the base."""
 
 
 def every_method(named: Any) -> Any:

@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from bss.errors import InputError
-from bss.registry import Strict
+from bss.registry import Strict, UnknownName, lookup
 
 S = TypeVar("S", bound=Strict)
 
@@ -98,6 +98,40 @@ def parsed(text: str) -> Any:
 def dumped(values: Mapping[str, Any]) -> str:
     """Plain values as a text in YAML, which `parsed` and DVC read back alike."""
     return str(yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True))
+
+
+def setting(text: str) -> tuple[str, Any]:
+    """The dotted key and the value of `key=value`, the value in YAML.
+
+    Raises:
+        InputError: there is no "=", or the value is no YAML.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not re.fullmatch(r"[\w-]+(\.[\w-]+)*", key):
+        raise InputError(f"{text!r}: expected key=value, for example train.epochs=20")
+    try:
+        return key, parsed(value)
+    except yaml.YAMLError as error:
+        raise InputError(f"{text!r}: the value is no YAML") from error
+
+
+def assign(values: Any, key: str, value: Any, *, may_add: bool = False) -> None:
+    """Give nested mappings another value at a dotted key, whose last part may be new where `may_add`.
+
+    Raises:
+        UnknownName: a key is not there.
+        InputError: what stands above it has no keys.
+    """
+    *above, last = key.split(".")
+    section = values
+    for depth, part in enumerate([*above, last]):
+        if not isinstance(section, Mapping):
+            raise InputError(f"{key}: {'.'.join(above[:depth])} is {section!r}, which has no keys")
+        if depth < len(above):
+            section = lookup("key", part, section)
+    if last not in section and not may_add:
+        raise UnknownName("key", key, [".".join([*above, name]) for name in section])
+    section[last] = value
 
 
 def checked(raw: Mapping[str, Any], schema: type[S], origin: Path) -> S:

@@ -11,7 +11,7 @@ from typing import Any
 from bss.errors import InputError
 from bss.files import write_text
 from bss.params import Params
-from bss.parsing import checked, parsed, read_mapping
+from bss.parsing import assign, checked, parsed, read_mapping
 from bss.registry import UnknownName
 
 FOLDER = Path("presets")
@@ -49,6 +49,23 @@ def lay(overlay: Mapping[str, Any], path: Path, origin: Path) -> list[str]:
             _replace(document[section], value)
         else:
             _lay(document, section, value)
+    return _replace_file(path, before, document, origin)
+
+
+def store(values: Mapping[str, Any], path: Path) -> list[str]:
+    """Write values at dotted keys into a parameter file, whose comments stay; the lines that tell what has changed.
+
+    Raises:
+        InputError: the result would not be valid; the file is as it was.
+    """
+    before, document = read_mapping(path), _document(path)
+    for key, value in values.items():
+        assign(document, key, _flow(value), may_add=True)
+    return _replace_file(path, before, document, path)
+
+
+def _replace_file(path: Path, before: Mapping[str, Any], document: Any, origin: Path) -> list[str]:
+    """Write a document in the place of a parameter file, if it is a valid one."""
     text = _written(document)
     after = parsed(text)
     checked(after, Params, origin)

@@ -132,7 +132,7 @@ def test_fetch_says_where_the_files_lie(here: Path) -> None:
     (here / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     (here / "data").mkdir()
     (here / "data/sample").symlink_to(ROOT / "data/sample")
-    folder = (ROOT / "data/sample").resolve()
+    folder = here / "data/sample"  # by its own name, though it is a link
     assert CliRunner().invoke(app, ["fetch"]).stdout == f"digits: {folder}\n"
     printed = json.loads(CliRunner().invoke(app, ["fetch", "digits", "--json"]).stdout)
     assert printed == {"dataset": "digits", "folder": str(folder)}

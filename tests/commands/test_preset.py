@@ -10,8 +10,9 @@ from typer.testing import CliRunner
 from bss.__main__ import app
 from bss.data.datasets.dataset import DATASETS
 from bss.encoders.encoder import ENCODERS
+from bss.errors import InputError
 from bss.params import load
-from bss.preset import apply, known
+from bss.preset import apply, known, store
 from tests.helpers import ROOT
 
 PRESETS = ROOT / "presets"
@@ -121,3 +122,21 @@ def test_without_a_parameter_file_it_says_so(path: Path) -> None:
     done = CliRunner().invoke(app, ["preset", "cremad-published"])
     assert done.exit_code == 2
     assert "no such file" in done.output
+
+
+def test_values_at_dotted_keys_are_written_and_comments_stay(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    before = (ROOT / "params.yaml").read_text()
+    path.write_text(before)
+    values = {"train.lr": 0.004, "preprocess.damage": 0.2, "grid.seeds": [0, 1], "augment.image": {"crop": 0.2}}
+    assert store(values, path)[0] == "preprocess.damage: 0.4 -> 0.2"
+    after = path.read_text()
+    changed = [line for line in after.splitlines() if line not in before.splitlines()]
+    assert (
+        changed[0]
+        == "  damage: 0.2               # share of training pairs in which one modality contradicts the label"
+    )
+    assert "  seeds: [0, 1]" in changed
+    with pytest.raises(InputError, match="train.lr: 'fast': Input should be a valid number"):
+        store({"train.lr": "fast"}, path)
+    assert path.read_text() == after

@@ -87,8 +87,9 @@ def test_a_file_that_nobody_has_is_named_with_its_address(address: str, tmp_path
 
 
 def test_a_host_that_does_not_answer_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"could not be fetched from http://127\.0\.0\.1:1/"):
+    with pytest.raises(FileNotFoundError, match=r"could not be fetched from http://127\.0\.0\.1:1/") as refused:
         obtain((digits("http://127.0.0.1:1"),), tmp_path / "raw")
+    assert f"put it at {tmp_path / 'raw/digits.gz'}, or set BSS_DATA" in str(refused.value)
 
 
 def test_a_file_changed_on_disk_is_named_with_both_checksums(address: str, tmp_path: Path) -> None:

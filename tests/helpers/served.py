@@ -99,7 +99,9 @@ def lives(pid: int) -> bool:
 @contextmanager
 def serving(project: Path, home: Path, **environment: str) -> Iterator[Served]:
     asked = {"HOME": str(home), "PREFECT_WORKER_QUERY_SECONDS": "1", "PYTHONUNBUFFERED": "1"}
-    proxy = {"HTTP_PROXY": "http://127.0.0.1:9", "NO_PROXY": ""}  # nobody answers there, and nobody may ask
+    # Nobody answers there, and nobody may ask.
+    proxy = {"HTTP_PROXY": "http://127.0.0.1:9", "ALL_PROXY": "socks5://127.0.0.1:9", "NO_PROXY": ""}
+    proxy |= {"SSL_CERT_FILE": "/nowhere/ca.pem", "PREFECT_SERVER_API_AUTH_STRING": "admin:pw"}
     with started(project, "-m", "bss", "ui", "--port", "0", **asked, **proxy, **environment) as process:
         lines = []
         for line in iter(process.stdout.readline, ""):

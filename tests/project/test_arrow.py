@@ -15,6 +15,7 @@ LEAVES = {
     "errors",
     "exits",
     "files",
+    "health",
     "locks",
     "memory",
     "params",

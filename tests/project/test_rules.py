@@ -57,7 +57,6 @@ SPELLED_ELSEWHERE = {
     "src/bss/data/datasets/digits.py": "the sample that comes with the project, a default of the data set",
     "src/bss/data/datasets/_fetch.py": "raw data, before there is a workspace",
     "src/bss/evaluation/diff/sections.py": "the title of a table",
-    "src/bss/health.py": "looks at a folder that may be no workspace",
     "src/bss/commands/fetch.py": "works without a workspace",
     "src/bss/commands/preset.py": "works without a workspace",
 }

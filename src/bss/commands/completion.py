@@ -32,15 +32,18 @@ def overlays(typed: str) -> list[str]:
 
 
 def revisions(typed: str) -> list[str]:
-    """Branches and tags of git here."""
+    """Branches and tags of git, and experiments of DVC, here."""
     import subprocess
 
-    command = ["git", "for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags"]
+    command = ["git", "for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags", "refs/exps"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=5)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired):
         return []
-    return _beginning(typed, ["HEAD", *done.stdout.split()])
+    return _beginning(
+        typed,
+        ["HEAD", *(name.rpartition("/")[2] if name.startswith("exps/") else name for name in done.stdout.split())],
+    )
 
 
 def _beginning(typed: str, names: Iterable[str]) -> list[str]:

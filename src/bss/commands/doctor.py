@@ -8,11 +8,12 @@ import typer
 
 from bss.errors import InputError
 from bss.exits import extras
+from bss.health import git_problem, obstacles
 from bss.paths import HERE
 
 
 def doctor() -> None:
-    """Show versions, device, parameters and raw data.
+    """Show versions, device and data, and try what a run will do.
 
     A `problem` is what a run would stumble over.
 
@@ -22,7 +23,7 @@ def doctor() -> None:
 
     device = ", ".join(map(torch.cuda.get_device_name, range(torch.cuda.device_count()))) or "CPU"
     typer.echo(f"Python {sys.version.split()[0]}, bss {version('bss')}, torch {torch.__version__}, {device}")
-    problems = [*_packages(), *_data()]
+    problems = [*_packages(), *_data(), *_workspace()]
     for problem in problems:
         typer.echo(f"problem: {problem}")
     raise typer.Exit(1 if problems else 0)
@@ -56,3 +57,27 @@ def _data() -> Iterator[str]:
             typer.echo(f"{data.name}: raw files in {data.locate()}")
     except InputError as error:
         yield str(error)
+
+
+def _workspace() -> Iterator[str]:
+    """What a run or a comparison of revisions would stumble over here; it is tried."""
+    if not HERE.temporary.parent.is_dir():
+        return
+    found = [*obstacles(HERE)]
+    yield from found
+    if (problem := git_problem(HERE.folder)) is not None and not found:
+        yield f"git: {problem}"
+    if not found:
+        yield from _dvc()
+
+
+def _dvc() -> Iterator[str]:
+    """What keeps DVC from opening this folder."""
+    try:
+        from dvc.repo import Repo
+    except ImportError:  # it is among the packages that are shown
+        return
+    try:
+        Repo().close()
+    except Exception as error:  # whatever it is, a run would stumble over it
+        yield f"DVC: {error}"

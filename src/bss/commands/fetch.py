@@ -1,6 +1,7 @@
 """`bss fetch`."""
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,7 +32,7 @@ def fetch(
     with exits():
         dataset = _dataset(name)
         try:
-            folder = dataset.locate().resolve()
+            folder = Path(os.path.abspath(dataset.locate()))  # noqa: PTH100 - a link into a cache is of no use to a reader
         except InputError as error:
             leave(f"error: {error}", FAILED)
     typer.echo(

@@ -90,7 +90,7 @@ def _rows(found: "Prediction") -> list[dict[str, Any]]:
 
 def _summary(found: "Prediction", out: Path | None) -> str:
     """The first rows for a person, or where all are; then how many are right, where that is known."""
-    lines = [f"{len(found.ids)} rows: {out.resolve()}"] if out is not None else _listing(found)
+    lines = [f"{len(found.ids)} rows: {out.absolute()}"] if out is not None else _listing(found)
     if found.accuracy is not None and found.num_labelled < len(found.ids):
         lines.append(f"{found.num_labelled} of {len(found.ids)} rows have a label; of them:")
     for name, share in (found.accuracy or {}).items():

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import yaml
 
-from flows.revisions import validation
 from tests.helpers import ROOT
 from tests.helpers.workspace import Workspace
 
@@ -122,7 +121,7 @@ def test_dvc_reads_metrics_parameters_and_plots_of_any_revision(origin: Workspac
     clone.set(train__lr=0.01)
     path = clone.folder / "reports/validation.json"
     path.write_text(path.read_text().replace("0.", "0.0", 1))
-    assert "joint.learned" in clone.dvc("metrics", "diff", "--targets", "reports/validation.json")
+    assert "joint.learned.0" in clone.dvc("metrics", "diff", "--targets", "reports/validation.json")
     assert re.search(r"train\.lr +0\.05 +0\.01", clone.dvc("params", "diff"))
     drawn = yaml.safe_load(clone.dvc("plots", "diff", "HEAD", "--json"))["data"]
     assert {Path(name).stem for name in drawn} == {"learning", "confusion", "pacing", "scores"}
@@ -179,11 +178,12 @@ def test_a_base_that_is_none_is_told(origin: Workspace) -> None:
     assert done.stderr == f"error: {message}\n"
 
 
-@pytest.mark.parametrize(("now", "num_drops"), [(0.90, 0), (0.89, 0), (0.8899, 1), (0.95, 0)])
-def test_only_more_than_the_limit_is_too_much(now: float, num_drops: int) -> None:
-    base = {"joint-random": 0.90, "joint-gone": 0.99}
-    found = validation.drops(base, {"joint-random": now, "joint-new": 0.1}, max_drop=1.0)
-    assert len(found) == num_drops
+def test_a_grid_of_other_seeds_is_refused_before_anything_runs(origin: Workspace, tmp_path: Path) -> None:
+    clone = origin.clone(tmp_path / "clone")
+    clone.set(grid__seeds=[3, 4])
+    done = clone.run("python", "-m", "bss", "retrain", check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "error: grid.seeds: 3, 4, and the base has 0: none in common" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.xdist_group("flow")  # one worker, so that one server s
 SECONDS_TO_STOP = 15.0
 GRAPH = """
 stages:
-  prepare: {cmd: echo prepared > prepared.txt, outs: [prepared.txt]}
+  prepare: {cmd: echo $ALL_PROXY > prepared.txt, outs: [prepared.txt]}
   train:
     matrix: {method: [joint], seed: [0, 1]}
     cmd: echo progress 2/2 loss=0.25; cp prepared.txt model-${item.method}-${item.seed}.txt
@@ -75,6 +75,16 @@ stages:
     outs: ["train-${item.cell}.txt"]
 """
 
+ELSEWHERE = {
+    "HOME": "/proc/nowhere",
+    "ALL_PROXY": "socks5://127.0.0.1:1",
+    "SSL_CERT_FILE": "/nowhere/ca.pem",
+    "PREFECT_SERVER_API_AUTH_STRING": "admin:pw",
+    "PREFECT_SERVER_API_BASE_PATH": "/elsewhere",
+    "WEB_CONCURRENCY": "3",
+}
+"""What a user may have set for other purposes, and a home that cannot be written."""
+
 
 def request(api: str, path: str, **content: Any) -> Any:
     response = httpx.post(f"{api}/{path}", json=content)
@@ -101,8 +111,10 @@ def newest_run(api: str) -> Any:
 @pytest.fixture(scope="module")
 def first_run(home: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, str]:
     project = make_project(tmp_path_factory.mktemp("first") / "project", GRAPH)
+    (home / ".prefect").mkdir(exist_ok=True)
+    (project / ".prefect").symlink_to(home / ".prefect")
     (project / "began").write_text(datetime.now(UTC).isoformat())
-    status, output = run(project, HOME=str(home))
+    status, output = run(project, **ELSEWHERE)
     (project / "ended").write_text(datetime.now(UTC).isoformat())
     return project, status, output
 
@@ -114,6 +126,7 @@ def test_a_run_with_its_own_server_makes_everything_and_shows_the_report(
     assert status == 0, output
     lines = output.splitlines()
     assert lines[0] == "stages: 4 to run, 0 up to date"
+    assert (project / "prepared.txt").read_text() == "socks5://127.0.0.1:1\n", "stages have the user's network"
     assert {line.split()[2] for line in lines[1:5]} == {"prepare", "train@joint-0", "train@joint-1", "report"}
     assert lines[5:8] == ["", "method accuracy", ""]
     assert lines[8:] == [f"report: {project / 'reports/report.html'}", "Completed: 4 Completed"]

@@ -53,7 +53,7 @@ def test_the_form_has_descriptions_defaults_and_choices_and_starts_a_run(page: "
     page.get_by_text("constant", exact=True).click()
     page.locator("input").nth(values.index("256")).fill("128")
     with page.expect_response(re.compile("create_flow_run")) as answer:
-        page.get_by_text("Max Parallel").click()  # which closes the choices
+        page.get_by_text("Max Parallel", exact=True).click()  # which closes the choices
         page.get_by_role("button", name="Submit").click()
     assert served.ended(answer.value.json()["id"])[0] == "Completed"
     params = (served.project / "params.yaml").read_text()
@@ -69,3 +69,23 @@ def test_a_finished_run_shows_its_stages_and_its_artifacts(page: "Page", served:
     page.get_by_text("Artifacts", exact=True).first.click()
     page.get_by_text("summary", exact=True).first.click()
     page.get_by_text("Change against the last successful run").wait_for()
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("/deployments", "retrain-on-change"),
+        ("/v2/deployments", "retrain-on-change"),
+        ("/v2/runs", "Automations"),
+    ],
+)
+def test_both_versions_of_the_pages_work_and_ask_no_other_address(
+    page: "Page", served: Served, path: str, text: str
+) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(path)
+    page.get_by_text(text).first.wait_for()
+    page.wait_for_timeout(2000)  # they ask a while after they are drawn
+    own = (served.api.removesuffix("/api"), "data:", "blob:")
+    assert asked and [url for url in asked if not url.startswith(own)] == []

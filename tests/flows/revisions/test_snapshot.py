@@ -137,10 +137,9 @@ def test_a_folder_outside_of_git_is_refused_or_told_how_to_be_filled(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     done = diff("HEAD")
-    assert (done.exit_code, done.stderr) == (
-        2,
-        f"error: HEAD has no artifacts, and {tmp_path} is in no git repository\n",
-    )
+    assert done.exit_code == 2
+    message = f"HEAD has no artifacts, and git tells of no revision in {tmp_path}: not a git repository"
+    assert done.stderr.startswith(f"error: {message}")
     (tmp_path / "a").mkdir()
     (tmp_path / "a/params.yaml").write_text("train: {epochs: 3}")
     (tmp_path / "a/dvc.lock").write_text("stages: {score: {outs: [{path: data/scores/0.parquet, md5: '0'}]}}")

@@ -126,3 +126,10 @@ def test_killing_the_process_that_waits_ends_the_fork(
 @pytest.mark.parametrize("servers", [{}, {FOLDER: "nowhere"}], ids=["none named", "none there"])
 def test_without_a_server_nothing_is_forked(servers: dict[str, str], tmp_path: Path) -> None:
     assert fork("stage", "stage", [], tmp_path, servers, [0, 1, 2]) is None
+
+
+def test_a_relative_folder_is_that_of_who_asks(
+    project: Path, forkservers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project)
+    assert f"out {project} " in run("stage", ["work"], Path(), forkservers, MARK="m").stdout

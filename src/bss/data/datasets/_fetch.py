@@ -73,7 +73,7 @@ def fetch(source: Source, folder: Path) -> None:
         raise MissingInput(f"{target} is missing and cannot be written ({error}): set BSS_DATA") from error
     try:
         part = draft / source.path
-        _download(source, part)
+        _download(source, part, target)
         if source.members:
             _extract(part.rename(draft / "archive"), source.members, part)
         if (sha256 := source_checksum(source, part)) != source.sha256:
@@ -122,7 +122,7 @@ def _members(source: Source, folder: Path) -> list[Path]:
     return sorted(folder.glob(PurePosixPath(source.members or "*").name))
 
 
-def _download(source: Source, path: Path) -> None:
+def _download(source: Source, path: Path, target: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with urllib.request.urlopen(source.address, timeout=60) as answer:  # noqa: S310 - declared, and checked
@@ -130,8 +130,9 @@ def _download(source: Source, path: Path) -> None:
             _copy(answer, path, int(length) if length else None)
     except (OSError, HTTPException) as error:
         raise MissingInput(
-            f"{source.path} could not be fetched from {source.address}: {error}. "
-            "Put it there by hand, or set BSS_DATA to the folder that holds the data sets"
+            f"{source.path} could not be fetched from {source.address}: {error}. Fetch it in another way and put "
+            f"{f'the files {source.members} of the archive' if source.members else 'it'} at {target.absolute()}, "
+            "or set BSS_DATA to the folder that holds the data sets"
         ) from error
 
 

@@ -37,18 +37,19 @@ def plot_tables(inputs: ReportInputs) -> dict[str, pl.DataFrame]:
     return {name: table.with_columns(pl.selectors.float().round(NUM_DIGITS)) for name, table in tables.items()}
 
 
-def validation_accuracies(inputs: ReportInputs, keep: str) -> dict[str, dict[str, float]]:
-    """Method -> scheduler -> fused validation accuracy of the epoch that was kept, in [0, 1], mean over seeds.
+def validation_accuracies(inputs: ReportInputs, keep: str) -> dict[str, dict[str, dict[str, float]]]:
+    """Method -> scheduler -> seed -> fused validation accuracy of the epoch that was kept, in [0, 1].
+
+    Means over seeds would hide of which they are, and a comparison has to pair them.
 
     Args:
         inputs: the grid.
         keep: `best` or `last`, see `train.keep`.
     """
     runs = fused_runs(inputs.metrics, inputs.history, keep)
-    means = runs.group_by(RUN, maintain_order=True).agg(pl.col("validation_accuracy").mean().round(NUM_DIGITS))
-    accuracies: dict[str, dict[str, float]] = {}
-    for method, scheduler, accuracy in means.iter_rows():
-        accuracies.setdefault(method, {})[scheduler] = accuracy
+    accuracies: dict[str, dict[str, dict[str, float]]] = {}
+    for method, scheduler, seed, accuracy in runs.select(*RUN, "seed", "validation_accuracy").iter_rows():
+        accuracies.setdefault(method, {}).setdefault(scheduler, {})[str(seed)] = round(accuracy, NUM_DIGITS)
     return accuracies
 
 
