@@ -28,6 +28,9 @@ def main(
         typer.Option(help="A file of comparisons/on/, by its name: the data set.", autocompletion=overlays),
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="How many, instead of what the study says.")] = None,
+    folds: Annotated[
+        int | None, typer.Option(help="Parts of the data, each of which is the test split once; of data with folds.")
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", "-S", help="KEY=VALUE, which may stand without -S too.")
     ] = None,
@@ -38,11 +41,18 @@ def main(
 ) -> None:
     """Run a study and write its table and its page."""
     typed = shlex.join(["bss", *sys.argv[1:]])
-    command(lambda: run(study, on, seeds, [*(values or ()), *(settings or ())], name, verbose, typed))
+    command(lambda: run(study, on, seeds, folds, [*(values or ()), *(settings or ())], name, verbose, typed))
 
 
 def run(
-    study: str, on: str | None, seeds: int | None, settings: list[str], name: str | None, verbose: bool, typed: str
+    study: str,
+    on: str | None,
+    seeds: int | None,
+    folds: int | None,
+    settings: list[str],
+    name: str | None,
+    verbose: bool,
+    typed: str,
 ) -> bool:
     """Check everything, then run the flow; whether all stages are up to date and the results are written.
 
@@ -52,10 +62,13 @@ def run(
     if name is not None and not re.fullmatch(r"[\w.-]*\w[\w.-]*", name):
         raise InputError(f"--name {name!r}: expected letters, digits, '-', '_' and '.'")
     ready()
-    study_run = composed(study, on, command=typed, name=name, seeds=seeds, settings=settings)
+    study_run = composed(study, on, command=typed, name=name, seeds=seeds, folds=folds, settings=settings)
     params = study_run.params
     num_rows = len(params.grid.methods) * len(params.grid.schedulers)
-    typer.echo(f"{num_rows} rows x {len(params.grid.seeds)} seeds on {params.preprocess.titled(Path(params.raw))}")
+    times = " x ".join(
+        [*([f"{study_run.study.folds} folds"] if study_run.study.folds else []), f"{len(params.grid.seeds)} seeds"]
+    )
+    typer.echo(f"{num_rows} rows x {times} on {params.preprocess.titled(Path(params.raw))}")
     prepare_prefect(verbose)
     from flows.pages.server import start_if_needed
 

@@ -15,7 +15,7 @@ from flows.graph.flow import run as run_planned
 from flows.graph.machine import Machine, usable_gpus
 from flows.graph.outcome import report_address
 from flows.graph.plan import Planned, kind
-from flows.studies.study_run import StudyRun
+from flows.studies.study_run import Repeat, StudyRun
 from flows.studies.workspaces import held, prepare, workspaces
 from flows.workspace.forkserver import forkservers
 
@@ -51,7 +51,7 @@ def _run_all(run: StudyRun, machine: Machine) -> tuple[State[None], StudyRun]:
     """
     if (tuning := run.tuning()) is not None:
         orders = [name for name in run.params.grid.schedulers if name not in tuning.params.grid.schedulers]
-        num_later = len(run.params.grid.seeds) * len(run.choices) * len(orders)
+        num_later = len(run.repeats) * len(run.choices) * len(orders)
         if not (verdict := _run_cells(tuning, machine, num_later)).is_completed():
             return verdict, run
         from flows.studies.results import validation_accuracies
@@ -61,10 +61,10 @@ def _run_all(run: StudyRun, machine: Machine) -> tuple[State[None], StudyRun]:
 
 
 def _run_cells(run: StudyRun, machine: Machine, num_later: int = 0) -> State[None]:
-    """Bring the cells of all seeds up to date; how that ended."""
-    folders = {seed: workspace.folder for seed, workspace in workspaces(run).items()}
-    for seed, workspace in workspaces(run).items():
-        prepare(workspace, run.of_seed(seed))
+    """Bring the cells of all repeats up to date; how that ended."""
+    folders = {repeat: workspace.folder for repeat, workspace in workspaces(run).items()}
+    for repeat, workspace in workspaces(run).items():
+        prepare(workspace, run.of(repeat))
     max_parallel = run.params.max_parallel
     with ThreadPoolExecutor(max_parallel) as pool:
         plans = pool.map(lambda folder: _plan(folder, machine), folders.values())
@@ -83,25 +83,31 @@ def _plan(folder: Path, machine: Machine) -> list[Planned]:
     return [Planned(name, tuple(upstream), stale, (name,), folder) for name, upstream, stale in json.loads(plan)]
 
 
-def _joined(plans: dict[int, list[Planned]]) -> list[Planned]:
-    """All seeds in one plan: what the trainings of a seed need is one process, and so is each of its cells.
+def _joined(plans: dict[Repeat, list[Planned]]) -> list[Planned]:
+    """All repeats in one plan: what the trainings of a repeat need is one process, and so is each of its cells.
 
-    The data are packed once, for the first seed; the others find them in the cache.
+    The data are packed once a fold, for its first seed; the others find them in the cache.
     """
-    first, joined = next(iter(plans)), []
-    for seed, stages in plans.items():
+    packers = {repeat.fold: repeat for repeat in reversed(plans)}
+    joined = []
+    for repeat, stages in plans.items():
         parts: dict[str, list[Planned]] = {}
         for stage in stages:
-            parts.setdefault(_part(stage.name, seed, is_first=seed == first), []).append(stage)
+            parts.setdefault(_part(stage.name, repeat, packs=packers[repeat.fold] == repeat), []).append(stage)
+        data = _of_fold("data", repeat)
         for name, several in parts.items():
-            upstream = {"data": (), f"seed {seed}": ("data",)}.get(name, (f"seed {seed}",))
+            upstream = {data: (), str(repeat): (data,)}.get(name, (str(repeat),))
             stale = tuple(stage.name for stage in several if stage.stale)
             joined.append(Planned(name, upstream, bool(stale), stale, several[0].folder))
     return joined
 
 
-def _part(stage: str, seed: int, *, is_first: bool) -> str:
-    """What a stage belongs to: the data, what the trainings of a seed need, or a cell."""
+def _part(stage: str, repeat: Repeat, *, packs: bool) -> str:
+    """What a stage belongs to: the data, what the trainings of a repeat need, or a cell."""
     if kind(stage) in OF_A_CELL:
-        return stage.partition("@")[2]
-    return "data" if is_first and stage == "preprocess" else f"seed {seed}"
+        return _of_fold(stage.partition("@")[2], repeat)
+    return _of_fold("data", repeat) if packs and stage == "preprocess" else str(repeat)
+
+
+def _of_fold(name: str, repeat: Repeat) -> str:
+    return name if repeat.fold is None else f"{name}, fold {repeat.fold}"

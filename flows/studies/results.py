@@ -31,17 +31,22 @@ def validation_accuracies(run: StudyRun) -> dict[str, float]:
 
 
 def write_results(run: StudyRun) -> None:
-    """Write table and page of a study, and the report of its whole grid."""
-    grids = [read_grid(load(place.params), run.raw, place) for place in workspaces(run).values()]
-    grid, variants = joined(grids, run.command), run.study.variants()
-    runs = fused_runs(grid.metrics, grid.history, run.params.train.keep)
+    """Write table and page of a study, and the report of its whole grid, if that is of one split of the data."""
+    grids = {repeat: read_grid(load(place.params), run.raw, place) for repeat, place in workspaces(run).items()}
+    grid, variants = joined([*grids.values()], run.command), run.study.variants()
+    runs = pl.concat(
+        fused_runs(part.metrics, part.history, run.params.train.keep).with_columns(
+            fold=pl.lit(repeat.fold, dtype=pl.Int64)
+        )
+        for repeat, part in grids.items()
+    )
     comparison = Comparison(
         name=run.name,
         runs=runs,
         about=run.about,
         dataset=grid.dataset,
         notes=grid.notes,
-        remarks=tuple(remarks(grid)),
+        remarks=tuple(remarks(grid)) if run.study.folds is None else (),
         num_pairs=grid.num_pairs,
         variants=variants,
         table=comparison_table(runs, variants, BASELINE, grid.confidence),
@@ -53,4 +58,5 @@ def write_results(run: StudyRun) -> None:
         chosen_of={as_method(variant): method for method, several in run.choices.items() for variant in several},
     )
     write_comparison(comparison, run.results)
-    write_report(replace(grid, labels=comparison.labels), run.results / "report.html")
+    if run.study.folds is None:
+        write_report(replace(grid, labels=comparison.labels), run.results / "report.html")

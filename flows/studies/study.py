@@ -33,6 +33,9 @@ class Study(Overlay):
     """The rows of a comparison and how often each is repeated."""
 
     seeds: Annotated[int, Field(ge=1)]
+    folds: Annotated[int, Field(ge=2)] | None = None
+    """Parts that the data are dealt into: each is the test split once, with every seed, so that intervals include the
+    chance in which pairs are tested. The data set has the fields `folds` and `fold`."""
     methods: list[str] = Field(default=["joint"], min_length=1)
     """Names in params.yaml. Every row is also compared with the first of several in the baseline's order."""
     tune: bool = False

@@ -5,7 +5,7 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from bss.evaluation.comparing.variant import Variant
 from bss.evaluation.page.words import percent
@@ -14,6 +14,16 @@ from bss.parsing import checked, read_mapping, setting
 from bss.paths import HERE
 from bss.types import BASELINE
 from flows.studies.study import FOLDER, Overlay, Raw, Study, find, overlaid
+
+
+class Repeat(NamedTuple):
+    """One of the times that all rows of a study are run: a seed and, where the data are dealt into folds, a fold."""
+
+    seed: int
+    fold: int | None = None
+
+    def __str__(self) -> str:
+        return f"seed {self.seed}" + ("" if self.fold is None else f", fold {self.fold}")
 
 
 @dataclass(frozen=True)
@@ -73,9 +83,18 @@ class StudyRun:
         raw["grid"] |= {"methods": [as_method(variant) for variant in variants], "schedulers": list(schedulers)}
         return replace(self, raw=raw, params=checked(raw, Params, Path(self.name)))
 
-    def of_seed(self, seed: int) -> Raw:
-        """The content of params.yaml for one seed."""
-        return self.raw | {"grid": self.raw["grid"] | {"seeds": [seed]}}
+    @property
+    def repeats(self) -> list[Repeat]:
+        """Every seed or, of a study with folds, every seed of every fold."""
+        folds = range(self.study.folds) if self.study.folds else [None]
+        return [Repeat(seed, fold) for fold in folds for seed in self.params.grid.seeds]
+
+    def of(self, repeat: Repeat) -> Raw:
+        """The content of params.yaml for one repeat."""
+        raw = self.raw | {"grid": self.raw["grid"] | {"seeds": [repeat.seed]}}
+        if repeat.fold is None:
+            return raw
+        return raw | {"preprocess": raw["preprocess"] | {"folds": self.study.folds, "fold": repeat.fold}}
 
 
 def composed(
@@ -85,6 +104,7 @@ def composed(
     command: str,
     name: str | None = None,
     seeds: int | None = None,
+    folds: int | None = None,
     settings: Sequence[str] = (),
 ) -> StudyRun:
     """A study of `comparisons/` on params.yaml: the data set comes first, then the study, then the settings.
@@ -95,6 +115,7 @@ def composed(
         command: what repeats the run.
         name: of the results; by default those of the study and the data set.
         seeds: how many, instead of what the study says.
+        folds: likewise.
         settings: texts `key=value`.
 
     Raises:
@@ -102,15 +123,16 @@ def composed(
     """
     places = [find(study, FOLDER), *([find(on, FOLDER / "on")] if on else [])]
     rows = checked(read_mapping(places[0]), Study, places[0])
-    if seeds is not None:
-        rows = checked({**rows.model_dump(), "seeds": seeds}, Study, Path("--seeds"))
+    for field, number in {"seeds": seeds, "folds": folds}.items():
+        if number is not None:
+            rows = checked({**rows.model_dump(), field: number}, Study, Path(f"--{field}"))
     overlays = [checked(read_mapping(place), Overlay, place) for place in places[1:]]
     raw = read_mapping(HERE.params)
     raw["methods"] = every_method(raw.get("methods", {}))  # so that an overlay may vary each
     for overlay in overlays:
         raw = overlaid(raw, overlay.params)
     raw = overlaid(rows.parameters(raw), dict(map(setting, settings)), may_add=True)
-    return StudyRun(
+    run = StudyRun(
         name=name or "-".join(place.stem for place in places),
         study=rows,
         params=checked(raw, Params, places[0]),
@@ -118,6 +140,8 @@ def composed(
         about=tuple(part.about for part in (rows, *overlays)),
         command=command,
     )
+    checked(run.of(run.repeats[-1]), Params, Path("folds"))
+    return run
 
 
 def as_method(variant: Variant) -> str:

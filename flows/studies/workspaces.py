@@ -1,4 +1,6 @@
-"""Workspaces beside the user's: a copy of the code, the same cache, parameters of their own. A study has one a seed.
+"""Workspaces beside the user's: a copy of the code, the same cache, parameters of their own.
+
+A study has one a seed and fold.
 
 One workspace for all seeds would be slow: DVC writes its whole lock file after every stage.
 """
@@ -12,7 +14,7 @@ from bss.files import write_text
 from bss.parsing import dumped
 from bss.paths import HERE, Workspace
 from flows.studies.study import Raw
-from flows.studies.study_run import StudyRun
+from flows.studies.study_run import Repeat, StudyRun
 from flows.workspace.lock import occupied
 
 PARTS = ("src", "tasks", "flows", str(HERE.sample), "dvc.yaml", ".dvcignore")
@@ -26,10 +28,10 @@ CONFIG = """[core]
 """
 
 
-def workspaces(run: StudyRun) -> dict[int, Workspace]:
-    """Seed -> its workspace."""
+def workspaces(run: StudyRun) -> dict[Repeat, Workspace]:
+    """Repeat -> its workspace."""
     folder = HERE.temporary.resolve() / "compare" / run.name
-    return {seed: Workspace(folder / f"seed-{seed}") for seed in run.params.grid.seeds}
+    return {repeat: Workspace(folder / str(repeat).replace(", ", "-").replace(" ", "-")) for repeat in run.repeats}
 
 
 @contextmanager

@@ -64,6 +64,15 @@ def test_interval_covers_the_truth_as_often_as_it_says() -> None:
     assert np.mean([d.low <= 1.0 <= d.high for d in found]) == pytest.approx(0.8, abs=0.03)
 
 
+def test_folds_widen_the_interval_by_what_their_training_sets_share() -> None:
+    """Nadeau and Bengio's t: the variance of the mean is s^2 (1/k + n_test / n_train); here 5 folds, so 1/4."""
+    values = np.array([0.02, 0.05, -0.01, 0.03, 0.04])
+    plain, of_folds = (paired_difference(values, np.zeros(5), 0.95, overlap) for overlap in (0.0, 1 / 4))
+    sd = math.sqrt(sum((value - 0.026) ** 2 for value in values) / 4)
+    assert of_folds.high - 0.026 == pytest.approx(2.776445 * sd * math.sqrt(1 / 5 + 1 / 4), rel=1e-5)
+    assert plain.high - 0.026 == pytest.approx(2.776445 * sd / math.sqrt(5), rel=1e-5)
+
+
 def test_pairs_matter() -> None:
     hard_and_easy = np.array([0.5, 0.7, 0.9])
     found = paired_difference(hard_and_easy + np.array([0.010, 0.011, 0.009]), hard_and_easy, 0.95)

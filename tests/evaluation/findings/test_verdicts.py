@@ -152,7 +152,7 @@ def test_of_many_comparisons_the_chance_of_a_false_one_is_named() -> None:
         (3, 1, "cannot give less than 0.25"),
         (5, 1, "cannot give less than 0.062"),
         (6, 1, ""),
-        (6, 9, "Corrected for 9 rows, the sign-flip test of 6 seeds cannot give a Holm p below 0.28."),
+        (6, 9, "Corrected for 9 rows, the sign-flip test of 6 seeds gives no Holm p below 0.28."),
         (10, 9, ""),
     ],
 )

@@ -73,6 +73,19 @@ def test_a_row_is_compared_with_the_baseline_of_the_same_seeds(table: pl.DataFra
     assert table["p_holm"].drop_nulls().to_list() == pytest.approx(holm(p).tolist())
 
 
+def test_folds_are_paired_after_the_mean_over_their_seeds() -> None:
+    """Of five folds with two seeds each, the second half a point better everywhere."""
+    of_folds = pl.concat(
+        runs().rename({"seed": "fold"}).with_columns(seed=pl.lit(seed), accuracy=pl.col("accuracy") + seed / 200)
+        for seed in (0, 1)
+    )
+    row = comparison_table(of_folds, VARIANTS, "random", 0.95).row(2, named=True)
+    found = paired_difference(ACCURACY["learned-beta_0_5"], ACCURACY["random"], 0.95, overlap=1 / 4)
+    assert row["num_seeds"] == found.num_pairs == 5
+    assert (row["difference"], row["low"]) == pytest.approx((found.mean, found.low))
+    assert row["accuracy"] == pytest.approx(0.5525)
+
+
 def test_a_row_is_compared_with_its_twin(table: pl.DataFrame) -> None:
     row = table.row(4, named=True)
     assert row["twin_difference"] == pytest.approx(0.506 - 0.446)

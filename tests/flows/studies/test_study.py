@@ -12,8 +12,11 @@ from bss.params import Params, every_method
 from bss.parsing import checked, read_mapping, setting
 from bss.training.methods.joint import Joint
 from bss.training.methods.ogm import OGM
+from flows.graph.plan import Planned
+from flows.studies.flow import _joined
 from flows.studies.study import FOLDER, Overlay, Study, find, overlaid
-from flows.studies.study_run import StudyRun
+from flows.studies.study_run import StudyRun, composed
+from flows.studies.workspaces import workspaces
 from tests.helpers import ROOT
 
 FILE = read_mapping(ROOT / "params.yaml")
@@ -45,6 +48,32 @@ def test_every_study_fits_every_data_set(path: Path, place: Path) -> None:
     assert run.params.grid.schedulers == [variant.name for variant in given.variants()]
     assert len(run.params.grid.seeds) >= 10, "an expected gain needs ten paired seeds"
     assert (run.tuning() is not None) is given.tune
+
+
+def test_seeds_and_folds_are_crossed() -> None:
+    table = {"name": "manifest", "file": "data/sample/pairs.csv", "kinds": {n: {"name": "features"} for n in "ab"}}
+    run = run_of(study(schedulers={"random": {}, "learned": {}}, folds=3), RAW | {"preprocess": table})
+    assert run.repeats == [(seed, fold) for fold in range(3) for seed in range(2)]
+    of_last = run.of(run.repeats[-1])
+    assert of_last["preprocess"] == table | {"folds": 3, "fold": 2}
+    assert of_last["grid"]["seeds"] == [1]
+    assert len({workspace.folder for workspace in workspaces(run).values()}) == 6
+    plans = {
+        repeat: [Planned("preprocess", (), True, ("preprocess",), Path(str(repeat))),
+                 Planned("score@0", ("preprocess",), True, ("score@0",), Path(str(repeat))),
+                 Planned("train@joint-random-0", ("score@0",), True, ("train@joint-random-0",), Path(str(repeat)))]
+        for repeat in run.repeats
+    }  # fmt: skip
+    joined = {planned.name: planned for planned in _joined(plans)}
+    assert len(joined) == 3 + 6 + 6 - 3, "the cells of two seeds of a fold have one name here"
+    assert joined["data, fold 1"].folder == Path("seed 0, fold 1")
+    assert joined["seed 1, fold 2"].upstream == ("data, fold 2",)
+
+
+def test_a_data_set_without_folds_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(ValueError, match="folds: preprocess: unknown key 'folds'"):
+        composed("schedulers", None, command="bss compare schedulers --folds 3", folds=3)
 
 
 def test_values_are_combined_and_everything_else_stays() -> None:

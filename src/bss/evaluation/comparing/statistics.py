@@ -22,7 +22,9 @@ class PairedDifference:
     num_pairs: int
 
 
-def paired_difference(values: ArrayLike, baseline: ArrayLike, confidence: float) -> PairedDifference:
+def paired_difference(
+    values: ArrayLike, baseline: ArrayLike, confidence: float, overlap: float = 0.0
+) -> PairedDifference:
     """Mean of `values - baseline` over pairs (the same seed), with Student's t interval.
 
     One pair has none, and neither have pairs that all differ by the same, as accuracies on few samples often do: an
@@ -32,6 +34,8 @@ def paired_difference(values: ArrayLike, baseline: ArrayLike, confidence: float)
         values: (n,), any unit; the difference has the same.
         baseline: (n,), in the same order of seeds.
         confidence: probability in (0, 1) that such an interval covers the true mean.
+        overlap: where the pairs are of folds, whose training sets share samples, the number of test samples over that
+            of the others: it widens the interval by sqrt(1 + n overlap) (Nadeau and Bengio, 2003).
 
     Raises:
         ValueError: no pairs, unequal lengths, a value that is not finite, or a confidence out of range.
@@ -40,7 +44,7 @@ def paired_difference(values: ArrayLike, baseline: ArrayLike, confidence: float)
     _check_confidence(confidence)
     mean, sd = summary(differences)
     alike = np.ptp(differences) <= 10**-DIGITS * np.abs(differences).max()
-    margin = nan if alike else _quantile(confidence, len(differences)) * sd / sqrt(len(differences))
+    margin = nan if alike else _quantile(confidence, len(differences)) * sd * sqrt(1 / len(differences) + overlap)
     return PairedDifference(mean, mean - margin, mean + margin, len(differences))
 
 

@@ -23,14 +23,15 @@ def comparison_table(
 
     Args:
         metrics: a row a run, of the fused output: method, scheduler (the name of a variant), seed; accuracy, macro_f1
-            and validation_accuracy in [0, 1]; num_steps, num_samples; what else `fused_runs` adds.
+            and validation_accuracy in [0, 1]; num_steps, num_samples; what else `fused_runs` adds. Where it has a
+            column `fold` that is not null, pairs are of folds: of each the mean over its seeds.
         variants: the rows, in the order of the table.
         baseline: the scheduler that the others are compared with, for the same method and seed.
         confidence: of the intervals.
 
     Returns:
-        method, scheduler, label, settings (JSON), num_seeds; means accuracy, accuracy_sd, macro_f1,
-        validation_accuracy, num_steps, num_samples; to the baseline difference, low, high (Student's t),
+        method, scheduler, label, settings (JSON), num_seeds (of pairs: seeds, or folds); means accuracy, accuracy_sd,
+        macro_f1, validation_accuracy, num_steps, num_samples; to the baseline difference, low, high (Student's t),
         p (sign flips) and p_holm (corrected over all rows); validation_difference, validation_low, validation_high;
         to the twin, twin_difference, twin_low, twin_high; to the first method with the baseline, first_difference,
         first_low, first_high; the means of the further columns. Null where there is nothing to compare with.
@@ -80,7 +81,7 @@ def _row(method: str, variant: Variant, runs: Mapping[str, pl.DataFrame], baseli
     own = runs[variant.name]
     mean, sd = summary(own["accuracy"])
     row: Row = {"method": method, "scheduler": variant.name, "label": variant.label}
-    row |= {"num_seeds": len(own), "accuracy": mean, "accuracy_sd": sd}
+    row |= {"num_seeds": len(_repeats(own, "accuracy")), "accuracy": mean, "accuracy_sd": sd}
     row |= {name: own[name].mean() for name in ("macro_f1", "validation_accuracy")}
     row |= {name: round(summary(own[name])[0]) for name in COUNTS}
     row |= {name: own[name].mean() for name in own.columns if name.startswith(BESIDE)}
@@ -95,7 +96,11 @@ def _row(method: str, variant: Variant, runs: Mapping[str, pl.DataFrame], baseli
 def _difference(
     prefix: str, own: pl.DataFrame, other: pl.DataFrame | None, column: str, confidence: float
 ) -> dict[str, float | None]:
-    found = None if other is None else paired_difference(*_pairs(own, other, column), confidence)
+    found = None
+    if other is not None:
+        pairs = _pairs(own, other, column)
+        overlap = 1 / (len(pairs[0]) - 1) if _has_folds(own) and len(pairs[0]) > 1 else 0.0
+        found = paired_difference(*pairs, confidence, overlap)
     return {f"{prefix}{name}": value for name, value in _parts(found).items()}
 
 
@@ -106,8 +111,19 @@ def _parts(found: PairedDifference | None) -> dict[str, float | None]:
 
 
 def _pairs(own: pl.DataFrame, other: pl.DataFrame, column: str) -> tuple[pl.Series, pl.Series]:
-    pairs = own.join(other, on="seed", how="inner", suffix="_of_other", validate="1:1").sort("seed")
+    first, second = (_repeats(runs, column) for runs in (own, other))
+    pairs = first.join(second, on="repeat", how="inner", suffix="_of_other", validate="1:1").sort("repeat")
     return pairs[column], pairs[f"{column}_of_other"]
+
+
+def _repeats(runs: pl.DataFrame, column: str) -> pl.DataFrame:
+    """`repeat`, a seed or a fold, and the value of a column there; of a fold the mean over its seeds."""
+    repeat = "fold" if _has_folds(runs) else "seed"
+    return runs.group_by(pl.col(repeat).alias("repeat")).agg(pl.col(column).mean())
+
+
+def _has_folds(runs: pl.DataFrame) -> bool:
+    return "fold" in runs.columns and runs["fold"].null_count() == 0
 
 
 def _of(table: pl.DataFrame, column: str, value: str) -> pl.DataFrame:

@@ -29,7 +29,9 @@ def compared(name: str, row: Mapping[str, Any], prefix: str = "") -> Compared:
     return Compared(name, PairedDifference(difference, low, high, int(row["num_seeds"])))
 
 
-def comparison_verdict(runs: Sequence[Compared], noun: str, reference: str, confidence: float) -> Verdict:
+def comparison_verdict(
+    runs: Sequence[Compared], noun: str, reference: str, confidence: float, repeat: str = "seed"
+) -> Verdict:
     """Whether any of several runs is better than `reference`, in plain words.
 
     Args:
@@ -37,6 +39,7 @@ def comparison_verdict(runs: Sequence[Compared], noun: str, reference: str, conf
         noun: what one of them is: `order`.
         reference: what they are compared with, as it stands in a sentence: `random order`.
         confidence: of the intervals, in (0, 1).
+        repeat: what the pairs are of: `seed` or `fold`.
     """
     ranked = sorted(runs, key=lambda run: -run.found.mean)
     best, number = ranked[0], len(ranked)
@@ -54,7 +57,7 @@ def comparison_verdict(runs: Sequence[Compared], noun: str, reference: str, conf
         whether = f"Every {noun} is worse than" if len(worse) == number else f"No {noun} is shown to beat"
         sentence = f"{whether} {reference}: {best.name}, the best of {number}, differs by {in_points(best.found)}."
     return Verdict(
-        sentence, " ".join(_trust(better, worse if number > 1 else [], number, reference, confidence, best))
+        sentence, " ".join(_trust(better, worse if number > 1 else [], number, reference, confidence, best, repeat))
     )
 
 
@@ -65,8 +68,9 @@ def _trust(
     reference: str,
     confidence: float,
     best: Compared,
+    repeat: str,
 ) -> Iterator[str]:
-    yield f"{t_interval(confidence)} over {counted(best.found.num_pairs, 'paired seed')}."
+    yield f"{t_interval(confidence)} over {counted(best.found.num_pairs, f'paired {repeat}')}."
     if better and number > 1:
         by_chance = 1 - (1 - (1 - confidence) / 2) ** number
         yield (
@@ -85,14 +89,21 @@ def in_points(found: PairedDifference) -> str:
     return f"{number} points" if isnan(found.low) else f"{number} points {brackets}"
 
 
-def interval_note(confidence: float, num_seeds: int, lows: pl.Series) -> str:
+def interval_note(confidence: float, num_seeds: int, lows: pl.Series, num_folds: int | None = None) -> str:
     """How the intervals of differences are made, what they cover, and why some are missing.
 
     Args:
         confidence: of the intervals, in (0, 1).
         num_seeds: of the runs.
         lows: their lower ends, null where nothing is compared, and nan where there is no interval.
+        num_folds: that the data were dealt into, if they were.
     """
+    if num_folds:
+        return (
+            f"[{level(confidence)} t]: Student's t interval over {num_folds} paired folds, of each the mean over "
+            f"{counted(num_seeds, 'seed')}, widened for what their training sets share (Nadeau and Bengio, 2003). "
+            "Every pair is a test pair once, so it covers the chance in which pairs are test pairs too."
+        )
     if num_seeds < 2:
         return "One seed gives no interval: a difference may be chance. Two give a wide one, five a usable one."
     alike = " [-]: no interval, for all seeds differ by the same." if lows.cast(pl.Float64).is_nan().any() else ""
@@ -107,18 +118,25 @@ def has_p(confidence: float, num_seeds: int) -> bool:
     return least_p(num_seeds) <= 1 - confidence
 
 
-def p_note(confidence: float, num_seeds: int, num_compared: int) -> str:
-    """What the sign-flip test of so many seeds and rows cannot show; empty where there is nothing to say."""
+def p_note(confidence: float, num_seeds: int, num_compared: int, repeat: str = "seed") -> str:
+    """What the sign-flip test of so many pairs and rows cannot show; empty where there is nothing to say.
+
+    Args:
+        confidence: that is asked for, in (0, 1).
+        num_seeds: number of pairs.
+        num_compared: number of rows that are compared.
+        repeat: what the pairs are of: `seed` or `fold`.
+    """
     wanted, least = 1 - confidence, least_p(num_seeds)
     if not has_p(confidence, num_seeds):
         enough = next(number for number in range(1, 64) if has_p(confidence, number))
         return (
-            f"No p value: the sign-flip test of {counted(num_seeds, 'seed')} cannot give less than {least:.2g}; "
-            f"from {enough} seeds on it can reach {wanted:.2g}."
+            f"No p value: the sign-flip test of {counted(num_seeds, repeat)} cannot give less than {least:.2g}; "
+            f"from {enough} {repeat}s on it can reach {wanted:.2g}."
         )
     if (corrected := min(1.0, num_compared * least)) > wanted:
         return (
-            f"Corrected for {num_compared} rows, the sign-flip test of {num_seeds} seeds cannot give a Holm p below "
+            f"Corrected for {num_compared} rows, the sign-flip test of {num_seeds} {repeat}s gives no Holm p below "
             f"{corrected:.2g}."
         )
     return ""

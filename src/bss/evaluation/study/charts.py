@@ -47,7 +47,7 @@ def _forest(given: Comparison, rows: Sequence[Row]) -> Chart:
 
 def rank_charts(given: Comparison) -> list[Chart]:
     """The mean rank of every row over the seeds, and how far two must lie apart; none for a handful of rows."""
-    if not given.has_methods or given.num_seeds < MIN_BLOCKS:
+    if not given.has_methods or given.num_seeds < MIN_BLOCKS or given.num_folds:
         return []
     return [Ranks({given.name: row_accuracies(given.named_runs)}, given.confidence).chart()]
 

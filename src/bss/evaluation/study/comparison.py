@@ -56,12 +56,24 @@ class Comparison:
     @property
     def interval_note(self) -> str:
         """How the intervals of differences are made, and what they cover."""
-        return interval_note(self.confidence, self.num_seeds, self.table["low"])
+        num_seeds = int(self.runs["seed"].n_unique())
+        return interval_note(self.confidence, num_seeds, self.table["low"], self.num_folds)
+
+    @property
+    def num_folds(self) -> int | None:
+        """Folds of the runs; None where all are of one split."""
+        has_folds = "fold" in self.runs.columns and self.runs["fold"].null_count() == 0
+        return int(self.runs["fold"].n_unique()) if has_folds else None
+
+    @property
+    def repeat(self) -> str:
+        """What the pairs of a difference are of: `seed` or `fold`."""
+        return "fold" if self.num_folds else "seed"
 
     @property
     def num_seeds(self) -> int:
-        """Seeds of the runs."""
-        return int(self.runs["seed"].n_unique())
+        """Pairs of a difference: the folds or, of one split, the seeds of the runs."""
+        return self.num_folds or int(self.runs["seed"].n_unique())
 
     @property
     def named_runs(self) -> pl.DataFrame:

@@ -62,7 +62,7 @@ def verdicts(given: Comparison) -> list[Verdict]:
 
 def _verdict(given: Comparison, rows: Sequence[Row], prefix: str, noun: str, reference: str) -> Verdict | None:
     runs = [compared(given.label(row), row, prefix) for row in rows if row[f"{prefix}difference"] is not None]
-    return comparison_verdict(runs, noun, reference, given.confidence) if runs else None
+    return comparison_verdict(runs, noun, reference, given.confidence, given.repeat) if runs else None
 
 
 def format_comparison(given: Comparison) -> str:
@@ -81,7 +81,7 @@ def format_comparison(given: Comparison) -> str:
 
 
 def _notes(given: Comparison) -> Iterator[str]:
-    yield "Means over the seeds, ± standard deviation, in %. Differences are paired by seed, in points."
+    yield f"Means over all runs, ± standard deviation, in %. Differences are paired by {given.repeat}, in points."
     yield given.interval_note
     if has_p(given.confidence, given.num_seeds):
         yield f"“Holm p”: the p value of the sign-flip test against {given.baseline}, corrected for all rows."
@@ -94,7 +94,7 @@ def _notes(given: Comparison) -> Iterator[str]:
 
 def _p_note(given: Comparison) -> str:
     num_compared = given.table["p"].count()
-    return p_note(given.confidence, given.num_seeds, num_compared) if num_compared else ""
+    return p_note(given.confidence, given.num_seeds, num_compared, given.repeat) if num_compared else ""
 
 
 def _cells(given: Comparison) -> tuple[list[str], list[list[str]]]:
@@ -169,6 +169,7 @@ def _facts(given: Comparison) -> list[tuple[str, str]]:
         ("data set", given.dataset),
         *((f"{split} pairs", f"{number:,}") for split, number in given.num_pairs.items()),
         ("rows", f"{len(given.table)}"),
-        ("seeds", str(given.num_seeds)),
+        *([("folds", str(given.num_folds))] if given.num_folds else []),
+        ("seeds", str(given.runs["seed"].n_unique())),
         ("multimodal prediction", RULES[given.rule]),
     ]
