@@ -35,13 +35,15 @@ def scratch(tmp_path: Path, finished: tuple[Workspace, set[str]]) -> Workspace:
 def test_every_artifact_is_there(workspace: Workspace) -> None:
     folder = workspace.folder
     metrics = json.loads((folder / "reports/metrics/joint-learned-0.json").read_text())
-    assert set(metrics) == {"outputs", "rule", "num_steps", "num_samples"}
+    assert set(metrics) == {"outputs", "test", "rule", "num_steps", "num_samples"}
     assert set(metrics["outputs"]) == {"audio", "image", "fused"}
     assert set(metrics["outputs"]["fused"]) == {
         "accuracy", "balanced_accuracy", "macro_f1", "mean_average_precision", "auc",
     }  # fmt: skip
     alone = json.loads((folder / "reports/metrics/unimodal-random-0.json").read_text())
-    assert (set(alone), set(alone["outputs"])) == ({"outputs", "num_steps", "num_samples"}, {"audio", "image"})
+    assert set(alone) == {"outputs", "test", "num_steps", "num_samples"}
+    assert set(alone["outputs"]) == {"audio", "image"}
+    assert alone["test"] == metrics["test"]
     scores = pl.read_parquet(folder / "data/scores/0.parquet")
     assert len(scores) == 40
     assert scores["balance_score"].is_between(-1, 1).all()
