@@ -12,12 +12,11 @@ def curriculum(scheduler: tasks.SchedulerName, seed: tasks.Seed) -> None:
     import polars as pl
 
     from bss.curriculum.plan import order_table, sequence_table, write_plan
-    from bss.measure.score import combined
     from bss.registry import lookup
 
     component = lookup("scheduler", scheduler, settings.schedulers)
     scores = pl.read_parquet(existing(HERE.scores(seed)), columns=["id", *component.criteria])
-    values = combined({name: scores[name].to_torch() for name in component.criteria}).numpy()
+    values = component.scored({name: scores[name].to_torch() for name in component.criteria}).numpy()
     order = order_table(component, scores["id"], values)
     sequence = sequence_table(component, values, seed, settings.epochs)
     write_plan(HERE.curriculum(scheduler, seed), order, sequence)

@@ -69,7 +69,7 @@ class Study(Overlay):
         Raises:
             InputError: a key or a scheduler is not there.
         """
-        raw = overlaid(raw, self.params)
+        raw = overlaid(raw, self.params, may_add=True)
         schedulers, variants = raw["curriculum"]["schedulers"], self.variants()
         rows = {}
         for variant in variants:

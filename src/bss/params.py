@@ -17,7 +17,7 @@ from bss.data.datasets.dataset import DATASETS, Dataset
 from bss.encoders.encoder import ENCODERS, Encoder
 from bss.encoders.fusions.fusion import FUSIONS, Fusion
 from bss.errors import InputError
-from bss.measure.criteria.criterion import Criteria, distinct
+from bss.measure.criteria.criterion import PUBLISHED, Criteria, distinct
 from bss.parsing import checked, read_mapping
 from bss.paths import Cell
 from bss.registry import Count, CountOrAuto, MethodName, Name, Positive, Strict, UnknownName
@@ -152,12 +152,12 @@ class Params(Strict):
     @field_validator("curriculum")
     @classmethod
     def _schedulers_follow_the_score(cls, curriculum: Curriculum, info: ValidationInfo) -> Curriculum:
-        """A copy, in which a scheduler that names no criteria has those of `score`."""
+        """A copy, in which a scheduler that names no criteria has those of `score`, unless its kind has its own."""
         if "score" not in info.data:  # it is refused, and the message is its own
             return curriculum
         update = {"criteria": info.data["score"].criteria}
         schedulers = {
-            name: scheduler if "criteria" in scheduler.model_fields_set else scheduler.model_copy(update=update)
+            name: scheduler.model_copy(update=update) if _follows_the_score(scheduler) else scheduler
             for name, scheduler in curriculum.schedulers.items()
         }
         return curriculum.model_copy(update={"schedulers": schedulers})
@@ -247,6 +247,11 @@ class Params(Strict):
                 f"+ train.epochs = {needed} are needed; raise curriculum.epochs"
             )
         return self
+
+
+def _follows_the_score(scheduler: Scheduler) -> bool:
+    is_of_its_kind = type(scheduler).model_fields["criteria"].default != PUBLISHED
+    return not is_of_its_kind and "criteria" not in scheduler.model_fields_set
 
 
 def _check_names(key: str, names: list[str], known: list[str]) -> None:

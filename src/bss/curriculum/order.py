@@ -120,3 +120,7 @@ def _drawn(probabilities: np.ndarray, positions: np.ndarray, generator: np.rando
     indices = np.searchsorted(bounds[:-1], positions, side="right").astype(np.int64, copy=False)
     generator.shuffle(indices)
     return indices
+
+
+DRAWS = {"multinomial": multinomial, "systematic": systematic}
+COUNTS = {"multinomial": multinomial_counts, "systematic": systematic_counts}

@@ -11,7 +11,7 @@ from bss.curriculum.samples import Samples
 from bss.curriculum.schedulers.scheduler import Scheduler
 from bss.curriculum.shares import Shares, blocks, dealt
 from bss.measure.ranks import AllRanks
-from bss.measure.score import NONE, combined
+from bss.measure.score import NONE
 from bss.seeds import generator
 
 
@@ -109,7 +109,7 @@ class OwnSamples(Samples):
         seen = ~np.isnan(criteria[0])
         fresh = scores.astype(np.float64)
         named = zip(self.scheduler.criteria, criteria, strict=True)
-        fresh[seen] = combined({name: torch.from_numpy(row[seen]) for name, row in named}, over).numpy()
+        fresh[seen] = self.scheduler.scored({name: torch.from_numpy(row[seen]) for name, row in named}, over).numpy()
         # A first score has none before it to be averaged with.
         scores[:] = np.where(is_scored, self.scheduler.update(scores.astype(np.float64), fresh), fresh)
         is_scored |= seen

@@ -12,7 +12,6 @@ from torch import Tensor, distributed
 from bss.curriculum.schedulers.scheduler import Scheduler, epoch_indices
 from bss.measure.numbers import real_array
 from bss.measure.ranks import AllRanks
-from bss.measure.score import combined
 
 
 class Samples(ABC):
@@ -141,7 +140,7 @@ class AllSamples(Samples):
             return False
         fresh = self.scores.copy()
         rows = zip(self.scheduler.criteria, self.criteria, strict=True)
-        fresh[seen] = combined({name: torch.from_numpy(row[seen]) for name, row in rows}).numpy()
+        fresh[seen] = self.scheduler.scored({name: torch.from_numpy(row[seen]) for name, row in rows}).numpy()
         # A first score has none before it to be averaged with.
         self.scores = np.where(self.is_scored, self.scheduler.update(self.scores, fresh), fresh)
         self.is_scored |= seen

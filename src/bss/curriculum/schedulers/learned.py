@@ -5,20 +5,10 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from bss.curriculum.order import (
-    multinomial,
-    multinomial_counts,
-    softmax,
-    systematic,
-    systematic_counts,
-    weighted_permutation,
-)
+from bss.curriculum.order import COUNTS, DRAWS, softmax, weighted_permutation
 from bss.curriculum.schedulers._measuring import Measuring
 from bss.curriculum.shares import Shares
 from bss.errors import InputError
-
-DRAWS = {"multinomial": multinomial, "systematic": systematic}
-COUNTS = {"multinomial": multinomial_counts, "systematic": systematic_counts}
 
 
 class Learned(Measuring):

@@ -1,6 +1,8 @@
 """The contract of a scheduler."""
 
 from abc import abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -8,6 +10,11 @@ from bss.curriculum.shares import Shares
 from bss.measure.criteria.criterion import PUBLISHED, Criteria
 from bss.registry import Component, Registry
 from bss.seeds import generator
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bss.measure.score import Extents
 
 
 class Scheduler(Component):
@@ -48,6 +55,17 @@ class Scheduler(Component):
     def has_share(self) -> bool:
         """Whether it draws from scores of which each rank holds its own alone."""
         return type(self).share is not Scheduler.share
+
+    def scored(self, values: "Mapping[str, Tensor]", over: "Extents | None" = None) -> "Tensor":
+        """The scores (N,), float64, that it follows, from the values of its criteria: the balance score.
+
+        Args:
+            values: criterion -> (N,).
+            over: the extent of each over all samples, where these are some of them.
+        """
+        from bss.measure.score import combined
+
+        return combined(values, over)
 
     def fraction(self, epoch: int) -> float:
         """Fraction of the training samples in play in an epoch, in (0, 1]."""
