@@ -19,6 +19,8 @@ from bss.parsing import assign
 from bss.registry import Strict, lookup
 
 FOLDER = Path("comparisons")
+NAMED = ("curriculum.schedulers", "methods")
+"""Sections in which a study may name something that params.yaml does not."""
 Raw = dict[str, Any]
 
 
@@ -69,7 +71,9 @@ class Study(Overlay):
         Raises:
             InputError: a key or a scheduler is not there.
         """
-        raw = overlaid(raw, self.params, may_add=True)
+        added = {key: value for key, value in self.params.items() if key.rpartition(".")[0] in NAMED}
+        raw = overlaid(raw, {key: value for key, value in self.params.items() if key not in added})
+        raw = overlaid(raw, added, may_add=True)
         schedulers, variants = raw["curriculum"]["schedulers"], self.variants()
         rows = {}
         for variant in variants:

@@ -5,8 +5,9 @@ from math import cos, pi
 
 import pytest
 import torch
+from torch import nn
 
-from bss.training.optimizer import build_optimizer, lr_factor
+from bss.training.optimizer import build_optimizer, forget_momentum, lr_factor
 from bss.training.settings import Optimisation
 from tests.helpers.toy import TRAIN
 
@@ -41,3 +42,25 @@ def test_schedules_of_the_learning_rate() -> None:
         values = [lr_factor(schedule, step / 50) for step in range(50)]
         assert values[0] == 1
         assert all(low <= high for high, low in pairwise(values))
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_one_that_forgets_goes_on_as_a_new_one(name: str) -> None:
+    """The second weight has no gradient at first: a velocity that is missing would stop the fused step."""
+    settings = TRAIN.model_copy(update={"optimizer": name})
+
+    def steps(optimizer: torch.optim.Optimizer, weights: list[nn.Parameter], num: int, *, both: bool) -> None:
+        for step in range(num):
+            for place, weight in enumerate(weights):
+                weight.grad = torch.full_like(weight, 1.0 + step) if both or place == 0 else None
+            optimizer.step()
+
+    weights = [nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(2))]
+    optimizer = build_optimizer(weights, settings)
+    steps(optimizer, weights, 3, both=False)
+    forget_momentum(optimizer)
+    copies = [nn.Parameter(weight.detach().clone()) for weight in weights]
+    fresh = build_optimizer(copies, settings)
+    for moving, own in ((optimizer, weights), (fresh, copies)):
+        steps(moving, own, 2, both=True)
+    assert all(torch.equal(weight, copy) for weight, copy in zip(weights, copies, strict=True))

@@ -33,6 +33,16 @@ def _built(parameters: Iterable[nn.Parameter], settings: Optimisation) -> torch.
     return torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
 
 
+def forget_momentum(optimizer: torch.optim.Optimizer) -> None:
+    """Have an optimizer of `build_optimizer` begin anew."""
+    if isinstance(optimizer, torch.optim.SGD):  # a velocity stays where it is, see `_built`
+        for state in optimizer.state.values():
+            for velocity in state.values():
+                velocity.zero_()
+    else:
+        optimizer.state.clear()
+
+
 def lr_factor(schedule: str, progress: float) -> float:
     """Factor on the learning rate at a progress in [0, 1): constant, half a cosine, or a tenth after each third."""
     if schedule == "cosine":

@@ -16,7 +16,7 @@ from bss.training.epoch import Epoch, Observe
 from bss.training.loader import Batch
 from bss.training.losses import class_weighted
 from bss.training.methods.method import Method
-from bss.training.optimizer import build_optimizer
+from bss.training.optimizer import build_optimizer, forget_momentum
 from bss.training.runtime import Runtime
 from bss.training.settings import Optimisation
 
@@ -171,7 +171,7 @@ class Trainer:
 
     def forget_momentum(self) -> None:
         """Have the optimizer begin anew, as one would that was just made."""
-        self.optimizer.state.clear()
+        forget_momentum(self.optimizer)
 
     def train_epoch(
         self,
