@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
+from bss.training.methods._probes import detach_heads
 from bss.training.methods.joint import Joint
 
 if TYPE_CHECKING:
@@ -20,5 +21,4 @@ class FusedOnly(Joint):
 
     def prepare(self, model: "MultimodalModel") -> None:
         """Cut the heads off from the encoders."""
-        for modality in model.branches:
-            model.branch(modality).head.register_forward_pre_hook(lambda head, inputs: (inputs[0].detach(),))
+        detach_heads(model)

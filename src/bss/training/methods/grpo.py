@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 from pydantic import Field, NonNegativeInt, model_validator
 
 from bss.errors import InputError
-from bss.training.methods.fused_only import FusedOnly
+from bss.training.methods._probes import detach_heads
+from bss.training.methods.method import Method
 from bss.types import FUSED
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
     from bss.measure.evidence import Evidence
-    from bss.model import Outputs
+    from bss.model import MultimodalModel, Outputs
     from bss.training.loader import Batch
     from bss.training.trainer import Trainer
 
@@ -21,18 +22,18 @@ SMALL = 1e-6
 """Added to the deviation of the rewards, as published."""
 
 
-class GRPO(FusedOnly):
+class GRPO(Method):
     """The update of VL-Cogito (2025) where an answer is a class: the fused prediction learns from trial and reward.
 
-    Of each sample the fused prediction pi draws `group` classes; r = 1 where one is right, A = (r - mean) / (std + 1e-6)
-    over the group, std with G - 1. With a the share that is right and F the weights of the stage, see the scheduler
+    Of each sample the fused prediction pi draws `group` classes; r = 1 where one is right, and over the group
+    A = (r - mean) / (std + 1e-6), std with G - 1. With a the share that is right and F the weights of the stage, see the scheduler
     `progressive`, the loss is the mean over the group and the batch of
 
         max(-F(a) A rho, -F(a) A clip(rho, 1 - clip, 1 + clip)) + kl (e^d - d - 1),
 
     rho = pi / pi_old of the class drawn, d = log pi_ref - log pi, pi_ref the prediction before training. The
     gradient is that of all draws at once: a class counts as often as it was drawn. A batch is updated on `inner`
-    times. The heads of the modalities are probes, as of `fused_only`.
+    times. The heads of the modalities are probes, as those of `fused_only`.
 
     It learns from one bit a draw where cross-entropy is told the class, so it is no competitor: here the published
     advantages, weights, clip and penalty are exact, in their own setting. The length reward has no counterpart.
@@ -54,10 +55,12 @@ class GRPO(FusedOnly):
     @model_validator(mode="after")
     def _a_group_has_a_deviation(self) -> Self:
         if self.group == 1:
-            raise InputError(
-                "group is 1, and a single draw has no deviation: take 2 or more, or 0 for infinitely many"
-            )
+            raise InputError("group is 1, and a single draw has no deviation: take 2 or more, or 0")
         return self
+
+    def prepare(self, model: "MultimodalModel") -> None:
+        """Make the heads probes."""
+        detach_heads(model)
 
     def begin_epoch(
         self,
