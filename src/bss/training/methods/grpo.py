@@ -25,9 +25,9 @@ SMALL = 1e-6
 class GRPO(Method):
     """The update of VL-Cogito (2025) where an answer is a class: the fused prediction learns from trial and reward.
 
-    Of each sample the fused prediction pi draws `group` classes; r = 1 where one is right, and over the group
-    A = (r - mean) / (std + 1e-6), std with G - 1. With a the share that is right and F the weights of the stage, see the scheduler
-    `progressive`, the loss is the mean over the group and the batch of
+    Of each sample the fused prediction pi draws `group` classes; r = 1 where one is right, and over the group A =
+    (r - mean) / (std + 1e-6), std with G - 1. With a the share that is right and F the weights of the stage, as of
+    the scheduler `progressive`, the loss is the mean over the group and the batch of
 
         max(-F(a) A rho, -F(a) A clip(rho, 1 - clip, 1 + clip)) + kl (e^d - d - 1),
 

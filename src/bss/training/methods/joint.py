@@ -1,6 +1,6 @@
 """Joint training of the fusion and of every modality."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
@@ -29,11 +29,15 @@ class Joint(Method):
             raise InputError("fused_weight and unimodal_weight are both 0, and nothing would be trained")
         return self
 
+    def weights(self, outputs: Iterable[str]) -> dict[str, float]:
+        """Output -> its weight in the loss."""
+        return {output: self.fused_weight if output == FUSED else self.unimodal_weight for output in outputs}
+
     def loss(self, logits: Mapping[str, "Tensor"], labels: "Tensor") -> "Tensor":
         """Mean over the batch, summed over the outputs by weight."""
         import torch
 
         from bss.training.losses import cross_entropy
 
-        weights = {output: self.fused_weight if output == FUSED else self.unimodal_weight for output in logits}
+        weights = self.weights(logits)
         return torch.stack([weights[output] * cross_entropy(logits[output], labels) for output in logits]).sum()
