@@ -19,8 +19,8 @@ class AUC(Joint):
 
         R_ij = 1 / (n_i n_j) sum_{a in i} sum_{b in j} l(f_i(a) - f_i(b)),
 
-    l(t) = (margin - t)^2 / 2 (square), exp(-margin t) (exp) or max(0, margin - t) (hinge). A batch of one class has no
-    risk. The loss is cross_entropy times that of joint, and weight times the sum of the risks by joint's weights.
+    l(t) = (margin - t)^2 / 2 (square), exp(-margin t) (exp) or max(0, margin - t) (hinge). A batch of one class has
+    no risk. The loss is cross_entropy times that of joint, and weight times the sum of the risks by joint's weights.
     Square and exp take the moments of each class, not the pairs of samples.
 
     Source: Yang et al., Learning with Multiclass AUC (TPAMI 2021); as a loss of batches beside the cross-entropy it
