@@ -32,15 +32,8 @@ def section(inputs: ReportInputs) -> Section:
     if gaps:
         blocks.append(Charts(gaps, "What a modality loses beside the others", GAP_NOTE))
     if rows := deviations(inputs.metrics, inputs.table):
-        blocks.append(
-            Table(
-                "Equilibrium",
-                ("run", "equilibrium deviation"),
-                rows,
-                _equilibrium_note(len(inputs.modalities)),
-                headed=True,
-            )
-        )
+        header, note = ("run", "equilibrium deviation"), _equilibrium_note(len(inputs.modalities))
+        blocks.append(Table("How evenly the modalities contribute", header, rows, note, headed=True))
     return Section("Imbalance", blocks, heading="Imbalance by epoch")
 
 
