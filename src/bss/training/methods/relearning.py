@@ -30,7 +30,7 @@ class Relearning(FusedOnly):
     from_warmup: ClassVar[bool] = False
     looks_at_validation: ClassVar[bool] = True
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"strength": (1.0, 3.0, 10.0)}
-    example: ClassVar[Mapping[str, Any]] = {"interval": 1}
+    example: ClassVar[Mapping[str, Any]] = {"interval": 1, "times": 1}
     strength: Annotated[float, Field(ge=0)] = 3.0
     """How fast w grows with the gap of purity, lambda; 0 takes nothing back."""
     interval: Annotated[int, Field(ge=1)] = 2
