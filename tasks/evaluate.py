@@ -30,7 +30,7 @@ def evaluate(method: tasks.MethodName, scheduler: tasks.SchedulerName, seed: tas
     validation = open_split(HERE.packed, Split.VALIDATION) if chooses else None
     judgement = judge(model, test, component, settings.batch_size, runtime, settings.rule, validation)
     totals = pl.read_parquet(existing(HERE.run(cell) / "history.parquet"), columns=["num_steps", "num_samples"]).max()
-    facts = {"test": test.fingerprint, **judgement.rule, **totals.row(0, named=True)}
+    facts = {"test": test.fingerprint, **judgement.rule, **judgement.equilibrium, **totals.row(0, named=True)}
     write_json({"outputs": judgement.metrics, **facts}, HERE.metrics(cell))
     for name, table in {"predictions": judgement.predictions, "confusion": judgement.confusion}.items():
         with replaced(HERE.predictions(cell) / f"{name}.parquet") as temporary:

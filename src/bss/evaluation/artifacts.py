@@ -70,8 +70,13 @@ def as_judged(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def metrics_of(workspace: Workspace, cells: Iterable[Cell]) -> pl.DataFrame:
-    """The metrics of several cells, a row a cell and output."""
-    return pl.concat([of_cell(read_metrics(workspace.metrics(cell)), cell) for cell in cells])
+    """The metrics of several cells, a row a cell and output, and the `equilibrium_deviation` of the cell, or null."""
+    return pl.concat([_of_run(workspace.metrics(cell), cell) for cell in cells])
+
+
+def _of_run(path: Path, cell: Cell) -> pl.DataFrame:
+    deviation = pl.lit(read_json(path).get("equilibrium_deviation"), dtype=pl.Float64)
+    return of_cell(read_metrics(path), cell).with_columns(equilibrium_deviation=deviation)
 
 
 def tables_of(place: Callable[[Cell], Path], name: str, cells: Iterable[Cell]) -> pl.DataFrame:

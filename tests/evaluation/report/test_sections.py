@@ -15,8 +15,8 @@ import pytest
 from bss.evaluation.findings.balance import accuracy_gaps, balance_verdict, discrepancy_ratios
 from bss.evaluation.grid import provenance
 from bss.evaluation.grid.looks import Look, looks
-from bss.evaluation.page.section import Charts
-from bss.evaluation.report import summary
+from bss.evaluation.page.section import Charts, Table
+from bss.evaluation.report import imbalance, summary
 from bss.evaluation.report.changes import change_counts, changed_pairs, changed_predictions
 from bss.evaluation.report.cost import costs
 from bss.evaluation.report.draws import drawn_pairs
@@ -88,6 +88,19 @@ def test_without_outputs_of_two_modalities_there_is_no_balance() -> None:
     assert balance_verdict(ratios, pl.DataFrame(), ["audio", "image"], "random") is None
     assert ratio_charts(ratios, [JOINT], ["audio", "image"]) == []
     assert gap_charts(accuracy_gaps(table, ["audio", "image"]), [JOINT], ["audio", "image"]) == []
+
+
+def test_the_section_of_imbalance_has_the_deviation_of_every_run(tmp_path: Path) -> None:
+    inputs = grid(tmp_path)
+    assert not [block for block in imbalance.section(inputs).blocks if isinstance(block, Table)]
+    of_run = pl.when(pl.col("scheduler") == "random").then(0.1 + 0.1 * pl.col("seed")).otherwise(None)
+    metrics = inputs.metrics.with_columns(equilibrium_deviation=of_run)
+    [table] = [b for b in imbalance.section(replace(inputs, metrics=metrics)).blocks if isinstance(b, Table)]
+    fused = metrics.filter(pl.col("output") == "fused", pl.col("scheduler") == "random")
+    assert len(table.rows) == fused["method"].n_unique()
+    mean = 0.1 + 0.1 * sum(inputs.seeds) / len(inputs.seeds)
+    assert {value for _, value in table.rows} == {f"{mean:.3f}"}
+    assert "from 1/2. 0: all alike; 0.5: one alone." in table.note
 
 
 def test_changes_are_those_of_a_loop_over_the_pairs(tmp_path: Path) -> None:

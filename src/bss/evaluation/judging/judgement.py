@@ -10,6 +10,7 @@ import polars as pl
 
 from bss.data.packed import PackedSplit
 from bss.errors import InputError
+from bss.evaluation.judging.equilibrium import equilibrium
 from bss.evaluation.judging.metrics import classification_metrics, confusion_matrix
 from bss.evaluation.judging.rule import best_weights, summed, weighted_mean
 from bss.measure.evidence import Evidence
@@ -37,6 +38,8 @@ class Judgement:
     rule: Mapping[str, Any]
     """`rule`, the one whose multimodal prediction counts, and `weights`, those of the modalities where the rule has
     chosen some. Empty where the method fuses nothing."""
+    equilibrium: Mapping[str, Any]
+    """How evenly the modalities contribute, see `equilibrium`; empty where nothing is fused."""
 
 
 def judge(
@@ -74,6 +77,7 @@ def judge(
         pl.concat([_predictions(output, values, split) for output, values in outputs.items()]),
         pl.concat([_confusion(output, values, split) for output, values in outputs.items()]),
         applied,
+        equilibrium(model, evidence, runtime) if applied else {},
     )
 
 

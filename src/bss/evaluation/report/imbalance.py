@@ -10,9 +10,10 @@ from bss.evaluation.findings.balance import LEAD, accuracy_gaps, balance_verdict
 from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.grid.looks import Look, legend
 from bss.evaluation.page.canvas import INK, Chart, canvas, finish, label_axes
-from bss.evaluation.page.section import Block, Charts, Prose, Section, Verdicts
+from bss.evaluation.page.section import Block, Charts, Prose, Section, Table, Verdicts
 from bss.evaluation.page.words import listed
 from bss.evaluation.report._bands import bands, draw_bands
+from bss.types import FUSED
 
 PLACE = 40
 TICKS = (1.05, 1.1, 1.25, 1.5, 2, 3, 5, 10, 30, 100)
@@ -30,6 +31,9 @@ def section(inputs: ReportInputs) -> Section:
         blocks += [legend(inputs.looks), Charts(ratios, "Who leads", _ratio_note(len(inputs.modalities)))]
     if gaps:
         blocks.append(Charts(gaps, "What a modality loses beside the others", GAP_NOTE))
+    if rows := deviations(inputs.metrics, inputs.table):
+        header, note = ("run", "equilibrium deviation"), _equilibrium_note(len(inputs.modalities))
+        blocks.append(Table("How evenly the modalities contribute", header, rows, note, headed=True))
     return Section("Imbalance", blocks, heading="Imbalance by epoch")
 
 
@@ -37,6 +41,32 @@ GAP_NOTE = (
     "Validation accuracy of the modality trained alone, less that of its own output inside the joint model, of the "
     "same seed and with as many epochs left to train. Above 0 the modality does better alone."
 )
+
+
+def deviations(metrics: pl.DataFrame, table: pl.DataFrame) -> list[tuple[str, str]]:
+    """Every fused run with its equilibrium deviation, the mean over the seeds that have one; others are left out.
+
+    Args:
+        metrics: method, scheduler, seed, output, and maybe equilibrium_deviation.
+        table: as `summary_table` gives it.
+    """
+    if "equilibrium_deviation" not in metrics.columns:
+        return []
+    known = metrics.filter(pl.col("output") == FUSED, pl.col("equilibrium_deviation").is_not_null())
+    means = known.group_by("method", "scheduler").agg(pl.col("equilibrium_deviation").mean())
+    fused = table.filter(pl.col("output") == FUSED)
+    rows = fused.join(means, on=["method", "scheduler"], how="inner", maintain_order="left")
+    return [(row["run"], f"{row['equilibrium_deviation']:.3f}") for row in rows.to_dicts()]
+
+
+def _equilibrium_note(number: int) -> str:
+    return (
+        "How unevenly the modalities contribute to the fused prediction on test: the mean distance of their shares "
+        f"from 1/{number}. 0: all alike; {2 * (number - 1) / number**2:.2g}: one alone. A share is that of the "
+        "Shapley value: what a modality adds to the mean probability of the true class, over all sets of the others. "
+        "The shares stand in reports/metrics. Modality Equilibrium Matters (2025) names the metric; its formula here "
+        "is inferred."
+    )
 
 
 def _ratio_note(num_modalities: int) -> str:

@@ -1,14 +1,11 @@
 """Modality valuation: a modality that adds little to the prediction of a sample is shown more often by itself."""
 
 from collections.abc import Callable, Mapping
-from itertools import combinations
-from math import factorial
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field
 
-from bss.errors import InputError
 from bss.training.methods.joint import Joint
 from bss.training.methods.method import Order
 
@@ -20,10 +17,6 @@ if TYPE_CHECKING:
 
 FEWER = (-0.1, 0.4, 1.0)
 """Contributions from which on a sample gets a copy less; 1 is the fair share in a right prediction."""
-MOST = 8
-"""Most modalities: the fusion is asked for all 2^M sets of them."""
-ROWS = 4096
-"""Samples that the fusion is asked for at a time."""
 
 
 class ModalityValuation(Joint):
@@ -61,16 +54,15 @@ class ModalityValuation(Joint):
         """Count the copies: `memory` has modality -> (N,), how many of each sample."""
         import torch
 
+        from bss.training.shapley import shapley_values
+
         if epoch < self.starts:
             return
-        num_modalities = len(trainer.model.branches)
-        if num_modalities > MOST:
-            raise InputError(f"{self.name} values all sets of {MOST} modalities at most; here are {num_modalities}")
         clean = evidence()
         features = clean.needed_features(self.name)
         present = {name: features[name].any(dim=1) for name in clean.modalities}
         thresholds = torch.tensor(FEWER, dtype=torch.float64)
-        for name, phi in _contributions(_values(trainer, features, clean.labels, present)).items():
+        for name, phi in shapley_values(_values(trainer, features, clean.labels, present)).items():
             copies = len(FEWER) - torch.bucketize(phi, thresholds, right=True)
             trainer.memory[name] = (copies * present[name]).to(trainer.runtime.device, torch.uint8)
 
@@ -96,35 +88,12 @@ def _values(
     trainer: "Trainer", features: Mapping[str, "Tensor"], labels: "Tensor", present: Mapping[str, "Tensor"]
 ) -> "dict[frozenset[str], Tensor]":
     """Set of modalities -> v (N,), int64: how many of them a sample has, where the fusion is right with them."""
-    import torch
+    from bss.training.shapley import by_subset, fusion_of
 
-    fusion, runtime = trainer.model.fusion, trainer.runtime
-    if fusion is None or runtime.is_sharded:
-        raise InputError(f"spread.strategy: {trainer.method.name} asks the fusion alone, which needs ddp, not fsdp")
-    subsets = [frozenset(some) for size in range(1, len(present) + 1) for some in combinations(present, size)]
-    hits: dict[frozenset[str], list[Tensor]] = {some: [] for some in subsets}
-    was_training = fusion.training
-    fusion.eval()
-    with torch.no_grad(), runtime.autocast():
-        for rows in (slice(first, first + ROWS) for first in range(0, len(labels), ROWS)):
-            block = {name: features[name][rows].to(runtime.device) for name in present}
-            nothing = {name: torch.zeros_like(values) for name, values in block.items()}
-            for some in subsets:
-                logits = fusion({name: (block if name in some else nothing)[name] for name in present})
-                hits[some].append(logits.argmax(dim=1).cpu() == labels[rows])
-    fusion.train(was_training)
-    sizes = {some: torch.stack([present[name] for name in some]).sum(dim=0) for some in subsets}
-    values = {some: torch.cat(right) * sizes[some] for some, right in hits.items()}
-    return {frozenset(): torch.zeros_like(labels), **values}
+    fusion = fusion_of(trainer.model, trainer.runtime, trainer.method.name)
 
+    def is_right(logits: "Tensor", rows: slice) -> "Tensor":
+        return logits.argmax(dim=1).cpu() == labels[rows]
 
-def _contributions(values: "Mapping[frozenset[str], Tensor]") -> "dict[str, Tensor]":
-    """Modality -> its Shapley value (N,), float64, as exact as division is: the sums are of integers."""
-    everything = max(values, key=len)
-    num = len(everything)
-    weights = [factorial(size) * factorial(num - size - 1) for size in range(num)]
-    shapley = {}
-    for name in sorted(everything):
-        gains = [weights[len(some)] * (values[some | {name}] - values[some]) for some in values if name not in some]
-        shapley[name] = sum(gains[1:], gains[0]).double() / factorial(num)
-    return shapley
+    right = by_subset(fusion, {name: features[name] for name in present}, is_right, trainer.runtime)
+    return {some: hits * sum(present[name].long() for name in some) for some, hits in right.items()}
