@@ -33,7 +33,7 @@ def warmed(splits: Splits, method: AIM, epoch: int = 1) -> tuple[Trainer, Batch]
     trainer, batch = small_trainer(splits, method), first_batch(splits)
     for number in range(epoch + 1):
         trainer.epoch = number
-        method.begin_epoch(trainer, number, lambda: None, lambda: None)  # type: ignore[arg-type, return-value]
+        method.begin_epoch(trainer, number, lambda: None, lambda: None)  # type: ignore[return-value]
         if number < epoch:
             trainer._step(batch)
     return trainer, batch
@@ -114,7 +114,7 @@ def test_all_have_the_depths_of_the_encoder_of_fewest_blocks(pair: Splits) -> No
     assert [len(parts) for parts in cut.values()] == [2, 2]
     assert [len(depths(trainer.model, 1)[name]) for name in cut] == [1, 1]
     joined = [module for part in cut["m0"] for module in part]
-    assert joined == list(trainer.model.branch("m0").encoder), "none is left out"
+    assert joined == list(trainer.model.branch("m0").encoder.children()), "none is left out"
 
 
 def test_prototypes_are_taken_for_their_classes(pair: Splits) -> None:
@@ -127,6 +127,7 @@ def test_prototypes_are_taken_for_their_classes(pair: Splits) -> None:
     assert all(weight.grad is None for weight in trainer.model.parameters())
     # What comes out at the last depth is what the head of the features sees.
     features = {name: trainer.memory[f"prototypes {name} 1"] for name in ("m0", "m1")}
+    assert trainer.model.fusion is not None
     assert trainer.model.fusion(features).argmax(dim=1).tolist() == [0, 1, 2]
 
 
@@ -182,9 +183,15 @@ def test_neutral_it_is_joint(splits: Splits) -> None:
 
 
 def test_absent_samples_count_for_no_score(pair: Splits) -> None:
-    method, seen = AIM(**FEW), []
+    method = AIM(**FEW)
+    seen: list[dict[str, list[float]]] = []
     trainer, batch = warmed(pair, method)
-    object.__setattr__(method, "probabilities", lambda scores: seen.append(scores) or [])
+
+    def noting(scores: dict[str, list[float]]) -> list[Any]:
+        seen.append(scores)
+        return []
+
+    object.__setattr__(method, "probabilities", noting)
     for value in (0, 9):
         gappy = with_gaps(batch, m0=[1, 2])
         gappy.inputs["m0"][[1, 2]] = value

@@ -138,7 +138,8 @@ def test_scales_of_several_are_to_the_geometric_mean_of_the_others() -> None:
 def slow_logits(model: Any, features: dict[str, Tensor], scales: dict[str, float]) -> Tensor:
     joined = torch.cat([features[name] * scales[name] for name in features], dim=1)
     head = next(iter(model.branches.values())).head
-    return (joined @ model.fusion.joined.weight.T + model.fusion.joined.bias) @ head.weight.T + head.bias
+    logits: Tensor = (joined @ model.fusion.joined.weight.T + model.fusion.joined.bias) @ head.weight.T + head.bias
+    return logits
 
 
 @pytest.mark.parametrize("gap_weight", [0.0, 0.4])
@@ -208,13 +209,14 @@ def test_with_a_bound_of_one_it_is_joint_with_that_fusion(splits: Splits) -> Non
 def test_pairs_that_lack_a_modality_are_not_measured(splits: Splits) -> None:
     batch, found = first_batch(splits), []
     for value in (0, 9):
-        trainer = small_trainer(splits, ARM(), encoders={})
+        method = ARM()
+        trainer = small_trainer(splits, method, encoders={})
         gappy = with_gaps(batch, m0=[1, 2])
         gappy.inputs["m1"][[1, 2]] = value
         trainer.model.eval()  # batch statistics would carry the rows into the others
         outputs = trainer.model(gappy.inputs)
         trainer._num_rows = 16
-        found.append(trainer.method._scales(trainer, outputs, gappy))
+        found.append(method._scales(trainer, outputs, gappy))
     assert torch.equal(*found)
     trainer = small_trainer(splits, ARM())
     given = gradients(trainer, with_gaps(batch, m0=list(range(16))))

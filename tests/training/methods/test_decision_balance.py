@@ -66,8 +66,8 @@ def test_the_sum_equals_its_slow_reference(number: int, gamma: float) -> None:
     recall[0, 0] = recall[:, 1] = 0  # one recognises none of a class, and none one of another
     mean, std = torch.randn(number, generator=generator), torch.rand(number, generator=generator) + 0.1
     found = calibrated_sum(logits, present, mean, std, recall, gamma)
-    given: list[Any] = [values.tolist() for values in (logits, present, mean, std, recall)]
-    assert torch.allclose(found, torch.tensor(slow_sum(*given, gamma)), atol=1e-5)
+    lists = (logits.tolist(), present.tolist(), mean.tolist(), std.tolist(), recall.tolist())
+    assert torch.allclose(found, torch.tensor(slow_sum(*lists, gamma)), atol=1e-5)
 
 
 def test_recalls_are_those_of_each_class() -> None:

@@ -1,6 +1,7 @@
 """Whether the decision prefers a modality: its share of weights and logits, and what each recognises of a class."""
 
 from collections.abc import Sequence
+from statistics import mean, stdev
 
 import numpy as np
 import polars as pl
@@ -81,7 +82,7 @@ def logit_shares(predictions: pl.DataFrame, modalities: Sequence[str]) -> pl.Dat
         return pl.DataFrame(schema=[*keys, "size", "share"])
     rows = predictions.filter(pl.col("output").is_in(list(modalities)), pl.col("method") != ALONE)
     sizes = [
-        (*key, _size(np.stack(group[PROBABILITIES].to_numpy())))
+        (*key, _size(np.array(group[PROBABILITIES].to_list())))
         for key, group in rows.group_by(keys, maintain_order=True)
     ]
     found = _shared(pl.DataFrame(sizes, schema=[*keys, "size"], orient="row"), "size")
@@ -109,10 +110,12 @@ def _shares(
 
 def _of_run(shares: pl.DataFrame, modalities: Sequence[str]) -> list[str]:
     """Mean and deviation over the seeds, a cell a modality."""
-    values = [shares.filter(pl.col("output") == name)["share"].drop_nulls() for name in modalities]
-    return [
-        mean_sd(found.mean(), found.std() if len(found) > 1 else np.nan) if len(found) else ABSENT for found in values
-    ]
+    of_modality = (shares.filter(pl.col("output") == name)["share"].drop_nulls().to_list() for name in modalities)
+    return [_over_seeds(values) if values else ABSENT for values in of_modality]
+
+
+def _over_seeds(values: list[float]) -> str:
+    return mean_sd(mean(values), stdev(values) if len(values) > 1 else np.nan)
 
 
 def class_recalls(predictions: pl.DataFrame) -> pl.DataFrame:

@@ -203,7 +203,7 @@ def confidence(outputs: "Tensor", prototypes: "Tensor", labels: "Tensor") -> "Te
         prototypes: P, (C, width).
         labels: (B,), int64.
     """
-    distances = (outputs[:, None] - prototypes[None]).square().sum(dim=2)
+    distances: Tensor = (outputs[:, None] - prototypes[None]).square().sum(dim=2)
     return (-distances).softmax(dim=1).gather(1, labels[:, None]).mean()
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from math import copysign, prod
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import Field
 
@@ -102,7 +102,7 @@ class ARM(Joint):
         from bss.training.losses import cross_entropy
 
         outputs = trainer.forward(batch.inputs)
-        fusion = trainer.model.fusion
+        fusion = cast(Any, trainer.model.fusion)
         scales = self._scales(trainer, outputs, batch)
 
         def fused(features: Mapping[str, "Tensor"]) -> "Tensor":
@@ -171,13 +171,13 @@ class ARM(Joint):
         """The scales of a batch, (M,), which go into the running mean; it, where no pair has all modalities."""
         import torch
 
-        fusion, names = trainer.model.fusion, list(trainer.model.branches)
+        fusion, names = cast(Any, trainer.model.fusion), list(trainer.model.branches)
         masks = [batch.inputs[f"{name}{PRESENT}"] for name in names if f"{name}{PRESENT}" in batch.inputs]
         whole = torch.ones(len(batch.labels), dtype=torch.bool, device=batch.labels.device)
         for mask in masks:
             whole = whole & (trainer.whole(mask.float()) > 0)
         if not bool(whole.any()):
-            return fusion.scales.clone()
+            return cast("Tensor", fusion.scales.clone())
         with torch.no_grad():
             h = fusion.first({name: values.float() for name, values in outputs.features.items()})
             logits = {**outputs.logits, FUSED: trainer.whole(trainer.model.branch(names[0]).head(h).float())}

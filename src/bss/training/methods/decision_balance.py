@@ -1,7 +1,7 @@
 """Balance at the decision: each modality's logits in one scale, weighed class by class by what it recognises."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import Field
 
@@ -75,7 +75,7 @@ class DecisionBalance(Joint):
         validation: "Callable[[], Evidence]",
     ) -> None:
         """Measure the logits of every modality."""
-        fusion, clean = trainer.model.fusion, evidence()
+        fusion, clean = cast(Any, trainer.model.fusion), evidence()
         for place, name in enumerate(trainer.model.branches):
             there = clean.needed_features(self.name)[name].any(dim=1)
             logits, labels = clean.logits[name][there], clean.labels[there]
