@@ -229,6 +229,16 @@ class Params(Strict):
         return self
 
     @model_validator(mode="after")
+    def _methods_suit_the_data(self) -> Self:
+        shapes = {name: kind.shape for name, kind in self.preprocess.modalities.items()}
+        for name in self.grid.methods:
+            try:
+                self.methods[name].check_shapes(shapes)
+            except InputError as error:
+                raise InputError(f"grid.methods: '{name}' cannot be used with these data: {error}") from error
+        return self
+
+    @model_validator(mode="after")
     def _batches_can_be_shared(self) -> Self:
         ranks = self.spread.devices * self.spread.nodes
         for key, size in (("warmup", self.warmup.batch_size), ("train", self.train.batch_size)):

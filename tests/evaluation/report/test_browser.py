@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 LIGHT, DARK = "light", "dark"
-WITHOUT_CHART = {"results", "examples", "repeat"}
+WITHOUT_CHART = {"decision", "results", "examples", "repeat"}
 TEXT, GRAPHIC = 4.5, 3.0
 """The least contrast of text, and of what a chart draws (WCAG 2.1, 1.4.3 AA and 1.4.11)."""
 Colour = tuple[float, ...]

@@ -229,7 +229,7 @@ def test_every_section_is_there_and_linked(inputs: ReportInputs, shown: tuple[Pa
     page, _ = shown
     names = [section.anchor for section in sections(inputs)]
     assert names == [
-        *("summary", "results", "learning", "imbalance", "scores", "examples"),
+        *("summary", "results", "learning", "imbalance", "decision", "scores", "examples"),
         *("draws", "pacing", "confusion", "changes", "cost", "repeat"),
     ]
     assert [section.get("id") for section in page.attributes("section")] == names

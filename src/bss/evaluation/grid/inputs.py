@@ -20,6 +20,7 @@ COLUMNS = {
     "pacing": "scheduler epoch fraction num_samples",
     "draws": "method scheduler seed index id num_draws",
     "manifest": "index id label class",
+    "fusion_norms": "method scheduler seed output norm",
 }
 """Columns that each frame must have; further ones are ignored."""
 
@@ -78,6 +79,8 @@ class ReportInputs:
     """Which epoch training kept, `best` on validation or `last`, see `train.keep`."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """Name of a scheduler or a method -> how a reader sees it, where that is another one."""
+    fusion_norms: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=COLUMNS["fusion_norms"].split()))
+    """A row a run and modality: the Frobenius norm of the fusion's weights on it, where they are apart."""
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -119,7 +122,7 @@ class ReportInputs:
 
 def joined(parts: Sequence[ReportInputs], command: str) -> ReportInputs:
     """Several grids that differ in their seeds alone as one; what is of one seed is that of the first."""
-    frames = ("metrics", "history", "predictions", "scores", "draws")
+    frames = ("metrics", "history", "predictions", "scores", "draws", "fusion_norms")
     runtimes = tuple(sorted({runtime for part in parts for runtime in part.runtimes}))
     return replace(
         parts[0],

@@ -3,17 +3,23 @@
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 import polars as pl
+from safetensors import safe_open
 
 from bss.data.packed import MANIFEST, Meta, open_split
-from bss.evaluation.artifacts import as_judged, metrics_of, read_table, runtime_of, tables_of
+from bss.evaluation.artifacts import as_judged, metrics_of, of_cell, read_table, runtime_of, tables_of
 from bss.evaluation.grid.examples import drawings, examples
 from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.grid.provenance import commit, versions
 from bss.evaluation.page.words import counted, listed
+from bss.files import existing
 from bss.params import Params
 from bss.paths import Cell, Workspace
 from bss.types import BASELINE, Split
+
+MODEL, FUSION = "model.safetensors", "fusion.weight"
+"""The file of a model, and the name of the weights of a concatenation in it."""
 
 
 def read_grid(params: Params, parameters: Mapping[str, object], workspace: Workspace) -> ReportInputs:
@@ -51,6 +57,7 @@ def read_grid(params: Params, parameters: Mapping[str, object], workspace: Works
         confidence=params.report.confidence,
         rule=params.evaluate.rule,
         keep=params.train.keep,
+        fusion_norms=pl.concat([of_cell(_fusion_norms(workspace, cell, meta), cell) for cell in params.cells]),
     )
 
 
@@ -59,6 +66,21 @@ def _notes(meta: Meta) -> Iterator[str]:
         yield f"{meta.num_skipped} rows could not be used and were left out; data/packed/skipped.parquet says why."
     for split, names in (meta.absent_classes or {}).items():
         yield f"No {split} pair of {listed(names)}: nothing can be said of them there."
+
+
+def _fusion_norms(workspace: Workspace, cell: Cell, meta: Meta) -> pl.DataFrame:
+    """The Frobenius norm of the columns of each modality, where the fusion is a matrix over features side by side."""
+    schema = {"output": pl.String, "norm": pl.Float64}
+    with safe_open(existing(workspace.run(cell) / MODEL), "np") as weights:
+        heads = [f"branches.{name}.head.weight" for name in meta.modalities]
+        if not {FUSION, *heads} <= {*weights.keys()}:
+            return pl.DataFrame(schema=schema)
+        widths = [weights.get_slice(head).get_shape()[-1] for head in heads]
+        matrix = weights.get_tensor(FUSION)
+    if matrix.ndim != 2 or matrix.shape[1] != sum(widths):
+        return pl.DataFrame(schema=schema)
+    parts = np.split(matrix.astype(np.float64), np.cumsum(widths)[:-1], axis=1)
+    return pl.DataFrame({"output": list(meta.modalities), "norm": [float(np.linalg.norm(part)) for part in parts]})
 
 
 def _scores(workspace: Workspace, seed: int) -> pl.DataFrame:

@@ -46,6 +46,16 @@ class Method(Component):
     looks_at_validation: ClassVar[bool] = False
     """Whether training depends on the evidence of the validation split; its page says for what."""
 
+    def check_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Refuse data that the method cannot be used with; asked when the parameters are read.
+
+        Args:
+            shapes: modality -> shape of one sample.
+
+        Raises:
+            InputError: it cannot; the message says what would be right.
+        """
+
     def prepare(self, model: "MultimodalModel") -> None:
         """Give the model the heads or the fusion that the method needs, before training and before evaluation.
 
