@@ -45,7 +45,7 @@ class AUC(Joint):
         total = super().loss(logits, labels) * self.cross_entropy
         if not self.weight:
             return total
-        weights = self.weights(logits)
+        weights = self.output_weights(logits)
         risks = [weights[output] * self.risk(values.softmax(dim=1), labels) for output, values in logits.items()]
         return total + self.weight * torch.stack(risks).sum()
 

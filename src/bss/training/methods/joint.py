@@ -29,7 +29,7 @@ class Joint(Method):
             raise InputError("fused_weight and unimodal_weight are both 0, and nothing would be trained")
         return self
 
-    def weights(self, outputs: Iterable[str]) -> dict[str, float]:
+    def output_weights(self, outputs: Iterable[str]) -> dict[str, float]:
         """Output -> its weight in the loss."""
         return {output: self.fused_weight if output == FUSED else self.unimodal_weight for output in outputs}
 
@@ -39,5 +39,5 @@ class Joint(Method):
 
         from bss.training.losses import cross_entropy
 
-        weights = self.weights(logits)
+        weights = self.output_weights(logits)
         return torch.stack([weights[output] * cross_entropy(logits[output], labels) for output in logits]).sum()
