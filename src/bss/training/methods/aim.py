@@ -59,6 +59,8 @@ class AIM(Joint):
         validation: "Callable[[], Evidence]",
     ) -> None:
         """Every interval: which rows have changed least since the last."""
+        if trainer.runtime.is_sharded:
+            raise InputError("spread.strategy: aim changes weights row by row, which needs ddp, not fsdp")
         is_due = self._is_due(epoch)
         if self.alpha == 0 or not (epoch == 0 or is_due):
             return
@@ -203,8 +205,8 @@ def confidence(outputs: "Tensor", prototypes: "Tensor", labels: "Tensor") -> "Te
         prototypes: P, (C, width).
         labels: (B,), int64.
     """
-    distances: Tensor = (outputs[:, None] - prototypes[None]).square().sum(dim=2)
-    return (-distances).softmax(dim=1).gather(1, labels[:, None]).mean()
+    distances = (outputs[:, None] - prototypes[None]).square().sum(dim=2)
+    return distances.neg().softmax(dim=1).gather(1, labels[:, None]).mean()
 
 
 def slow_rows(before: "Tensor", now: "Tensor", share: float) -> "Tensor":
@@ -215,10 +217,12 @@ def slow_rows(before: "Tensor", now: "Tensor", share: float) -> "Tensor":
         now: likewise.
         share: of the rows, in [0, 1].
     """
+    import torch
+
     rows, flat = (values.reshape(len(values) if values.ndim else 1, -1) for values in (before, now))
     change = (flat - rows).norm(dim=1) / rows.norm(dim=1).clamp(min=LEAST)
     order = change.argsort(stable=True)
-    slow = order.new_zeros(len(order), dtype=rows.dtype).bool()
+    slow = torch.zeros(len(order), dtype=torch.bool, device=now.device)
     slow[order[: round(share * len(order))]] = True
     return slow.view(-1, *[1] * (now.ndim - 1)).expand_as(now).clone() if now.ndim else slow[0]
 

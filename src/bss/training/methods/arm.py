@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 from pydantic import Field
 
 from bss.data.packed import PRESENT
+from bss.errors import InputError
 from bss.training.methods.joint import Joint
 from bss.types import FUSED
 
@@ -101,6 +102,8 @@ class ARM(Joint):
         from bss.model import Outputs
         from bss.training.losses import cross_entropy
 
+        if trainer.runtime.is_sharded:
+            raise InputError("spread.strategy: arm asks the fusion apart, which needs ddp, not fsdp")
         outputs = trainer.forward(batch.inputs)
         fusion = cast(Any, trainer.model.fusion)
         scales = self._scales(trainer, outputs, batch)
