@@ -64,6 +64,7 @@ def test_the_lists_of_the_published_loaders(root: Path, tmp_path: Path) -> None:
     assert words(splits[Split.TRAIN], 1) == ["rt", "user", "the", "is", "neutral", "today"]
 
 
+@pytest.mark.nightly
 def test_a_tokenizer_of_a_folder(root: Path, tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
     write(root)

@@ -69,7 +69,7 @@ def test_killed_after_any_step_it_ends_with_the_same_bytes(name: str, splits: Sp
 
 
 @pytest.mark.parametrize("method", list(METHODS))
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adamw", pytest.param("sgd", marks=pytest.mark.nightly)])
 def test_every_method_and_optimizer_resumes(method: str, optimizer: str, splits: Splits, tmp_path: Path) -> None:
     expect_resumed(splits, METHODS.example(method), tmp_path, optimizer=optimizer)
 

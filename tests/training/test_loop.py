@@ -35,7 +35,11 @@ from tests.helpers.toy import SETTINGS, TRAIN, packed_toy
 Splits = dict[Split, PackedSplit]
 
 
-@pytest.fixture(scope="module", params=[2, 3, 6], ids=lambda number: f"{number} modalities")
+@pytest.fixture(
+    scope="module",
+    params=[2, pytest.param(3, marks=pytest.mark.nightly), 6],
+    ids=lambda number: f"{number} modalities",
+)
 def splits(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Splits:
     return packed_toy(tmp_path_factory.mktemp("toy"), request.param)
 

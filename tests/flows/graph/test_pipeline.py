@@ -35,7 +35,9 @@ def scratch(tmp_path: Path, finished: tuple[Workspace, set[str]]) -> Workspace:
 def test_every_artifact_is_there(workspace: Workspace) -> None:
     folder = workspace.folder
     metrics = json.loads((folder / "reports/metrics/joint-learned-0.json").read_text())
-    assert set(metrics) == {"outputs", "test", "rule", "num_steps", "num_samples"}
+    assert set(metrics) == {
+        "outputs", "test", "rule", "num_steps", "num_samples", "equilibrium_deviation", "shares",
+    }  # fmt: skip
     assert set(metrics["outputs"]) == {"audio", "image", "fused"}
     assert set(metrics["outputs"]["fused"]) == {
         "accuracy", "balanced_accuracy", "macro_f1", "mean_average_precision", "auc",
@@ -70,6 +72,7 @@ def test_a_stage_by_itself_leaves_the_bytes_of_a_forked_one(workspace: Workspace
     assert {path.name: path.read_bytes() for path in runs.iterdir()} == before
 
 
+@pytest.mark.nightly
 def test_without_a_warm_up_an_untrained_network_is_scored(workspace: Workspace) -> None:
     workspace.set(warmup__epochs=0)
     workspace.run("python", "-m", "tasks.warmup", "--seed", "7")

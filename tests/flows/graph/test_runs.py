@@ -219,6 +219,7 @@ def test_cancelling_at_the_server_stops_the_stage(tmp_path: Path, api: str) -> N
     assert newest_run(api)["state"]["type"] == "CANCELLED"
 
 
+@pytest.mark.nightly
 def test_no_more_stages_at_a_time_than_allowed_and_one_a_gpu(tmp_path: Path, api: str) -> None:
     project = make_project(tmp_path / "project", TIMED)
     script = "from flows.graph.flow import pipeline; pipeline(max_parallel=2, gpus=['7'])"

@@ -134,6 +134,7 @@ def test_a_run_that_is_killed_crashes_and_frees_its_place(served: Served) -> Non
     assert served.ended(served.start(stages=["slow"]))[0] == "Completed"
 
 
+@pytest.mark.nightly
 def test_a_change_of_the_workspace_starts_the_deployment_that_waits_for_it(served: Served) -> None:
     def watch() -> tuple[int, str]:
         return run(served.project, "-m", "bss", "watch", "--once", HOME=str(served.project.parent))

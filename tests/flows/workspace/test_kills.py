@@ -138,6 +138,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
+@pytest.mark.nightly
 def test_a_disk_that_is_full_when_dvc_keeps_a_result_fails_the_run_and_room_mends_it(
     small_disk: Path, api: str
 ) -> None:

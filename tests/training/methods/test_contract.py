@@ -139,7 +139,7 @@ def test_it_learns_in_bfloat16(given: Any, pair: Splits) -> None:
 
 
 @methods
-@pytest.mark.parametrize("widths", [(3, 24), (24, 3)])
+@pytest.mark.parametrize("widths", [(3, 24), pytest.param((24, 3), marks=pytest.mark.nightly)])
 def test_encoders_may_differ_in_width(given: Any, widths: tuple[int, int], pair: Splits) -> None:
     model = new_model(pair, widths=widths)
     before = copied(model)
@@ -159,7 +159,7 @@ def test_six_modalities_train(given: Any, six: Splits) -> None:
 
 
 @methods
-@pytest.mark.parametrize("update", ["online", "mixed"])
+@pytest.mark.parametrize("update", [pytest.param("online", marks=pytest.mark.nightly), "mixed"])
 def test_every_epoch_makes_fresh_scores(given: Any, update: Literal["online", "mixed"], pair: Splits) -> None:
     scheduler = Learned(score_update=update, refresh_every=2)
     *_, sampler = trained(new_model(pair), pair, METHODS.build(given), 5, scheduler=scheduler)
