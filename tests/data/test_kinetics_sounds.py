@@ -148,6 +148,7 @@ def test_a_list_without_its_columns_is_named(root: Path) -> None:
         KineticsSounds().items(root)
 
 
+@pytest.mark.nightly
 def test_the_whole_pipeline(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_folders(root)
     monkeypatch.chdir(tmp_path)

@@ -125,6 +125,7 @@ def test_a_missing_video_and_marks_beyond_the_end_are_named(root: Path, tmp_path
         packed(NVGesture(flow=False, **TINY), tmp_path / "packed")
 
 
+@pytest.mark.nightly
 def test_the_whole_pipeline(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(root, "flow_data", num_tested=3)
     monkeypatch.chdir(tmp_path)

@@ -147,6 +147,7 @@ def test_a_missing_list_or_picture_is_named(root: Path, tmp_path: Path) -> None:
     assert "headacheboy" in str(error.value)
 
 
+@pytest.mark.nightly
 def test_the_whole_pipeline(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_lists(root)
     monkeypatch.chdir(tmp_path)

@@ -114,6 +114,7 @@ def test_a_missing_picture_is_named(root: Path, tmp_path: Path) -> None:
         packed(Twitter2015(**TINY), tmp_path / "packed")
 
 
+@pytest.mark.nightly
 def test_the_whole_pipeline(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(root)
     monkeypatch.chdir(tmp_path)

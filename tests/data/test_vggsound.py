@@ -116,6 +116,7 @@ def test_a_missing_list_is_answered_with_both_layouts(root: Path) -> None:
     assert "clips (as handed" in str(error.value)
 
 
+@pytest.mark.nightly
 def test_the_whole_pipeline(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_official(root)
     monkeypatch.chdir(tmp_path)

@@ -256,6 +256,7 @@ def test_one_seed_has_no_interval(tmp_path: Path) -> None:
     assert not any("nan" in words.lower().split() for words in page.words)
 
 
+@pytest.mark.nightly
 def test_six_modalities_two_methods_and_text(tmp_path: Path) -> None:
     kinds = {
         "audio": SOUND,
@@ -272,6 +273,7 @@ def test_six_modalities_two_methods_and_text(tmp_path: Path) -> None:
     assert "said &lt;i&gt;" in text
 
 
+@pytest.mark.nightly
 def test_of_many_charts_the_first_are_open(tmp_path: Path) -> None:
     page, text = opened(grid(tmp_path, methods=("joint", "sum", "best")), tmp_path)
     confusion = text.split('id="confusion"')[1].split("</section>")[0]

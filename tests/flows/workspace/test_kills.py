@@ -100,6 +100,7 @@ def test_a_dvc_by_hand_and_another_flow_are_refused_while_a_flow_is_at_work(tmp_
         assert Path(f"/proc/{stage}").exists(), "the flow's stage goes on"
 
 
+@pytest.mark.nightly
 def test_of_two_flows_started_together_one_is_refused(tmp_path: Path, api: str) -> None:
     project = make_project(tmp_path / "project", ENDLESS % "")
     with started(project, PREFECT_API_URL=api) as first, started(project, PREFECT_API_URL=api) as second:
