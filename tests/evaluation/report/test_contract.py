@@ -61,6 +61,7 @@ def test_a_section_is_documented_data_with_a_link(module: ModuleType, inputs: Re
             assert all(isinstance(cell, str) for row in block.rows for cell in row), block.title
 
 
+@pytest.mark.nightly
 def test_dropping_a_file_is_enough_to_see_it_on_the_page(inputs: ReportInputs, folder: Path) -> None:
     (folder / "mine.py").write_text(DROPPED.format(place=75, made=OWN))
     (folder / "_helper.py").write_text("raise AssertionError\n")

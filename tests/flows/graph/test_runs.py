@@ -167,6 +167,7 @@ def test_a_failure_stops_what_needs_it_and_nothing_else(tmp_path: Path, api: str
     assert task_states(api, newest["id"], 3) == {"bad": "Failed", "after": "NotReady", "good": "Completed"}
 
 
+@pytest.mark.nightly
 def test_only_a_killed_stage_that_goes_on_from_a_checkpoint_is_tried_again(tmp_path: Path, api: str) -> None:
     project = make_project(tmp_path / "project", KILLED)
     status, output = run(project, PREFECT_API_URL=api)
