@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
 MethodName = Annotated[str, typer.Option("--method", help="A name under `methods` of params.yaml.")]
 SchedulerName = Annotated[str, typer.Option("--scheduler", help="A name under `curriculum.schedulers`.")]
+AcquisitionName = Annotated[str, typer.Option("--acquisition", help="A name under `active.acquisitions`.")]
 Seed = Annotated[int, typer.Option("--seed", help="Of the weights and of every draw.")]
 """They are options because DVC quotes the values of options for the shell, and nothing else that it fills in."""
 SECONDS_TO_COPY = 0.2

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bss.paths import HERE
-from flows.commands import compare, diff, distribute, ranks, retrain, run, ui, watch
+from flows.commands import active, compare, diff, distribute, ranks, retrain, run, ui, watch
 from flows.commands.exits import command
 from flows.workspace.lifeline import end_with_parent
 
@@ -34,6 +34,7 @@ def _open() -> bool:
 
 for _name, _main, _example in (
     ("compare", compare.main, "bss compare schedulers --on avdigits-damaged"),
+    ("active", active.main, "bss active --on avdigits-damaged --rounds 9"),
     ("ranks", ranks.main, "bss ranks methods-avdigits methods-emoji_imgtext"),
     ("diff", diff.main, "bss diff HEAD~1 --html diff.html"),
     ("retrain", retrain.main, "bss retrain --base origin/main"),

@@ -4,7 +4,6 @@ The rows of the study run through the DVC matrix, each seed in a workspace of it
 what was computed anywhere is not computed again, and params.yaml stays as it is. Exit as for `bss run`.
 """
 
-import re
 import shlex
 import sys
 from pathlib import Path
@@ -13,8 +12,7 @@ from typing import Annotated
 import typer
 
 from bss.commands.completion import overlays, studies
-from bss.errors import InputError
-from flows.commands.exits import command, prepare_prefect, ready, show, succeeds
+from flows.commands.exits import command, expect_name, prepare_prefect, ready, show, succeeds
 from flows.studies.study_run import composed
 
 
@@ -59,8 +57,7 @@ def run(
     Args:
         typed: the command, which the page shows.
     """
-    if name is not None and not re.fullmatch(r"[\w.-]*\w[\w.-]*", name):
-        raise InputError(f"--name {name!r}: expected letters, digits, '-', '_' and '.'")
+    expect_name(name)
     ready()
     study_run = composed(study, on, command=typed, name=name, seeds=seeds, folds=folds, settings=settings)
     params = study_run.params

@@ -1,6 +1,7 @@
 """What the commands of this folder share: how they end, what they print last, and Prefect's settings."""
 
 import os
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import typer
 
+from bss.errors import InputError
 from bss.exits import exits
 from bss.health import expect_no_obstacle
 from bss.params import Params, load
@@ -32,6 +34,16 @@ def ready() -> Params:
     params = load(HERE.params)
     expect_no_obstacle(HERE)
     return params
+
+
+def expect_name(name: str | None) -> None:
+    """Expect a name of results, if there is one, to be the name of a folder.
+
+    Raises:
+        InputError: it is none.
+    """
+    if name is not None and not re.fullmatch(r"[\w.-]*\w[\w.-]*", name):
+        raise InputError(f"--name {name!r}: expected letters, digits, '-', '_' and '.'")
 
 
 def prepare_prefect(verbose: bool) -> None:

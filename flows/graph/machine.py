@@ -12,7 +12,7 @@ from flows.graph.plan import Planned
 from flows.workspace.children import Children
 from flows.workspace.environment import of_user
 
-GPU_STAGES = {"warmup", "train", "evaluate"}
+GPU_STAGES = {"warmup", "train", "acquire", "evaluate"}
 
 
 class Machine:

@@ -41,8 +41,8 @@ class Planned:
 
 
 def kind(stage: str) -> str:
-    """The stage of dvc.yaml that a cell belongs to: `train` of `train@joint-random-0` and of `train-alone@...`."""
-    return stage.partition("@")[0].removesuffix("-alone")
+    """The verb of a stage: `train` of `train@joint-random-0` and of `train-alone@...`."""
+    return stage.partition("@")[0].partition("-")[0]
 
 
 def plan(targets: Sequence[str] = (), allow_missing: bool = False) -> list[Planned]:

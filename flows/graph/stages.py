@@ -21,7 +21,7 @@ from flows.graph.output import Progress, begun, is_noise, reason, shortcut, tell
 from flows.graph.plan import Planned, kind
 from flows.workspace.children import Stopped
 
-RESUMING_STAGES = {"warmup", "train"}
+RESUMING_STAGES = {"warmup", "train", "acquire"}
 NUM_ERROR_LINES = 12
 KILLED = "Killed"
 """The name of the failed state of a stage that a signal ended."""
@@ -51,7 +51,8 @@ def run_stages(planned: Planned, machine: Machine) -> State[None]:
         if machine.children.stopped:
             return Cancelled()
         killed = lines.killed or getattr(error, "returncode", 0) < 0
-        log = log_line(lines.stage, planned.folder)  # last, and once
+        printed = [line for line in lines.last if line.startswith("log: ")]
+        log = log_line(lines.stage, planned.folder) or printed[-1:]  # last, and once
         message = "\n".join([*(line for line in lines.last if not line.startswith("log: ")), *log])
         return Failed(name=KILLED if killed else "Failed", message=message)
     machine.seconds[planned.name] = time.monotonic() - start

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,12 +17,14 @@ from flows.graph.flow import run as run_planned
 from flows.graph.machine import Machine, usable_gpus
 from flows.graph.outcome import report_address
 from flows.graph.plan import Planned, kind
-from flows.studies.study_run import Repeat, StudyRun
+from flows.studies.active_run import ActiveRun
+from flows.studies.study_run import Repeat, Repeated, StudyRun
 from flows.studies.workspaces import held, prepare, workspaces
 from flows.workspace.forkserver import forkservers
 
-OF_A_CELL = ("train", "evaluate")
-TARGETS = ("evaluate", "evaluate-alone")
+OF_A_CELL = ("train", "acquire", "evaluate")
+CELLS, CURVES = ("evaluate", "evaluate-alone"), ("evaluate-active",)
+"""The stages at the end: of a grid, and of active learning."""
 
 
 @flow(persist_result=False, retries=0)
@@ -43,6 +47,27 @@ def compare(run: StudyRun) -> State[None]:
     return verdict
 
 
+@flow(persist_result=False, retries=0)
+def active(run: ActiveRun) -> State[None]:
+    """Bring every curve of active learning up to date, each seed in a workspace of its own, and write its page.
+
+    Raises:
+        Busy: the same curves are being computed.
+    """
+    os.environ.setdefault(VARIABLE, str(SHARED.resolve()))
+    machine = Machine(usable_gpus(run.params.runtime.device))
+    num_curves = len(run.params.active.grid.acquisitions) * len(run.repeats)
+    with forkservers(num_curves + 1), held(run):
+        verdict = _run_cells(run, machine, CURVES)
+    if verdict.is_completed():
+        from flows.studies.results import write_active
+
+        write_active(run)
+        create_markdown_artifact((run.results / "table.md").read_text(encoding="utf-8"), key="curves")
+        create_link_artifact(report_address(run.results / "page.html"), key="report", link_text="The page")
+    return verdict
+
+
 def _run_all(run: StudyRun, machine: Machine) -> tuple[State[None], StudyRun]:
     """Choose the fields of methods where the study wants that, then run its rows.
 
@@ -52,32 +77,32 @@ def _run_all(run: StudyRun, machine: Machine) -> tuple[State[None], StudyRun]:
     if (tuning := run.tuning()) is not None:
         orders = [name for name in run.params.grid.schedulers if name not in tuning.params.grid.schedulers]
         num_later = len(run.repeats) * len(run.choices) * len(orders)
-        if not (verdict := _run_cells(tuning, machine, num_later)).is_completed():
+        if not (verdict := _run_cells(tuning, machine, CELLS, num_later)).is_completed():
             return verdict, run
         from flows.studies.results import validation_accuracies
 
         run = run.tuned(validation_accuracies(tuning))
-    return _run_cells(run, machine), run
+    return _run_cells(run, machine, CELLS), run
 
 
-def _run_cells(run: StudyRun, machine: Machine, num_later: int = 0) -> State[None]:
+def _run_cells(run: Repeated, machine: Machine, targets: Sequence[str], num_later: int = 0) -> State[None]:
     """Bring the cells of all repeats up to date; how that ended."""
     folders = {repeat: workspace.folder for repeat, workspace in workspaces(run).items()}
     for repeat, workspace in workspaces(run).items():
         prepare(workspace, run.of(repeat))
     max_parallel = run.params.max_parallel
     with ThreadPoolExecutor(max_parallel) as pool:
-        plans = pool.map(lambda folder: _plan(folder, machine), folders.values())
+        plans = pool.map(lambda folder: _plan(folder, machine, targets), folders.values())
         planned = _joined(dict(zip(folders, plans, strict=True)))
     return judge(run_planned(planned, machine, max_parallel, num_later=num_later))
 
 
-def _plan(folder: Path, machine: Machine) -> list[Planned]:
+def _plan(folder: Path, machine: Machine, targets: Sequence[str]) -> list[Planned]:
     """The plan of one workspace."""
     whole = Planned("plan", (), True, (), folder)
     with (
         machine.environment(whole) as environment,
-        machine.children.run("flows.graph.plan", TARGETS, environment, folder) as lines,
+        machine.children.run("flows.graph.plan", targets, environment, folder) as lines,
     ):
         *_, plan = lines
     return [Planned(name, tuple(upstream), stale, (name,), folder) for name, upstream, stale in json.loads(plan)]
@@ -103,9 +128,9 @@ def _joined(plans: dict[Repeat, list[Planned]]) -> list[Planned]:
 
 
 def _part(stage: str, repeat: Repeat, *, packs: bool) -> str:
-    """What a stage belongs to: the data, what the trainings of a repeat need, or a cell."""
+    """What a stage belongs to: the data, what the trainings of a repeat need, or a cell; a curve is one."""
     if kind(stage) in OF_A_CELL:
-        return _of_fold(stage.partition("@")[2], repeat)
+        return _of_fold(re.sub(r"-round\d+", "", stage.partition("@")[2]), repeat)
     return _of_fold("data", repeat) if packs and stage == "preprocess" else str(repeat)
 
 

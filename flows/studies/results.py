@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import polars as pl
 
+from bss.evaluation.active.curves import read_curves
+from bss.evaluation.active.page import write_curves
 from bss.evaluation.artifacts import metrics_of, tables_of
 from bss.evaluation.comparing.table import comparison_table, fused_runs
 from bss.evaluation.findings.remarks import remarks
@@ -14,6 +16,7 @@ from bss.evaluation.study.comparison import Comparison
 from bss.evaluation.study.page import write_comparison
 from bss.params import load
 from bss.types import BASELINE
+from flows.studies.active_run import ActiveRun
 from flows.studies.study_run import StudyRun, as_method
 from flows.studies.workspaces import workspaces
 
@@ -28,6 +31,12 @@ def validation_accuracies(run: StudyRun) -> dict[str, float]:
         runs.append(fused_runs(metrics_of(workspace, cells), history, params.train.keep))
     mean = pl.concat(runs).group_by("method", maintain_order=True).agg(pl.col("validation_accuracy").mean())
     return dict(mean.iter_rows())
+
+
+def write_active(run: ActiveRun) -> None:
+    """Write table and page of curves of active learning."""
+    places = {repeat.seed: workspace for repeat, workspace in workspaces(run).items()}
+    write_curves(read_curves(run.params, run.raw, places, run.about, run.command), run.name, run.results)
 
 
 def write_results(run: StudyRun) -> None:

@@ -5,7 +5,7 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple, Protocol, Self
 
 from bss.evaluation.comparing.variant import Variant
 from bss.evaluation.page.words import percent
@@ -24,6 +24,25 @@ class Repeat(NamedTuple):
 
     def __str__(self) -> str:
         return f"seed {self.seed}" + ("" if self.fold is None else f", fold {self.fold}")
+
+
+class Repeated(Protocol):
+    """What is run several times, each in a workspace of its own."""
+
+    @property
+    def name(self) -> str:
+        """Of its workspaces."""
+
+    @property
+    def params(self) -> Params:
+        """Those of all repeats."""
+
+    @property
+    def repeats(self) -> list[Repeat]:
+        """The times that it is run."""
+
+    def of(self, repeat: Repeat) -> Raw:
+        """The content of params.yaml for one repeat."""
 
 
 @dataclass(frozen=True)

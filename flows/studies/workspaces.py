@@ -14,7 +14,7 @@ from bss.files import write_text
 from bss.parsing import dumped
 from bss.paths import HERE, Workspace
 from flows.studies.study import Raw
-from flows.studies.study_run import Repeat, StudyRun
+from flows.studies.study_run import Repeat, Repeated
 from flows.workspace.lock import occupied
 
 PARTS = ("src", "tasks", "flows", str(HERE.sample), "dvc.yaml", ".dvcignore")
@@ -28,14 +28,14 @@ CONFIG = """[core]
 """
 
 
-def workspaces(run: StudyRun) -> dict[Repeat, Workspace]:
+def workspaces(run: Repeated) -> dict[Repeat, Workspace]:
     """Repeat -> its workspace."""
     folder = HERE.temporary.resolve() / "compare" / run.name
     return {repeat: Workspace(folder / str(repeat).replace(", ", "-").replace(" ", "-")) for repeat in run.repeats}
 
 
 @contextmanager
-def held(run: StudyRun) -> Iterator[None]:
+def held(run: Repeated) -> Iterator[None]:
     """Have the workspaces of a run, and hold them.
 
     Raises:

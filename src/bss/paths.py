@@ -29,6 +29,22 @@ class Cell(NamedTuple):
         return cls(method, scheduler, int(seed))
 
 
+class Round(NamedTuple):
+    """One round of active learning; the labels of round 0 are random, and the same for all acquisitions."""
+
+    acquisition: str
+    seed: int
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.acquisition}-{self.seed}-{self.number}"
+
+    @property
+    def before(self) -> "Round":
+        """The round before."""
+        return self._replace(number=self.number - 1)
+
+
 @dataclass(frozen=True)
 class Workspace:
     """A folder with params.yaml, and the places of what the stages read and write in it."""
@@ -163,7 +179,19 @@ class Workspace:
         """What one training ran on: device, precision and threads."""
         return self.run(cell) / "runtime.json"
 
-    def seconds(self, cell: Cell) -> Path:
+    def acquisition(self, name: str) -> Path:
+        """The fields of an acquisition, and the checksums of its code."""
+        return self.folder / f"data/acquisitions/{name}.json"
+
+    def round(self, round_: Round) -> Path:
+        """The folder of the labelled pairs, the weights and the evidence of one round."""
+        return self.folder / f"models/active/{round_.acquisition}-{round_.seed}/{round_.number}"
+
+    def curve(self, acquisition: str, seed: int) -> Path:
+        """The metrics of all rounds of an acquisition on the test split."""
+        return self.folder / f"reports/active/{acquisition}-{seed}.json"
+
+    def seconds(self, cell: Cell | Round) -> Path:
         """How long one training took. DVC does not know it, for it is another number every time."""
         return self.folder / f"models/times/{cell}.json"
 

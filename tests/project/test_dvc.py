@@ -38,6 +38,10 @@ VIA_METHODS = {"methods"}
 """Comes to a cell by the file of its method."""
 
 
+def acquires(stage: dict[str, Any]) -> bool:
+    return any(dep.startswith("data/acquisitions/") for dep in stage["deps"])
+
+
 def by_method(stage: dict[str, Any]) -> bool:
     return any(dep.startswith("data/methods/") for dep in stage["deps"])
 
@@ -111,9 +115,11 @@ def module_file(name: str) -> Path | None:
 
 BY_CONTENT = ROOT / "src/bss/training"
 """What a cell uses of it is watched by way of the stage `methods`."""
+ACQUISITIONS = ROOT / "src/bss/curriculum/acquisitions"
+"""Likewise, what a round uses of it; but what its files import from elsewhere is not."""
 
 
-def used(start: Path) -> set[Path]:
+def used(start: Path, *, acquires: bool = False) -> set[Path]:
     """Every library file that a task reaches, and the folder of every registry that it asks."""
     library = ROOT / "src" / "bss"
     reached: set[Path] = set()
@@ -126,7 +132,7 @@ def used(start: Path) -> set[Path]:
             reached |= {library / REGISTRIES[asked]} if asked in REGISTRIES else set()
             if path is not None and path not in reached and path.stem not in NEUTRAL:
                 reached.add(path)
-                todo.append(path)
+                todo += ACQUISITIONS.glob("*.py") if acquires and path.parent == ACQUISITIONS else [path]
     return reached
 
 
@@ -135,14 +141,15 @@ def test_a_stage_names_every_file_it_uses(name: str) -> None:
     stage = STAGES[name]
     named = [ROOT / dep for dep in stage["deps"] if "$" not in dep]
     named += [BY_CONTENT] if by_method(stage) else []
+    named += [ACQUISITIONS] if acquires(stage) else []
     assert task(stage) in named
-    for path in used(task(stage)):
+    for path in used(task(stage), acquires=acquires(stage)):
         assert any(path == dep or dep in path.parents for dep in named), f"{name} uses {path.relative_to(ROOT)}"
 
 
 @pytest.mark.parametrize("name", STAGES)
 def test_a_stage_names_no_code_it_does_not_use(name: str) -> None:
-    reached = used(task(STAGES[name])) | {task(STAGES[name])}
+    reached = used(task(STAGES[name]), acquires=acquires(STAGES[name])) | {task(STAGES[name])}
     for dep in STAGES[name]["deps"]:
         if dep.startswith(("src", "tasks")):
             path = ROOT / dep
@@ -167,7 +174,7 @@ def test_what_changes_no_result_has_a_section_of_its_own() -> None:
 
 
 def test_the_artifacts_lie_where_the_stages_say() -> None:
-    outs = {str(out) for stage in STAGES.values() for out in stage["outs"]}
+    outs = {str(out) for stage in STAGES.values() for out in stage.get("outs", [])}
     key, seed = "${key}", "${item.seed}"
     cell = Cell("joint", "heuristic", 0)
     for path, template in {
@@ -190,4 +197,4 @@ def test_the_artifacts_lie_where_the_stages_say() -> None:
 
 def test_only_evaluation_depends_on_the_test_split() -> None:
     holders = [name for name, stage in STAGES.items() if "data/packed/test" in stage["deps"]]
-    assert holders == ["evaluate", "evaluate-alone"]
+    assert holders == ["evaluate", "evaluate-alone", "evaluate-active"]

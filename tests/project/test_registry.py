@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 import bss
 from bss.curriculum.pacing.pacing import PACINGS, Pacing
+from bss.curriculum.acquisitions.acquisition import ACQUISITIONS
 from bss.curriculum.schedulers.scheduler import SCHEDULERS
 from bss.data.datasets.dataset import DATASETS
 from bss.data.kinds.kind import KINDS
@@ -19,7 +20,17 @@ from bss.measure.criteria.criterion import CRITERIA
 from bss.registry import Component, Registry, UnknownName
 from bss.training.methods.method import METHODS
 
-REGISTRIES: list[Registry[Any]] = [DATASETS, KINDS, ENCODERS, FUSIONS, CRITERIA, PACINGS, SCHEDULERS, METHODS]
+REGISTRIES: list[Registry[Any]] = [
+    DATASETS,
+    KINDS,
+    ENCODERS,
+    FUSIONS,
+    CRITERIA,
+    PACINGS,
+    SCHEDULERS,
+    ACQUISITIONS,
+    METHODS,
+]
 COMPONENTS = [
     pytest.param(registry, name, id=f"{registry.kind}-{name}") for registry in REGISTRIES for name in registry
 ]

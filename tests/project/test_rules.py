@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bss.curriculum.pacing.pacing import PACINGS
+from bss.curriculum.acquisitions.acquisition import ACQUISITIONS
 from bss.curriculum.schedulers.scheduler import SCHEDULERS
 from bss.data.datasets.dataset import DATASETS
 from bss.data.kinds.kind import KINDS
@@ -20,7 +21,7 @@ from bss.training.methods.method import METHODS
 from tests.helpers import ROOT
 
 PRODUCT = sorted(path for part in ("src/bss", "flows", "tasks") for path in (ROOT / part).rglob("*.py"))
-REGISTRIES = (DATASETS, KINDS, ENCODERS, FUSIONS, CRITERIA, PACINGS, SCHEDULERS, METHODS)
+REGISTRIES = (DATASETS, KINDS, ENCODERS, FUSIONS, CRITERIA, PACINGS, SCHEDULERS, ACQUISITIONS, METHODS)
 COMPONENTS = {path for registry in REGISTRIES for name in registry for path in registry.sources(name)}
 """A component is called as params.yaml calls it."""
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from bss.encoders.mlp import MLP
+from bss.measure.shapley import shapley_values
 from bss.model import MultimodalModel, build_model
 from bss.training import shapley
 from bss.training.runtime import Runtime
@@ -20,13 +21,13 @@ def values_of(**given: float) -> dict[frozenset[str], Tensor]:
 
 
 def test_two_and_three_modalities_by_hand() -> None:
-    two = shapley.shapley_values(values_of(_=0.1, a=0.6, v=0.3, av=0.7))
+    two = shapley_values(values_of(_=0.1, a=0.6, v=0.3, av=0.7))
     assert {name: float(phi) for name, phi in two.items()} == pytest.approx({"a": 0.45, "v": 0.15})
     found = shapley.shares(two)
     assert found == pytest.approx({"a": 0.75, "v": 0.25})
     assert found is not None
     assert shapley.equilibrium_deviation(found) == pytest.approx(0.25)
-    three = shapley.shapley_values(values_of(_=0, a=0.5, v=0.2, t=0.4, av=0.6, at=0.7, vt=0.5, avt=0.8))
+    three = shapley_values(values_of(_=0, a=0.5, v=0.2, t=0.4, av=0.6, at=0.7, vt=0.5, avt=0.8))
     expected = {"a": 0.383333, "v": 0.133333, "t": 0.283333}
     assert {name: float(phi) for name, phi in three.items()} == pytest.approx(expected, abs=1e-6)
 
@@ -37,7 +38,7 @@ def test_they_are_the_mean_gain_over_all_orders(number: int) -> None:
     names = [f"m{place}" for place in range(number)]
     subsets = [frozenset(some) for size in range(number + 1) for some in combinations(names, size)]
     values = {some: torch.rand((), generator=draws, dtype=torch.float64) for some in subsets}
-    found = shapley.shapley_values(values)
+    found = shapley_values(values)
     orders = list(permutations(names))
     for name in names:
         gains = [

@@ -15,6 +15,11 @@ def ordered(scores: np.ndarray, *, anti: bool = False) -> np.ndarray:
     return np.argsort(scores if anti else -scores, kind="stable")
 
 
+def largest(values: np.ndarray, num: int) -> np.ndarray:
+    """The places (num,), int64, of the largest values, the largest first; of equal ones the lower place first."""
+    return ordered(values)[:num]
+
+
 def is_in_play(scores: np.ndarray, num_in_play: int, ranks: AllRanks, *, anti: bool = False) -> np.ndarray:
     """Which of this rank's own samples, (N / ranks,), bool, are among the first of all in the order of `ordered`.
 

@@ -7,7 +7,7 @@
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -96,13 +96,30 @@ class PackedSplit:
     arrays: Mapping[str, np.ndarray]
     present: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Modality -> whether each pair has a value of it, (N,) bool; empty where all have."""
+    rows: np.ndarray | None = None
+    """The rows of the files that it has, (N,) int64, where these are some of them."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __reduce__(self) -> tuple[Callable[..., "PackedSplit"], tuple[Any, ...]]:
         # A worker process opens the files anew: a pickled memory map is a copy of all its data.
-        return open_split, (self.folder, self.split)
+        return _reopened, (self.folder, self.split, self.rows)
+
+    def only(self, rows: np.ndarray) -> "PackedSplit":
+        """Some of its pairs, with copies of their arrays, as if there were no others.
+
+        Args:
+            rows: their indices (n,), int64, in the order that they are to have.
+        """
+        return replace(
+            self,
+            labels=self.labels[rows],
+            ids=tuple(self.ids[row] for row in rows),
+            arrays={name: array[rows] for name, array in self.arrays.items()},
+            present={name: there[rows] for name, there in self.present.items()},
+            rows=rows if self.rows is None else self.rows[rows],
+        )
 
     @property
     def fingerprint(self) -> str:
@@ -140,6 +157,11 @@ def open_split(folder: Path, split: Split | str) -> PackedSplit:
     present = {name: manifest[column].to_numpy() for name, column in masks.items()}
     labels = manifest["label"].cast(pl.Int64).to_numpy()
     return PackedSplit(folder, split, meta, labels, tuple(manifest["id"]), arrays, present)
+
+
+def _reopened(folder: Path, split: Split, rows: np.ndarray | None) -> PackedSplit:
+    opened = open_split(folder, split)
+    return opened if rows is None else opened.only(rows)
 
 
 def existing(path: Path) -> Path:

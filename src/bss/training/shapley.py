@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from itertools import combinations
-from math import factorial
 
 import torch
 from torch import Tensor, nn
 
 from bss.errors import InputError
+from bss.measure.shapley import Subset
 from bss.model import MultimodalModel
 from bss.training.runtime import Runtime
 
@@ -15,8 +15,6 @@ MOST = 8
 """Most modalities: the fusion is asked for all 2^M sets of them."""
 ROWS = 4096
 """Samples that the fusion is asked for at a time."""
-
-Subset = frozenset[str]
 
 
 def fusion_of(model: MultimodalModel, runtime: Runtime, method: str) -> nn.Module:
@@ -67,40 +65,29 @@ def by_subset(
     return {some: torch.cat(parts) for some, parts in found.items()}
 
 
-def shapley_values(values: Mapping[Subset, Tensor]) -> dict[str, Tensor]:
-    """Modality -> phi = sum over S without it of |S|! (M - |S| - 1)! / M! (v(S with it) - v(S)), float64.
-
-    They add up to v(all) - v(none). Of whole numbers they are as exact as division is: the sums are of integers.
-
-    Args:
-        values: set of modalities -> v, of any shape, for all 2^M sets.
-    """
-    everything = max(values, key=len)
-    num = len(everything)
-    weights = [factorial(size) * factorial(num - size - 1) for size in range(num)]
-    found = {}
-    for name in sorted(everything):
-        gains = [weights[len(some)] * (values[some | {name}] - values[some]) for some in values if name not in some]
-        found[name] = sum(gains[1:], gains[0]).double() / factorial(num)
-    return found
-
-
-def mean_confidences(
+def confidences(
     fusion: nn.Module, features: Mapping[str, Tensor], labels: Tensor, runtime: Runtime
 ) -> dict[Subset, Tensor]:
-    """Set of modalities -> the mean probability () in [0, 1] of the true class that the fusion gives them, float64.
+    """Set of modalities -> the probability (N,) in [0, 1] of a class of each sample that the fusion gives them.
 
     Args:
         fusion: in eval mode meanwhile.
         features: modality -> (N, width), as the fusion takes them.
-        labels: (N,), int64.
+        labels: the classes (N,), int64.
         runtime: where it runs.
     """
 
     def of_label(logits: Tensor, rows: slice) -> Tensor:
         return logits.softmax(dim=1).gather(1, labels[rows].to(logits.device)[:, None]).squeeze(1)
 
-    return {some: each.double().mean() for some, each in by_subset(fusion, features, of_label, runtime).items()}
+    return by_subset(fusion, features, of_label, runtime)
+
+
+def mean_confidences(
+    fusion: nn.Module, features: Mapping[str, Tensor], labels: Tensor, runtime: Runtime
+) -> dict[Subset, Tensor]:
+    """The means () over the samples of `confidences`, float64."""
+    return {some: each.double().mean() for some, each in confidences(fusion, features, labels, runtime).items()}
 
 
 def shares(contributions: Mapping[str, Tensor]) -> dict[str, float] | None:

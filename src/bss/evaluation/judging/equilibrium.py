@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from bss.measure.evidence import Evidence
+from bss.measure.shapley import shapley_values
 from bss.model import MultimodalModel
 from bss.training import shapley
 from bss.training.runtime import Runtime
@@ -43,5 +44,5 @@ def equilibrium(model: MultimodalModel, evidence: Evidence, runtime: Runtime) ->
     parts = evidence.logits if model.fusion is None else evidence.needed_features("the equilibrium deviation")
     given = {name: parts[name] for name in model.branches}
     values = shapley.mean_confidences(fusion, given, evidence.labels, runtime)
-    shares = shapley.shares(shapley.shapley_values(values))
+    shares = shapley.shares(shapley_values(values))
     return {"equilibrium_deviation": shapley.equilibrium_deviation(shares), "shares": shares} if shares else {}

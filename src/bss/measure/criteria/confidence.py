@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from bss.measure.evidence import Evidence
 
 
-@criterion(direction=+1)
+@criterion(direction=+1, needs_labels=True)
 def confidence(evidence: "Evidence") -> "Tensor":
     """Softmax of the fused logits at the label, shape (N,), in [0, 1].
 

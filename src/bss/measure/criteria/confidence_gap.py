@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from bss.measure.evidence import Evidence
 
 
-@criterion(direction=-1)
+@criterion(direction=-1, needs_labels=True)
 def confidence_gap(evidence: "Evidence") -> "Tensor":
     """Largest minus smallest probability that a modality gives the true class, shape (N,), in [0, 1].
 

@@ -23,6 +23,8 @@ class Criterion:
     function: Callable[["Evidence"], "Tensor"]
     direction: int
     """+1 where a larger value means more balanced, -1 where it means less."""
+    needs_labels: bool = False
+    """Whether it reads the labels, so that it says nothing of pairs without one."""
 
     def __post_init__(self) -> None:
         update_wrapper(self, self.function)
@@ -32,9 +34,11 @@ class Criterion:
         return self.function(evidence)
 
 
-def criterion(*, direction: int) -> Callable[[Callable[["Evidence"], "Tensor"]], Criterion]:
-    """Make a criterion of a function; `direction` is +1 or -1, see `Criterion`."""
-    return lambda function: Criterion(function, direction)
+def criterion(
+    *, direction: int, needs_labels: bool = False
+) -> Callable[[Callable[["Evidence"], "Tensor"]], Criterion]:
+    """Make a criterion of a function; for `direction` and `needs_labels` see `Criterion`."""
+    return lambda function: Criterion(function, direction, needs_labels)
 
 
 CRITERIA: Registry[Criterion] = Registry("balance criterion", "bss.measure.criteria", Criterion)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from bss.measure.evidence import Evidence
 
 
-@criterion(direction=-1)
+@criterion(direction=-1, needs_labels=True)
 def gradient_magnitude(evidence: "Evidence") -> "Tensor":
     """Norm of the gradient of the summed cross-entropies by all classifiers' weights and biases, (N,), at least 0.
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from bss.measure.evidence import Evidence
 
 
-@criterion(direction=-1)
+@criterion(direction=-1, needs_labels=True)
 def training_loss(evidence: "Evidence") -> "Tensor":
     """Sum of the cross-entropies of the fusion and of every modality, shape (N,), in nats, at least 0.
 

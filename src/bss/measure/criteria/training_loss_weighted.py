@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 FUSED_WEIGHT, UNIMODAL_WEIGHT = 0.1, 0.9
 
 
-@criterion(direction=-1)
+@criterion(direction=-1, needs_labels=True)
 def training_loss_weighted(evidence: "Evidence") -> "Tensor":
     """0.1 of the fusion's cross-entropy and 0.9 of every modality's, summed, shape (N,), in nats, at least 0.
 

@@ -49,12 +49,13 @@ class Equilibrium(Joint):
         """Measure the shares: `memory` has them as `shares` (M,), float64, in the model's order."""
         import torch
 
+        from bss.measure.shapley import shapley_values
         from bss.training import shapley
 
         fusion, clean = shapley.fusion_of(trainer.model, trainer.runtime, self.name), evidence()
         features = {name: clean.needed_features(self.name)[name] for name in trainer.model.branches}
         values = shapley.mean_confidences(fusion, features, clean.labels, trainer.runtime)
-        found = shapley.shares(shapley.shapley_values(values)) or dict.fromkeys(features, 1 / len(features))
+        found = shapley.shares(shapley_values(values)) or dict.fromkeys(features, 1 / len(features))
         trainer.memory["shares"] = torch.tensor(
             [found[name] for name in features], dtype=torch.float64, device=trainer.runtime.device
         )

@@ -54,7 +54,7 @@ class ModalityValuation(Joint):
         """Count the copies: `memory` has modality -> (N,), how many of each sample."""
         import torch
 
-        from bss.training.shapley import shapley_values
+        from bss.measure.shapley import shapley_values
 
         if epoch < self.starts:
             return

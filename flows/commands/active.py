@@ -1,0 +1,68 @@
+"""Active learning from the command line: `bss active --on DATA`.
+
+Every acquisition asks for labels in rounds; each seed runs in a workspace of its own with the cache of this one, so
+that a curve resumes, and one more acquisition or round computes only what is new. Exit as for `bss run`.
+"""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bss.commands.completion import overlays
+from flows.commands.exits import command, expect_name, prepare_prefect, ready, show, succeeds
+from flows.studies.active_run import composed
+
+
+def main(
+    values: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Instead of those of params.yaml.")
+    ] = None,
+    on: Annotated[
+        str | None,
+        typer.Option(help="A file of comparisons/on/, by its name: the data set.", autocompletion=overlays),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many.")] = 5,
+    rounds: Annotated[int | None, typer.Option(min=1, help="How many, instead of what params.yaml says.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Of the results in reports/compare; active-DATA by default.")
+    ] = None,
+    verbose: Annotated[bool, typer.Option(help="Show the whole output of the stages.")] = False,
+) -> None:
+    """Compare what may choose the pairs that are labelled next; write curves, table and page."""
+    typed = shlex.join(["bss", *sys.argv[1:]])
+    command(lambda: run(on, seeds, rounds, values or [], name, verbose, typed))
+
+
+def run(
+    on: str | None, seeds: int, rounds: int | None, values: list[str], name: str | None, verbose: bool, typed: str
+) -> bool:
+    """Check everything, then run the flow; whether all stages are up to date and the results are written.
+
+    Args:
+        typed: the command, which the page shows.
+    """
+    expect_name(name)
+    ready()
+    active_run = composed(on, command=typed, name=name, seeds=seeds, rounds=rounds, settings=values)
+    params = active_run.params
+    settings = params.active
+    typer.echo(
+        f"{len(settings.grid.acquisitions)} acquisitions x {seeds} seeds on "
+        f"{params.preprocess.titled(Path(params.raw))}: {settings.initial} labels, then {len(settings.rounds)} "
+        f"rounds of {settings.per_round}"
+    )
+    prepare_prefect(verbose)
+    from flows.pages.server import start_if_needed
+
+    server = start_if_needed()
+    from flows.studies.flow import active
+
+    if server is not None:
+        server.wait()
+    state = active(active_run, return_state=True)
+    if state.is_completed():
+        show(active_run.results / "table.txt", active_run.results / "page.html")
+    return succeeds(state)

@@ -1,0 +1,1 @@
+"""Which pairs are labelled next: one acquisition a file."""

@@ -1,0 +1,1 @@
+"""Curves of active learning: accuracy against labels, and which pairs were asked for."""
