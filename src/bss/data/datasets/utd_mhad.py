@@ -95,7 +95,7 @@ class UTDMHAD(Dataset):
     """Frames that each skeleton is resized to; there are 41 to 125 at 30 Hz."""
     centre: bool = True
     """Whether joints are counted from the hip centre of their frame; else from the camera."""
-    depth_size: Size = (60, 80)
+    depth_size: Size = (30, 40)
     """Pixels of a depth map: height and width; published are 240 and 320."""
     num_frames: int = Field(default=12, ge=1)
     """Maps of a depth video."""

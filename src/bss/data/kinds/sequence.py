@@ -20,7 +20,6 @@ class Sequence(Kind):
     A longer sequence loses its end; with `resize` each is made `length` steps long instead.
     """
 
-    encoder: ClassVar[str] = "gru"
     padded: ClassVar[bool] = True
     by_number: ClassVar[bool] = True
     example: ClassVar[Mapping[str, Any]] = {"length": 3, "size": 2}
@@ -31,6 +30,11 @@ class Sequence(Kind):
     """Numbers of a step; where left out, as many as most samples have."""
     resize: bool = False
     """Whether a sample of any length is interpolated linearly to `length` steps, so that none is padded or cut."""
+
+    @property
+    def encoder(self) -> str:  # type: ignore[override]
+        """A recurrent network where samples are padded, else convolutions."""
+        return "small_cnn" if self.resize else "gru"
 
     @property
     def shape(self) -> tuple[int, ...]:
