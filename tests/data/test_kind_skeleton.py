@@ -1,6 +1,7 @@
 """Joints over time: the views against slow, obvious references, and what cannot be read is named."""
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from bss.data.kinds.skeleton import PARENTS, Skeleton, bones, centred, motions
 from bss.data.packed import Meta, open_split
 from bss.data.packing.pack import pack
 from bss.parsing import parsed
+from tests.helpers import ROOT
 
 NTU_25 = (
     "1-2 2-21 3-21 4-3 5-21 6-5 7-6 8-7 9-21 10-9 11-10 12-11 13-1 14-13 15-14 16-15 17-1 18-17 "
@@ -187,22 +189,33 @@ def test_three_modalities_read_one_column(tmp_path: Path) -> None:
         np.save(tmp_path / "pose" / f"{row}.npy", noise(20 + row, 25, 3) + row)
     table = {"label": ["sit", "stand"] * 15, "pose": [f"pose/{row}.npy" for row in range(30)]}
     pl.DataFrame(table).write_csv(tmp_path / "poses.csv")
-    pose = {"name": "skeleton", "joints": 25, "parents": "ntu25", "centre": 0, "length": 16}
-    views = ("joint", "bone", "motion")
-    spec = {
-        "name": "manifest",
-        "file": str(tmp_path / "poses.csv"),
-        "kinds": {view: pose | {"view": view} for view in views},
-        "columns": dict.fromkeys(views, "pose"),
-    }
+    shown = (ROOT / "docs/your-data.md").read_text()
+    (example,) = (block for block in re.findall(r"```yaml\n(.*?)```", shown, re.DOTALL) if "motion: pose" in block)
+    spec = parsed(example)["preprocess"] | {"file": str(tmp_path / "poses.csv")}
     pack(DATASETS.build(spec), tmp_path / "packed")
     train, meta = open_split(tmp_path / "packed", "train"), Meta.read(tmp_path / "packed")
     raw = np.load(tmp_path / "pose" / f"{int(train.ids[0].removeprefix('row ')) - 1}.npy")
-    for view in views:
-        kind = KINDS.build(pose | {"view": view})
+    for view in ("joint", "bone", "motion"):
+        kind = Skeleton(joints=25, parents="ntu25", centre=0, view=view)
         about = meta.modalities[view]
         assert (train.arrays[view][0] == kind.read(raw)).all()
-        assert (about.kind, about.shape, about.dimensions) == ("skeleton", (16, 75), 3)
+        assert (about.kind, about.shape, about.dimensions) == ("skeleton", (64, 75), 3)
         assert isinstance(about.mean, tuple)
         assert about.mean == pytest.approx(np.mean(train.arrays[view], axis=(0, 1)), abs=1e-4), "of train, by number"
     assert len({about.mean for about in meta.modalities.values()}) == 3
+
+
+def test_a_skeleton_may_be_missing(tmp_path: Path) -> None:
+    poses = [noise(4, 3, 3).tolist() if row % 3 else None for row in range(40)]
+    pairs = pl.DataFrame({"label": ["a", "b"] * 20, "pose": poses, "mood": [[float(row), 1.0] for row in range(40)]})
+    pairs.write_parquet(tmp_path / "pairs.parquet")
+    kinds = {"pose": {"name": "skeleton", "joints": 3, "length": 4}, "mood": {"name": "features"}}
+    spec = {"name": "manifest", "file": str(tmp_path / "pairs.parquet"), "kinds": kinds, "allow": ["same_content"]}
+    with pytest.raises(ValueError, match="14 rows cannot be used"):
+        pack(DATASETS.build(spec), tmp_path / "refused")
+    pack(DATASETS.build(spec | {"missing": "mask"}), tmp_path / "packed")
+    train = open_split(tmp_path / "packed", "train")
+    there = train.present["pose"]
+    assert not train.arrays["pose"][~there].any()
+    assert train.meta.modalities["pose"].mean == pytest.approx(noise(4, 3, 3).mean(axis=0).ravel(), abs=1e-5)
+    assert 0 < there.sum() < len(train)

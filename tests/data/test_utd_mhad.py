@@ -1,6 +1,7 @@
 """The recordings, the splits and the files of utd_mhad."""
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import pytest
 from scipy.io import loadmat, savemat
 
 from bss.data.datasets._fetch import raw_folder
+from bss.data.datasets.dataset import DATASETS
 from bss.data.datasets.utd_mhad import ACTIONS, SENSORS, UTDMHAD, file_name
 from bss.data.packed import Meta, open_split
 from bss.data.packing.pack import pack
+from bss.parsing import parsed
 from tests.helpers import ROOT
 
 ARRAYS = {"inertial": "d_iner", "skeleton": "d_skel", "depth": "d_depth"}
@@ -102,8 +105,14 @@ def test_fields_that_do_not_fit_are_refused(fields: dict[str, Any], message: str
 
 
 def test_three_views_of_the_skeleton_are_modalities_of_their_own() -> None:
-    """As docs/datasets.md shows it; the sensors that are not used need not be there."""
-    dataset = UTDMHAD(streams=["joint", "bone", "motion"], length=8)
+    shown = (ROOT / "docs/datasets.md").read_text()
+    examples = [DATASETS.build(parsed(spec)) for spec in re.findall(r"preprocess: (\{name: utd_mhad.*?\})", shown)]
+    assert [(dataset.streams[0], dataset.folds) for dataset in examples] == [
+        ("inertial", None),
+        ("joint", None),
+        ("inertial", 8),
+    ]
+    dataset = examples[1].model_copy(update={"length": 8})
     items = dataset.items(Path())
     assert items["joint"].equals(items["bone"], null_equal=True)
     assert [kind.name for kind in dataset.modalities.values()] == ["skeleton"] * 3
