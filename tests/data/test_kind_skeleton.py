@@ -75,7 +75,7 @@ def test_a_series_is_resized_as_torch_does(num_steps: int, length: int) -> None:
 
 
 def test_the_parents_of_ntu_are_the_published_ones() -> None:
-    pairs = dict(map(int, pair.split("-")) for pair in NTU_25.split())
+    pairs = {int(child): int(parent) for child, parent in (pair.split("-") for pair in NTU_25.split())}
     assert PARENTS["ntu25"] == tuple(pairs[joint] - 1 for joint in range(1, 26))
 
 

@@ -18,7 +18,8 @@ WIDTH = 6
 
 def embedded(part: Any, tokens: Tensor) -> Tensor:
     hidden = layer_norm(tokens @ part[0].weight.T + part[0].bias, [WIDTH], part[1].weight, part[1].bias)
-    return relu(hidden) @ part[3].weight.T + part[3].bias
+    out: Tensor = relu(hidden) @ part[3].weight.T + part[3].bias
+    return out
 
 
 def attended(layer: Any, tokens: Tensor) -> Tensor:

@@ -37,8 +37,8 @@ class SkeletonTransformer(Encoder):
         import torch
         from torch import nn
 
-        shape, coordinates = modality.shape, modality.dimensions
-        if coordinates is None or len(shape) != 2 or shape[1] % coordinates:
+        shape, coordinates = modality.shape, modality.dimensions or 0
+        if not coordinates or len(shape) != 2 or shape[1] % coordinates:
             raise InputError(
                 f"skeleton_transformer takes joints over time, as of the kind skeleton, got {modality.kind} {shape}"
             )

@@ -81,7 +81,8 @@ def _pooling(window: list[int]) -> "nn.Module":
     class OverSpaceAndTime(nn.Module):
         def forward(self, maps: "Tensor") -> "Tensor":
             pooled = over_space(maps.flatten(1, 2)).unflatten(1, maps.shape[1:3])
-            return over_time(pooled.flatten(3).transpose(2, 3).flatten(1, 2))
+            means: Tensor = over_time(pooled.flatten(3).transpose(2, 3).flatten(1, 2))
+            return means
 
     over_time = nn.AvgPool1d(window[0], ceil_mode=True)
     return OverSpaceAndTime()

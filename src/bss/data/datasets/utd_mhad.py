@@ -60,6 +60,11 @@ def source(sensor: str, sha256: str | None, archive: str | None = None) -> Sourc
     return Source(f"{ADDRESS}/{folder}.zip", folder, sha256, f"a*_{sensor}.mat", names=names, archive=archive)
 
 
+def _paths(sensor: str) -> list[str]:
+    """The files of a sensor, in the order of the recordings."""
+    return [f"{SENSORS[sensor]}/{file_name(*recording, sensor)}" for recording in RECORDINGS]
+
+
 class UTDMHAD(Dataset):
     """861 recordings. The published split is cross-subject: people 1, 3, 5 and 7 train, 2, 4, 6 and 8 test.
 
@@ -142,20 +147,16 @@ class UTDMHAD(Dataset):
         """The recordings by action, person and take, with the columns `group` (the person) and `take`."""
         import polars as pl
 
-        paths = {
-            name: [f"{SENSORS[sensor]}/{file_name(*recording, sensor)}" for recording in RECORDINGS]
-            for name, sensor in STREAMS.items()
-            if name in self.streams
-        }
         return pl.DataFrame(
             {
                 "id": [f"a{action}_s{person}_t{take}" for action, person, take in RECORDINGS],
                 "label": [ACTIONS[action - 1] for action, _, _ in RECORDINGS],
                 "split": [self._split(person) for _, person, _ in RECORDINGS],
-                **{name: paths[name] for name in self.streams},
-                "group": [f"person {person}" for _, person, _ in RECORDINGS],
-                "take": [take for _, _, take in RECORDINGS],
             }
+        ).with_columns(
+            *(pl.Series(name, _paths(STREAMS[name])) for name in self.streams),
+            group=pl.Series([f"person {person}" for _, person, _ in RECORDINGS]),
+            take=pl.Series([take for _, _, take in RECORDINGS]),
         )
 
     def _split(self, person: int) -> str:

@@ -67,8 +67,8 @@ class Skeleton(Kind):
         for joint, parent in enumerate(parents or ()):
             if not 0 <= parent < self.joints:
                 raise InputError(f"the parent of joint {joint} is {parent}, expected one in [0, {self.joints})")
-        if parents is not None and (joint := _in_a_ring(parents)) is not None:
-            raise InputError(f"the parents of joint {joint} lead back to it; one of them has to be its own parent")
+        if parents is not None and (lost := _in_a_ring(parents)) is not None:
+            raise InputError(f"the parents of joint {lost} lead back to it; one of them has to be its own parent")
         if self.centre is not None and not 0 <= self.centre < self.joints:
             raise InputError(f"centre is joint {self.centre}, expected one in [0, {self.joints})")
         return self
@@ -169,12 +169,12 @@ def centred(places: np.ndarray, joint: int | None) -> np.ndarray:
     if joint is None:
         return places
     there = places.any(axis=(2, 3), keepdims=True)
-    return np.where(there, places - places[:, :1, joint : joint + 1], 0)
+    return np.asarray(np.where(there, places - places[:, :1, joint : joint + 1], 0))
 
 
 def bones(places: np.ndarray, parents: tuple[int, ...]) -> np.ndarray:
     """Each joint of (T, people, joints, coordinates) from its parent."""
-    return places - places[:, :, list(parents)]
+    return np.asarray(places - places[:, :, list(parents)])
 
 
 def motions(places: np.ndarray) -> np.ndarray:
