@@ -82,8 +82,8 @@ class UTDMHAD(Dataset):
         source("depth", None),  # known by its names alone: see docs/datasets.md
     )
     notes: ClassVar[tuple[str, ...]] = (
-        "No person is in two splits. The test people are the published ones unless `folds` is given; the person of "
-        "validation is our choice.",
+        "No person is in two splits. Without folds the tested people are the published ones, 2, 4, 6 and 8; the "
+        "person of validation is our choice.",
     )
     streams: list[Stream] = Field(default=["inertial", "skeleton", "depth"], min_length=2)
     """The modalities; `joint`, `bone` and `motion` are three of one skeleton, which as `skeleton` is its joints."""
