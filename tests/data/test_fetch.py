@@ -171,3 +171,26 @@ def test_raw_files_are_looked_for_in_order(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "mine/set").mkdir(parents=True)
     monkeypatch.setenv("BSS_DATA", str(tmp_path / "mine"))
     assert raw_folder("set") == tmp_path / "mine/set"
+
+
+def test_a_folder_without_a_checksum_is_known_by_its_names(address: str, upstream: Path, tmp_path: Path) -> None:
+    source = replace(archive(upstream, address), sha256=None, names=("a.wav", "b.wav"))
+    obtain((source,), tmp_path / "raw")
+    (tmp_path / "raw/recordings/a.wav").write_text("thinned out")
+    verify(source, tmp_path / "raw")
+    (tmp_path / "raw/recordings/b.wav").unlink()
+    with pytest.raises(ValueError, match=r"recordings/b\.wav is missing: 1 of 2 files are not there; put them"):
+        obtain((source,), tmp_path / "raw")
+    with pytest.raises(ValueError, match=r"/a\.zip lacks 1 of 3 files: c\.wav"):
+        obtain((replace(source, names=("a.wav", "b.wav", "c.wav")),), tmp_path / "other")
+    assert files(tmp_path / "other") == []
+
+
+def test_an_archive_of_another_checksum_is_not_unpacked(address: str, upstream: Path, tmp_path: Path) -> None:
+    source = archive(upstream, address)
+    sha256 = hashlib.sha256((upstream / "a.zip").read_bytes()).hexdigest()
+    obtain((replace(source, archive=sha256),), tmp_path / "raw")
+    (upstream / "a.zip").write_bytes(b"no archive")
+    with pytest.raises(ValueError, match=rf"a\.zip gave an archive of sha256 .*, not {sha256}"):
+        obtain((replace(source, archive=sha256),), tmp_path / "other")
+    assert files(tmp_path / "other") == []

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 from PIL import Image as Pictures
+from scipy.io import savemat
 from scipy.signal import resample_poly
 
 from bss.data.kinds.audio import Audio, decode, duration, mel_bands
@@ -17,6 +18,7 @@ from bss.data.kinds.image import Image
 from bss.data.kinds.sequence import Sequence
 from bss.data.kinds.text import Text
 from bss.data.kinds.video import Video
+from bss.errors import InputError
 from tests.helpers.media import encode
 
 GREYS = [np.full((16, 24, 3), 12 * number, np.uint8) for number in range(20)]
@@ -185,3 +187,54 @@ def test_resampling_is_scipys_own(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", TONE, 22_050, subtype="FLOAT")
     kind = Audio(sample_rate=16_000, seconds=1, n_fft=512, hop_length=256, length="pad")
     assert kind._samples(tmp_path / "a.wav") == pytest.approx(resample_poly(TONE, 320, 441), abs=1e-5)
+
+
+def test_a_resized_sequence_is_neither_cut_nor_padded() -> None:
+    kind = Sequence(length=3, size=2, resize=True)
+    assert kind.read([[0, 6], [1, 6], [2, 6], [3, 6], [4, 6], [5, 6]]).tolist() == [[0.5, 6], [2.5, 6], [4.5, 6]]
+    assert kind.read([[1, 2]]).tolist() == [[1, 2]] * 3
+    assert (kind.encoder, Sequence(length=3).encoder) == ("small_cnn", "gru")
+    with pytest.raises(ValueError, match="number 1 of step 3 is nan"):
+        kind.read([[1, 2], [1, 2], [1, 2], [3, np.nan], [1, 2]])
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_arrays_of_matlab_are_read_where_those_of_numpy_are(tmp_path: Path, compressed: bool) -> None:
+    draw = np.random.default_rng(0)
+    steps, maps, flow = draw.normal(size=(9, 2)), draw.integers(0, 4000, (7, 4, 6)), draw.normal(size=(7, 4, 6, 2))
+    files = {"steps": steps, "maps": np.moveaxis(maps, 0, -1).astype(np.uint16), "flow": np.moveaxis(flow, 0, -1)}
+    for name, values in files.items():
+        # As scipy names it, so that what is in the file decides and not its name.
+        savemat(tmp_path / f"{name}.data", {"d": values}, appendmat=False, do_compression=compressed)
+    sequence = Sequence(length=4, size=2)
+    assert (sequence.read(tmp_path / "steps.data") == sequence.read(steps)).all()
+    first, last = ({"size": (4, 6), "num_frames": 3, "time_last": value} for value in (False, True))
+    assert (Depth(**last).read(tmp_path / "maps.data") == Depth(**first).read(maps)).all()
+    assert (Flow(**last).read(tmp_path / "flow.data") == Flow(**first).read(flow)).all()
+    assert Depth(**last).exhibit(tmp_path / "maps.data") == Depth(**first).exhibit(maps)
+    with pytest.raises(ValueError, match=r"an array \(H, W, 1, T\) is needed, got the shape \(4, 6\)"):
+        Depth(**last).read(maps[0])
+    with pytest.raises(ValueError, match="time_last is of maps in a row"):
+        Depth(size=4, time_last=True)
+
+
+def test_a_file_of_matlab_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    kind = Sequence(length=4, size=2)
+    savemat(tmp_path / "two.mat", {"first": np.ones((3, 2)), "second": np.ones((3, 2))})
+    savemat(tmp_path / "whole.mat", {"d": np.ones((300, 2))}, do_compression=True)
+    whole = (tmp_path / "whole.mat").read_bytes()
+    (tmp_path / "torn.mat").write_bytes(whole[:-20])
+    (tmp_path / "head.mat").write_bytes(whole[:60])
+    (tmp_path / "new.mat").write_bytes(b"MATLAB 7.3 MAT-file" + bytes(200))
+    savemat(tmp_path / "struct.mat", {"d": {"a": 1}})
+    for name, message in {
+        "two": r"two\.mat holds 2 arrays \(first, second\), and one is needed",
+        "torn": r"torn\.mat is no readable MATLAB file",
+        "head": r"head\.mat is no readable MATLAB file",
+        "new": r"new\.mat is of MATLAB 7\.3, which is not read: save it with -v7",
+        "struct": "steps of 2 numbers are needed",
+    }.items():
+        with pytest.raises(InputError, match=message):
+            kind.read(tmp_path / f"{name}.mat")
+    with pytest.raises(FileNotFoundError):
+        kind.read(tmp_path / "gone.mat")

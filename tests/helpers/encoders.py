@@ -66,6 +66,9 @@ MODALITIES = {
     "video": ModalityMeta(kind="video", shape=(3, 4, 16, 16), mean=0, std=1, encoder="resnet18"),
     "flow": ModalityMeta(kind="flow", shape=(2, 8, 8), mean=0, std=1, encoder="small_cnn"),
     "sequence": ModalityMeta(kind="sequence", shape=(7, 5), mean=0, std=1, encoder="gru"),
+    "skeleton": ModalityMeta(
+        kind="skeleton", shape=(7, 8), mean=0, std=1, encoder="skeleton_transformer", dimensions=2
+    ),
 }
 """Modalities that an encoder may be asked to take, whichever encoder it is."""
 

@@ -26,24 +26,35 @@ def test_bfloat16_trains_too(tmp_path: Path) -> None:
     assert all(value.dtype == torch.float32 for value in trainer.model.parameters())
 
 
-def test_the_gradients_of_a_narrow_map_repeat_in_bfloat16() -> None:
+@pytest.mark.parametrize(("convolution", "sides"), [("Conv1d", ()), ("Conv2d", (5,)), ("Conv3d", (5, 7))])
+def test_the_gradients_of_a_narrow_map_repeat_in_bfloat16(convolution: str, sides: tuple[int, ...]) -> None:
     runtime = Runtime.start(SETTINGS.model_copy(update={"precision": "bfloat16"}))
-    values = torch.randn(16, 16, 5, 1)
-    exact = torch.nn.Conv2d(16, 32, 3, stride=2, padding=1)
+    layer = getattr(torch.nn, convolution)
+    values = torch.randn(16, 16, *sides, 1)
+    exact = layer(16, 32, 3, stride=2, padding=1)
     exact(values).square().sum().backward()
     assert exact.weight.grad is not None
     for _ in range(10):
-        network = torch.nn.Sequential(torch.nn.Conv2d(16, 32, 3, stride=2, padding=1))
+        network = torch.nn.Sequential(layer(16, 32, 3, stride=2, padding=1))
         network[0].load_state_dict(exact.state_dict())
         runtime.prepare(network)
         junk = [torch.full((size,), torch.nan) for size in (1_000, 5_000, 20_000, 100_000)]
         del junk
         with runtime.autocast():
             maps = network(values)
-        assert maps.shape == (16, 32, 3, 1)
+        halves = [(side + 1) // 2 for side in sides]
+        assert maps.shape == (16, 32, *halves, 1)
         maps.float().square().sum().backward()
         assert torch.allclose(network[0].weight.grad, exact.weight.grad, atol=0.02 * exact.weight.grad.abs().max())
-        assert network[0](torch.randn(2, 16, 5, 5)).shape == (2, 32, 3, 3), "a wider map is stepped over by two"
+        assert network[0](torch.randn(2, 16, *sides, 5)).shape == (2, 32, *halves, 3), "a wider map is stepped by two"
+
+
+def test_a_memory_format_is_of_pictures_alone() -> None:
+    runtime = Runtime.start(SETTINGS.model_copy(update={"channels_last": True}))
+    network = torch.nn.ModuleList([torch.nn.Conv1d(2, 4, 3), torch.nn.Conv2d(2, 4, 3), torch.nn.Conv3d(2, 4, 3)])
+    runtime.prepare(network)
+    assert network[1].weight.is_contiguous(memory_format=torch.channels_last)
+    assert all(network[place].weight.is_contiguous() for place in (0, 2))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the error is that of a machine without CUDA")

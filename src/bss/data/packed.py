@@ -48,6 +48,8 @@ class ModalityMeta(BaseModel):
     """The word of each token id, where the array holds such ids."""
     padding: int | None = None
     """The token id that fills a short sample, where it is not 0."""
+    dimensions: int | None = None
+    """Coordinates of a joint, where the numbers of a step are those of joint after joint."""
 
 
 class Meta(BaseModel):

@@ -109,12 +109,14 @@ class Runtime:
         """Move the model to the device in its memory format, and compile it where asked."""
         model.to(self.device)
         if self.settings.channels_last:
-            model.to(memory_format=torch.channels_last)
+            for weight in model.parameters():
+                if weight.ndim == 4:  # the format is of pictures alone, and a video's weights refuse it
+                    weight.data = weight.data.to(memory_format=torch.channels_last)
         if self.num_ranks > 1 and self.device.type == "cuda":
             nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         if self.device.type == "cpu" and self.settings.precision == "bfloat16":
             for part in model.modules():
-                if isinstance(part, nn.Conv2d) and part.stride[1] > 1:
+                if isinstance(part, nn.Conv1d | nn.Conv2d | nn.Conv3d) and part.stride[-1] > 1:
                     part.register_forward_pre_hook(_step_by_one(part.stride))
         if self.settings.compile:
             model.compile()
@@ -232,15 +234,15 @@ def memory_explained(key: str, way_out: str | None = None) -> Iterator[None]:
         raise InputError(f"the device is out of memory ({reason}): {way_out or usual}") from error
 
 
-def _step_by_one(stride: tuple[int, ...]) -> Callable[[nn.Conv2d, tuple[Tensor, ...]], None]:
-    """Have a convolution go over a map of one column by steps of one, which gives the same.
+def _step_by_one(stride: tuple[int, ...]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+    """Have a convolution go over a map whose last side is 1 by steps of one along it, which gives the same.
 
     Its gradient in bfloat16 is of memory that nobody wrote otherwise: oneDNN 3, as of torch 2.15.
     """
 
-    def hook(part: nn.Conv2d, inputs: tuple[Tensor, ...]) -> None:
-        is_same = inputs[0].shape[-1] == 1 and part.kernel_size[1] == 2 * int(part.padding[1]) + 1
-        part.stride = (stride[0], 1 if is_same and part.dilation[1] == 1 else stride[1])
+    def hook(part: Any, inputs: tuple[Tensor, ...]) -> None:
+        is_same = inputs[0].shape[-1] == 1 and part.kernel_size[-1] == 2 * int(part.padding[-1]) + 1
+        part.stride = (*stride[:-1], 1 if is_same and part.dilation[-1] == 1 else stride[-1])
 
     return hook
 

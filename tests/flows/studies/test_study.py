@@ -70,6 +70,14 @@ def test_seeds_and_folds_are_crossed() -> None:
     assert joined["seed 1, fold 2"].upstream == ("data, fold 2",)
 
 
+def test_the_people_of_utd_mhad_are_folds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    run = composed("schedulers", "utd_mhad", command="bss compare schedulers", folds=8, seeds=2)
+    assert [run.of(repeat)["preprocess"] for repeat in run.repeats[::2]] == [
+        {"name": "utd_mhad", "folds": 8, "fold": fold} for fold in range(8)
+    ]
+
+
 def test_a_data_set_without_folds_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     with pytest.raises(ValueError, match="folds: preprocess: unknown key 'folds'"):

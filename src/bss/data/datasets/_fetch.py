@@ -30,12 +30,17 @@ class Source:
     address: str
     path: str
     """Relative to the data set's folder."""
-    sha256: str
-    """SHA-256 of the file; of a folder, that of the lines "sha256  name" which `sha256sum *` prints in it."""
+    sha256: str | None
+    """SHA-256 of the file; of a folder, that of the lines "sha256  name" which `sha256sum *` prints in it. None where
+    no copy as published was at hand to take it from: then a folder is only asked for its `names`."""
     members: str | None = None
     """Pattern of the archive's members, for example `*/recordings/*.wav`; their base names end in `path`."""
     listing: Path | None = None
     """File of lines "crc32  name" for a folder: too weak to trust, enough to say which of many files differs."""
+    names: tuple[str, ...] = ()
+    """Files that a folder has to hold, so that one that is missing can be named."""
+    archive: str | None = None
+    """SHA-256 of the archive itself, where it is known; what is fetched is compared before it is unpacked."""
 
 
 def raw_folder(name: str) -> Path:
@@ -74,9 +79,13 @@ def fetch(source: Source, folder: Path) -> None:
     try:
         part = draft / source.path
         _download(source, part, target)
+        if source.archive and (sha256 := checksum(part)) != source.archive:
+            raise InputError(f"{source.address} gave an archive of sha256 {sha256}, not {source.archive}")
         if source.members:
             _extract(part.rename(draft / "archive"), source.members, part)
-        if (sha256 := source_checksum(source, part)) != source.sha256:
+        if missing := _missing(source, part):
+            raise InputError(f"{source.address} lacks {len(missing)} of {len(source.names)} files: {missing[0]} ...")
+        if source.sha256 and (sha256 := source_checksum(source, part)) != source.sha256:
             raise InputError(f"{source.address} gave {source.path} of sha256 {sha256}, not {source.sha256}")
         part.replace(target)
     finally:
@@ -88,10 +97,15 @@ def verify(source: Source, folder: Path) -> None:
 
     Raises:
         MissingInput: it is missing.
-        InputError: its checksum differs; the message names it and both.
+        InputError: its checksum differs, or a file of a folder is missing; the message names it.
     """
     path = folder / source.path
-    if (sha256 := source_checksum(source, path)) != source.sha256:
+    if missing := _missing(source, path):
+        raise InputError(
+            f"{path / missing[0]} is missing: {len(missing)} of {len(source.names)} files are not there; put them "
+            f"right, or remove {path} to have it fetched again"
+        )
+    if source.sha256 and (sha256 := source_checksum(source, path)) != source.sha256:
         culprit = _first_difference(source, path)
         state = "is not as published" if culprit.exists() else "is missing"
         raise InputError(
@@ -108,6 +122,12 @@ def _first_difference(source: Source, path: Path) -> Path:
     present = {file.name: f"{crc32(file.read_bytes()):08x}" for file in _members(source, path)}
     differing = {name for name, _ in published.items() ^ present.items()}
     return path / min(differing) if differing else path
+
+
+def _missing(source: Source, folder: Path) -> list[str]:
+    """The named files that are not in the folder, in their order."""
+    there = {file.name for file in _members(source, folder)} if source.names else set()
+    return [name for name in source.names if name not in there]
 
 
 def source_checksum(source: Source, path: Path) -> str:

@@ -3,19 +3,20 @@
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from bss.data.kinds.features import as_array, from_npy
+from bss.data.kinds.features import as_array, from_file
 from bss.data.kinds.kind import Exhibit, Kind, Size
 from bss.data.kinds.video import middles
 from bss.errors import InputError
 
 
 class Maps(Kind):
-    """A `.npy` file or an array (H, W, C) or (T, H, W, C), C left out where it is 1 -> (C, [frames,] height, width).
+    """A `.npy` or `.mat` file or an array, (H, W, C) or (T, H, W, C), C left out where it is 1, becomes
+    (C, [frames,] height, width).
 
     A map of another size is resized (bilinear). Of T maps the middle ones of equal parts are taken; where there are
     fewer than `num_frames`, the last one comes again.
@@ -28,6 +29,14 @@ class Maps(Kind):
     """Pixels: height and width, or one number for both."""
     num_frames: int | None = Field(default=None, ge=1)
     """Maps of a sample; a still one where left out."""
+    time_last: bool = False
+    """Whether the time is the last axis of a raw value instead of the first, as in files of MATLAB."""
+
+    @model_validator(mode="after")
+    def _time_has_an_axis(self) -> Self:
+        if self.time_last and self.num_frames is None:
+            raise InputError("time_last is of maps in a row; say num_frames, or leave it out")
+        return self
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -74,16 +83,19 @@ class Maps(Kind):
 
     def load(self, path: Path) -> np.ndarray:
         """The array of a file."""
-        return from_npy(path)
+        return from_file(path)
 
     def _maps(self, value: Any) -> np.ndarray:
         """(T, H, W, C) float32."""
-        values = self.load(value) if isinstance(value, Path) else as_array(value)
+        given = self.load(value) if isinstance(value, Path) else as_array(value)
+        values = np.moveaxis(given, -1, 0) if self.time_last and given.ndim else given
         dimensions = 2 if self.num_frames is None else 3
         maps = values[..., None] if self.num_channels == 1 and values.ndim == dimensions else values
         if maps.ndim != dimensions + 1 or maps.shape[-1] != self.num_channels or 0 in maps.shape:
-            first = "" if self.num_frames is None else "T, "
-            raise InputError(f"an array ({first}H, W, {self.num_channels}) is needed, got the shape {values.shape}")
+            first, last = ("", "") if self.num_frames is None else ("", ", T") if self.time_last else ("T, ", "")
+            raise InputError(
+                f"an array ({first}H, W, {self.num_channels}{last}) is needed, got the shape {given.shape}"
+            )
         if maps.dtype.kind not in "iuf":
             raise InputError(f"an array of numbers is needed, got values of type {maps.dtype}")
         return (maps[None] if self.num_frames is None else maps).astype(np.float32)

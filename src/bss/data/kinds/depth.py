@@ -7,6 +7,7 @@ import numpy as np
 from numpy.lib.format import MAGIC_PREFIX
 
 from bss.data.kinds._maps import Maps
+from bss.data.kinds._matlab import is_matlab
 from bss.data.kinds._picture import from_file
 
 
@@ -17,7 +18,7 @@ class Depth(Maps):
     num_channels: ClassVar[int] = 1
 
     def load(self, path: Path) -> np.ndarray:
-        """The array that NumPy saved, or the grey values of a picture."""
+        """The array that NumPy or MATLAB saved, or the grey values of a picture."""
         with path.open("rb") as file:
             is_array = file.read(len(MAGIC_PREFIX)) == MAGIC_PREFIX
-        return super().load(path) if is_array else np.asarray(from_file(path))
+        return super().load(path) if is_array or is_matlab(path) else np.asarray(from_file(path))

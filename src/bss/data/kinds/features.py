@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from bss.data.kinds._matlab import from_mat, is_matlab
 from bss.data.kinds.kind import Exhibit, Kind
 from bss.errors import InputError
 
@@ -52,7 +53,7 @@ class Features(Kind):
             FileNotFoundError: there is no such file.
             InputError: they are not numbers, not `size` of them, or one is not finite as a float32.
         """
-        numbers = from_npy(value) if isinstance(value, Path) else as_array(value)
+        numbers = from_file(value) if isinstance(value, Path) else as_array(value)
         if numbers.ndim != 1 or len(numbers) != (self.size or len(numbers)):
             raise InputError(f"{self.size or 'a row of'} numbers are needed, got the shape {numbers.shape}")
         return singles(numbers)
@@ -125,13 +126,15 @@ def as_array(value: Any) -> np.ndarray:
         raise InputError("an array of numbers is needed, got lists of different lengths") from error
 
 
-def from_npy(path: Path) -> np.ndarray:
-    """The array of a `.npy` file.
+def from_file(path: Path) -> np.ndarray:
+    """The array of a `.npy` file, or of a `.mat` file that holds one; what is in the file decides.
 
     Raises:
         FileNotFoundError: there is no such file.
         InputError: it is no array, or one of Python objects.
     """
+    if is_matlab(path):
+        return from_mat(path)
     try:
         return np.asarray(np.load(path, allow_pickle=False))
     except (ValueError, EOFError) as error:

@@ -58,6 +58,11 @@ class Kind(Component):
         """The token id that fills a short sample."""
         return 0
 
+    @property
+    def dimensions(self) -> int | None:
+        """Coordinates of a joint, where the numbers of a step are those of joint after joint."""
+        return None
+
     def fitted(self, values: Sequence[Any]) -> Self:
         """The kind with what it learns from the raw values of the training split, for example a vocabulary.
 

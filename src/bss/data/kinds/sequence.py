@@ -8,26 +8,33 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from pydantic import Field
 
-from bss.data.kinds.features import as_array, common_size, from_npy, singles
+from bss.data.kinds._series import resized
+from bss.data.kinds.features import as_array, common_size, from_file, singles
 from bss.data.kinds.kind import Exhibit, Kind
 from bss.errors import InputError
 
 
 class Sequence(Kind):
-    """An array (T, size) or a list of lists, or a `.npy` file of one -> (length, size), NaN after its end.
+    """An array (T, size) or a list of lists, or a `.npy` or `.mat` file of one -> (length, size), NaN after its end.
 
-    A longer sequence loses its end.
+    A longer sequence loses its end; with `resize` each is made `length` steps long instead.
     """
 
-    encoder: ClassVar[str] = "gru"
     padded: ClassVar[bool] = True
     by_number: ClassVar[bool] = True
     example: ClassVar[Mapping[str, Any]] = {"length": 3, "size": 2}
 
     length: int = Field(ge=1)
-    """Steps of a sample; a longer one loses its end."""
+    """Steps of a sample; a longer one loses its end, unless it is resized."""
     size: int | None = Field(default=None, ge=1)
     """Numbers of a step; where left out, as many as most samples have."""
+    resize: bool = False
+    """Whether a sample of any length is interpolated linearly to `length` steps, so that none is padded or cut."""
+
+    @property
+    def encoder(self) -> str:  # type: ignore[override]
+        """A recurrent network where samples are padded, else convolutions."""
+        return "small_cnn" if self.resize else "gru"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -46,6 +53,8 @@ class Sequence(Kind):
             FileNotFoundError: there is no such file.
             InputError: it has no step, steps of another size, or a number that is not finite as a float32.
         """
+        if self.resize:
+            return resized(singles(self._steps(value)), self.length).astype(self.dtype)
         numbers = singles(self._steps(value)[: self.length])
         return np.pad(numbers, ((0, self.length - len(numbers)), (0, 0)), constant_values=np.nan)
 
@@ -73,7 +82,7 @@ class Sequence(Kind):
     def _steps(self, value: Any) -> np.ndarray:
         needed = f"steps of {self.size or 'equally many'} numbers are needed"
         try:
-            steps = from_npy(value) if isinstance(value, Path) else as_array(value)
+            steps = from_file(value) if isinstance(value, Path) else as_array(value)
         except InputError as error:
             raise InputError(f"{needed}: {error}") from error
         if steps.ndim != 2 or steps.shape[1] != (self.size or steps.shape[1]) or steps.size == 0:

@@ -257,6 +257,7 @@ def _describe(
             encoder=kind.encoder,
             tokens=kind.tokens,
             padding=kind.padding or None,
+            dimensions=kind.dimensions,
         )
     return Meta(
         dataset=dataset.name,
