@@ -116,7 +116,7 @@ def test_it_trains_with_every_fusion(given: Any, pair: Splits) -> None:
     for fusion in FUSIONS if has_fusion(given, pair) else ["concat"]:
         model = new_model(pair, fusion)
         before = copied(model)
-        trained(model, pair, method)
+        trained(model, pair, method, method.least_epochs)
         found = moved(model, before)
         for part in ("branches.m0.encoder", "branches.m1.encoder"):
             trains = part.split(".")[1] in method.trains(["m0", "m1"], 0)
