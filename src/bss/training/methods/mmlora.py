@@ -39,7 +39,7 @@ class MMLoRA(Method):
     """Rank of an adapter."""
     alpha: Annotated[float, Field(gt=0)] | None = None
     """Strength of an adapter, times its rank; the rank itself where left out."""
-    modalities: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    modalities: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] | None = None
     """The modalities whose encoders get adapters; all where left out. The others' encoders stay as they are."""
     alone_epochs: Annotated[int, Field(ge=0)] = 6
     """Epochs in which each modality trains alone, from the initial weights on."""
