@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from math import exp, log
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor
 from bss.data.packed import PRESENT
 from bss.encoders.mlp import MLP
 from bss.model import build_model
+from bss.params import Params
+from bss.parsing import read_mapping
 from bss.training import weights
 from bss.training.loader import Batch
 from bss.training.loop import split_evidence
@@ -22,6 +25,7 @@ from bss.training.methods.umt import UMT, distance
 from bss.training.methods.unimodal import Unimodal
 from bss.training.trainer import Trainer
 from bss.types import FUSED, Split
+from tests.helpers import ROOT
 from tests.helpers.steps import Splits, assert_same, first_batch, gradients, small_trainer, trained_weights
 from tests.helpers.toy import packed_toy
 
@@ -216,6 +220,22 @@ def test_without_all_its_parts_g2d_is_the_mean_of_the_logits(splits: Splits) -> 
     reference = trained_weights(splits, MNL(unimodal_weight=0, negative_weight=0))
     found = trained_weights(splits, G2D(teacher_epochs=0, prioritised_epochs=0))
     assert_same(reference, {name: found[name] for name in reference})
+
+
+@pytest.mark.parametrize(
+    ("method", "needed"),
+    [({"name": "umt", "teacher_epochs": 13}, 14), ({"name": "g2d", "prioritised_epochs": 8}, 14),
+     ({"name": "mmlora", "alone_epochs": 13}, 14)],
+)  # fmt: skip
+def test_a_training_too_short_for_the_phases_is_refused_with_the_parameters(
+    method: dict[str, Any], needed: int
+) -> None:
+    raw = read_mapping(ROOT / "params.yaml")
+    raw["grid"]["methods"], raw["methods"] = ["joint", "phased"], {"phased": method}
+    with pytest.raises(ValueError, match=rf"'phased' needs {needed} epochs .* has 13 \(train\.epochs \+ warmup"):
+        Params(**raw)
+    raw["train"]["epochs"] += 1
+    Params(**raw)
 
 
 def test_turns_are_of_equal_length() -> None:

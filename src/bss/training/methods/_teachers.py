@@ -5,7 +5,7 @@ of the branches that they teach. The model gives what they say where the inputs 
 """
 
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
@@ -56,9 +56,13 @@ def lesson(trainer: "Trainer", batch: "Batch") -> "Outputs":
 
     Ask before the pass whose gradients are taken.
     """
-    trainer.model.teachers.eval()
+    _teachers(trainer.model).eval()
     with torch.no_grad():
         return _asked(trainer, batch)
+
+
+def _teachers(model: "MultimodalModel") -> nn.ModuleDict:
+    return cast(nn.ModuleDict, model.teachers)
 
 
 def _asked(trainer: "Trainer", batch: "Batch") -> "Outputs":
@@ -70,7 +74,7 @@ def _asked(trainer: "Trainer", batch: "Batch") -> "Outputs":
 def _with_teachers(model: "MultimodalModel", arguments: Any, outputs: "Outputs") -> "Outputs":
     inputs = arguments[0]
     logits, features = dict(outputs.logits), dict(outputs.features)
-    for name in model.branches:
+    for name, teacher in _teachers(model).items():
         if (values := inputs.get(f"{name}{OF_TEACHER}")) is not None:
-            features[name], logits[name] = model.teachers[name](values, inputs.get(f"{name}{PRESENT}"))
+            features[name], logits[name] = teacher(values, inputs.get(f"{name}{PRESENT}"))
     return outputs._replace(logits=logits, features=features)
