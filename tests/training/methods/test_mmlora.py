@@ -18,7 +18,7 @@ from bss.training.methods.method import METHODS
 from bss.training.methods.mmlora import MMLoRA
 from bss.training.methods.unimodal import Unimodal
 from bss.training.trainer import Trainer
-from bss.types import Split
+from bss.types import FUSED, Split
 from tests.helpers.encoders import MODALITIES, accepted, examples, made_up
 from tests.helpers.steps import Splits, first_batch, gradients, small_trainer, trained_weights
 from tests.helpers.toy import packed_toy
@@ -231,6 +231,7 @@ def test_what_is_exported_has_no_adapters_and_says_the_same(splits: Splits) -> N
     set_b(trained)
     wanted = trained.eval()(batch.inputs).logits
     method.export(trained)
+    assert torch.allclose(trained(batch.inputs).logits[FUSED], wanted[FUSED], atol=1e-5)
     method.prepare_exported(given)
     given.load_state_dict(trained.state_dict())
     assert not any(isinstance(part, Adapter) for part in given.modules())

@@ -103,6 +103,7 @@ def test_what_is_exported_has_no_teachers_and_says_the_same(method: type[UMT] | 
     wanted = trained.eval()(batch.inputs).logits
     method().export(trained)
     assert set(trained.state_dict()) <= names
+    assert_same(trained(batch.inputs).logits, wanted)
     method().prepare_exported(given)
     given.load_state_dict(trained.state_dict())
     assert_same(given.eval()(batch.inputs).logits, wanted)

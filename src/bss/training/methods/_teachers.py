@@ -62,7 +62,7 @@ def lesson(trainer: "Trainer", batch: "Batch") -> "Outputs":
 
 
 def _teachers(model: "MultimodalModel") -> nn.ModuleDict:
-    return cast(nn.ModuleDict, model.teachers)
+    return cast(nn.ModuleDict, getattr(model, "teachers", nn.ModuleDict()))  # none once they are removed
 
 
 def _asked(trainer: "Trainer", batch: "Batch") -> "Outputs":
