@@ -300,6 +300,19 @@ class Params(Strict):
         return self
 
     @model_validator(mode="after")
+    def _methods_come_to_their_end(self) -> Self:
+        for name in self.grid.methods:
+            method = self.methods[name]
+            epochs = self.train.epochs + (0 if method.from_warmup else self.warmup.epochs)
+            if epochs < method.least_epochs:
+                raise InputError(
+                    f"grid.methods: '{name}' needs {method.least_epochs} epochs for all its phases, and has {epochs} "
+                    f"(train.epochs{'' if method.from_warmup else ' + warmup.epochs'}): train longer, or lower its "
+                    "own fields that count epochs"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _batches_can_be_shared(self) -> Self:
         ranks = self.spread.devices * self.spread.nodes
         for key, size in (("warmup", self.warmup.batch_size), ("train", self.train.batch_size)):

@@ -29,7 +29,7 @@ from bss.training.runtime import Runtime
 from bss.training.selection import Selection, confidence, loss_and_accuracy
 from bss.training.settings import Train
 from bss.training.trainer import Trainer
-from bss.types import Split
+from bss.types import FUSED, Split
 from tests.helpers.toy import SETTINGS, TRAIN, packed_toy
 
 Splits = dict[Split, PackedSplit]
@@ -133,12 +133,13 @@ def test_a_method_learns(name: str, splits: Splits) -> None:
     method = METHODS.example(name)
     modalities = list(splits[Split.TRAIN].meta.modalities)
     takes_turns = list(method.trains(modalities, 0)) != modalities
-    epochs = 4 * len(modalities) if takes_turns else TRAIN.epochs
+    epochs = 4 * len(modalities) if takes_turns else TRAIN.epochs + method.least_epochs - 1
     model, history, _ = trained(splits, method, settings=TRAIN.model_copy(update={"epochs": epochs}))
     for output in method.judged(history["output"].unique()):
         rows = history.filter(pl.col("output") == output).sort("epoch")
         losses = rows["train_loss"].drop_nans()  # an epoch may hide a modality of every sample
-        assert losses[-1] < 0.5 * losses[0]
+        # Of phases, those that follow the first may train the modalities for the fusion's sake alone.
+        assert losses[-1] < (0.5 if output == FUSED or method.least_epochs == 1 else 0.8) * losses[0]
         assert rows["validation_accuracy"].max() > 0.8
     evidence = split_evidence(model, splits[Split.VALIDATION], 16, Runtime.start(SETTINGS))
     for output, part in method.selected(model).items():

@@ -116,7 +116,7 @@ def test_it_trains_with_every_fusion(given: Any, pair: Splits) -> None:
     for fusion in FUSIONS if has_fusion(given, pair) else ["concat"]:
         model = new_model(pair, fusion)
         before = copied(model)
-        trained(model, pair, method)
+        trained(model, pair, method, method.least_epochs)
         found = moved(model, before)
         for part in ("branches.m0.encoder", "branches.m1.encoder"):
             trains = part.split(".")[1] in method.trains(["m0", "m1"], 0)
@@ -240,8 +240,9 @@ def test_what_it_looks_at_is_what_it_says(given: Any, pair: Splits) -> None:
 
 @methods
 def test_its_losses_are_weighted_by_class(given: Any, pair: Splits) -> None:
+    num_epochs = METHODS.build(given).least_epochs
     plain, ones, other = (
-        trained(new_model(pair), pair, METHODS.build(given), class_weights=weights)[0]
+        trained(new_model(pair), pair, METHODS.build(given), num_epochs, class_weights=weights)[0]
         for weights in (None, torch.ones(3), torch.tensor([0.1, 1.0, 1.9]))
     )
     assert_same(plain, ones)

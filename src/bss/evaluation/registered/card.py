@@ -1,6 +1,5 @@
 """The best model of a grid, chosen on validation, and all that is needed to use it on new data."""
 
-import shutil
 from collections.abc import Mapping
 from math import isnan
 from pathlib import Path
@@ -19,6 +18,7 @@ from bss.encoders.fusions.fusion import FUSIONS
 from bss.errors import InputError, MissingInput
 from bss.evaluation.artifacts import kept_epoch, read_json, read_table
 from bss.evaluation.comparing.statistics import paired_difference
+from bss.evaluation.registered.export import WEIGHTS, write_exported
 from bss.files import checksum, replaced, write_text
 from bss.params import Params
 from bss.parsing import faults
@@ -28,7 +28,7 @@ from bss.training.settings import RuntimeSettings
 
 Spec = dict[str, Any]
 """A component as params.yaml would have it, with every field: its name, and its values."""
-CARD, WEIGHTS = "model.json", "model.safetensors"
+CARD = "model.json"
 
 
 class Figure(Strict):
@@ -130,9 +130,10 @@ def register(params: Params, workspace: Workspace) -> Best:
     """
     histories = {cell: read_table(workspace.run(cell) / "history.parquet") for cell in params.cells}
     cell, kept = best_cell(histories, params.train.keep)
-    best, out = _described(params, cell, kept, workspace), workspace.best
+    out = workspace.best
     with replaced(out / WEIGHTS) as temporary:
-        shutil.copyfile(workspace.run(cell) / WEIGHTS, temporary)
+        write_exported(params, cell, workspace, temporary)
+        best = _described(params, cell, kept, workspace, checksum(temporary))
     write_text(best.model_dump_json(indent=2) + "\n", out / CARD)
     return best
 
@@ -177,7 +178,7 @@ def _figure(value: float | None, values: list[float | None], confidence: float) 
     return Figure(value=value, mean=over_seeds.mean, low=low, high=high)
 
 
-def _described(params: Params, cell: Cell, kept: Mapping[str, Any], workspace: Workspace) -> Best:
+def _described(params: Params, cell: Cell, kept: Mapping[str, Any], workspace: Workspace, sha256: str) -> Best:
     method, scheduler, seed = cell
     data, meta = params.preprocess, Meta.read(workspace.packed)
     judged = {other: read_json(workspace.metrics(cell._replace(seed=other))) for other in params.grid.seeds}
@@ -203,7 +204,7 @@ def _described(params: Params, cell: Cell, kept: Mapping[str, Any], workspace: W
         columns=data.found_columns if isinstance(data, Manifest) else {},
         allow=list(data.allow),
         meta=meta,
-        sha256=checksum(workspace.run(cell) / WEIGHTS),
+        sha256=sha256,
     )
 
 

@@ -14,7 +14,8 @@ from bss.encoders.encoder import ENCODERS
 from bss.encoders.fusions.fusion import FUSIONS
 from bss.errors import InputError
 from bss.evaluation.judging.judgement import decided
-from bss.evaluation.registered.card import CARD, WEIGHTS, Best, restored
+from bss.evaluation.registered.card import CARD, Best, restored
+from bss.evaluation.registered.export import WEIGHTS
 from bss.files import checksum, read_tensors
 from bss.measure.evidence import collect
 from bss.model import MultimodalModel, build_model
@@ -110,7 +111,7 @@ def load(best: Best, folder: Path) -> tuple[MultimodalModel, Method]:
     except ValueError as error:  # not looked up by `Best`: register would have to run again for every new method
         raise InputError(f"{folder / CARD}: training: {' '.join(str(error).split())}") from None
     model = build_model(best.meta, encoders, best.seed, restored(FUSIONS, best.fusion))
-    method.prepare(model)
+    method.prepare_exported(model)
     try:
         model.load_state_dict(read_tensors(folder / WEIGHTS))
     except RuntimeError as error:

@@ -46,6 +46,11 @@ class Method(Component):
     looks_at_validation: ClassVar[bool] = False
     """Whether training depends on the evidence of the validation split; its page says for what."""
 
+    @property
+    def least_epochs(self) -> int:
+        """Epochs after which every part has trained that is to be trained; a shorter training is refused."""
+        return 1
+
     def check_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Refuse data that the method cannot be used with; asked when the parameters are read.
 
@@ -61,6 +66,13 @@ class Method(Component):
 
         Initial weights are drawn from torch's global generator, which is seeded for it.
         """
+
+    def export(self, model: "MultimodalModel") -> None:
+        """Take out of a trained model, in place, what only training needs; `register` hands on what is left."""
+
+    def prepare_exported(self, model: "MultimodalModel") -> None:
+        """As `prepare`, of a model that takes the weights that `export` has left."""
+        self.prepare(model)
 
     def trains(self, modalities: Sequence[str], epoch: int) -> Sequence[str]:
         """The modalities whose encoders an epoch trains; all, unless the method takes them in turns."""

@@ -1,10 +1,11 @@
 """Multimodal negative learning: the surer modality teaches the other one which classes it is not."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from bss.training.methods._means import mean_of_logits
 from bss.training.methods.joint import Joint
 from bss.types import FUSED
 
@@ -39,8 +40,7 @@ class MNL(Joint):
 
     def prepare(self, model: "MultimodalModel") -> None:
         """The mean of the modalities' logits in place of the fusion."""
-        model.fusion = None
-        model.register_forward_hook(_averaged)
+        mean_of_logits(model)
 
     def step(self, trainer: "Trainer", batch: "Batch") -> "tuple[Outputs, Tensor]":
         """One update, with the negative loss where the epoch has it."""
@@ -83,11 +83,3 @@ class MNL(Joint):
             guides |= later & (margin >= margin[:, None]) & (sure >= sure[:, None])
         guides &= there & there[:, None]
         return margin.expand_as(guides).masked_fill(~guides, -torch.inf).argmax(dim=1), guides.any(dim=1)
-
-
-def _averaged(model: "MultimodalModel", inputs: Any, outputs: "Outputs") -> "Outputs":
-    """The mean of the logits where the model has summed them."""
-    logits = dict(outputs.logits)
-    if FUSED in logits:
-        logits[FUSED] = logits[FUSED] / len(model.branches)
-    return outputs._replace(logits=logits)
