@@ -9,8 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 import bss
-from bss.curriculum.pacing.pacing import PACINGS, Pacing
 from bss.curriculum.acquisitions.acquisition import ACQUISITIONS
+from bss.curriculum.pacing.pacing import PACINGS, Pacing
 from bss.curriculum.schedulers.scheduler import SCHEDULERS
 from bss.data.datasets.dataset import DATASETS
 from bss.data.kinds.kind import KINDS

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bss.curriculum.pacing.pacing import PACINGS
 from bss.curriculum.acquisitions.acquisition import ACQUISITIONS
+from bss.curriculum.pacing.pacing import PACINGS
 from bss.curriculum.schedulers.scheduler import SCHEDULERS
 from bss.data.datasets.dataset import DATASETS
 from bss.data.kinds.kind import KINDS
