@@ -7,19 +7,20 @@ from bss.types import WARMUP
 
 
 def methods() -> None:
-    """Write the fields of every method, and the checksums of the files that training with it uses."""
+    """Write the fields of every method and of the warm-up's objective, and the checksums of the files in use."""
     params = tasks.params()
 
     from pathlib import Path
 
     from bss import training
     from bss.files import checksum
-    from bss.training.methods.joint import Joint
     from bss.training.methods.method import METHODS
+    from bss.training.objectives.objective import OBJECTIVES
 
     (folder,) = map(Path, training.__path__)
-    for name, method in {**params.methods, WARMUP: Joint()}.items():
-        files = [*sorted(folder.glob("*.py")), *METHODS.sources(method.name)]
+    for name, method in {**params.methods, WARMUP: params.warmup.objective}.items():
+        files = [*sorted(folder.glob("*.py")), *METHODS.sources("probe" if name == WARMUP else method.name)]
+        files += OBJECTIVES.sources(method.name) if name == WARMUP else []
         sums = {file.relative_to(folder).as_posix(): checksum(file) for file in files}
         write_json(
             {"method": method.name, "fields": method.model_dump(mode="json"), "files": sums}, HERE.method(name)
