@@ -18,8 +18,19 @@ from bss.encoders.fusions.fusion import FUSIONS
 from bss.measure.criteria.criterion import CRITERIA
 from bss.registry import Component, Registry, UnknownName
 from bss.training.methods.method import METHODS
+from bss.training.objectives.objective import OBJECTIVES
 
-REGISTRIES: list[Registry[Any]] = [DATASETS, KINDS, ENCODERS, FUSIONS, CRITERIA, PACINGS, SCHEDULERS, METHODS]
+REGISTRIES: list[Registry[Any]] = [
+    DATASETS,
+    KINDS,
+    ENCODERS,
+    FUSIONS,
+    CRITERIA,
+    PACINGS,
+    SCHEDULERS,
+    METHODS,
+    OBJECTIVES,
+]
 COMPONENTS = [
     pytest.param(registry, name, id=f"{registry.kind}-{name}") for registry in REGISTRIES for name in registry
 ]
