@@ -7,7 +7,7 @@ the first one.
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -29,7 +29,7 @@ def table(names: Sequence[str]) -> str:
     Raises:
         InputError: a study has left no table.
     """
-    found = {name: {(row["method"], row["label"]): row for row in _rows(name)} for name in names}
+    found = {name: {(str(row["method"]), str(row["label"])): row for row in _rows(name)} for name in names}
     keys = list(found[names[0]])
     cells = [[" · ".join(key), *(_cell(found[name].get(key)) for name in names)] for key in keys]
     return markdown(["test %, and points to random", *names], cells)
@@ -50,9 +50,10 @@ def movement(names: Sequence[str]) -> str:
             raise InputError(f"{names[0]} and {name} have no seed in common")
         rows.append([name, *moved([score_difference(seed, first[seed], other[seed]) for seed in common])])
     for name in names:
-        seeds = list(scores(name).items())
-        pairs = zip(seeds, seeds[1:], strict=False)
-        rows.append([f"{name}, seed to seed", *moved([score_difference(0, a, b) for (_, a), (_, b) in pairs])])
+        tables = scores(name).values()
+        if len(tables) > 1:
+            pairs = pairwise(tables)
+            rows.append([f"{name}, seed to seed", *moved([score_difference(0, *pair) for pair in pairs])])
     header = [f"to {names[0]}", "Spearman", "best tenth in common", "worst tenth in common", "mean movement"]
     return markdown(header, rows)
 

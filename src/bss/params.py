@@ -259,9 +259,10 @@ class Params(Strict):
     @model_validator(mode="after")
     def _sequences_are_long_enough(self) -> Self:
         if (needed := self.warmup.num_epochs + self.train.epochs) > self.curriculum.epochs:
+            probing = "" if self.warmup.objective.trains_heads else "+ warmup.probe_epochs "
             raise InputError(
                 f"curriculum.epochs: {self.curriculum.epochs} epochs of sequences are laid out, but warmup.epochs "
-                f"+ train.epochs = {needed} are needed; raise curriculum.epochs"
+                f"{probing}+ train.epochs = {needed} are needed; raise curriculum.epochs"
             )
         return self
 

@@ -2,6 +2,7 @@
 
 from math import exp, log, sqrt
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -97,7 +98,7 @@ def slow_loss(
             loss += objective.alpha / 2 * sum(m * m + exp(v) - v - 1 for m, v in zip(mean, log_variance, strict=True))
             losses.append(loss)
         means.append(sum(losses) / len(losses))
-    total = objective.weight * sum(means) / len(means)
+    total: float = objective.weight * sum(means) / len(means)
     if objective.task == "contrast":
         pairs = [(names[i], names[j]) for i in range(len(names)) for j in range(i + 1, len(names))]
         total += sum(slow_contrast(embedded, there, *pair, objective.temperature) for pair in pairs) / len(pairs)
@@ -127,7 +128,7 @@ def slow_contrast(
 def test_the_loss_of_a_step_is_the_slow_one(
     fields: dict[str, object], gaps: dict[str, list[int]], three: Splits
 ) -> None:
-    objective = CALM(**SMALL, **fields)  # type: ignore[arg-type]
+    objective = CALM(**SMALL, **fields)
     trainer = small_trainer(three, objective)
     batch = with_gaps(first_batch(three), **gaps)
     trainer.num_steps = 1
@@ -182,7 +183,7 @@ def test_values_of_what_a_sample_lacks_change_nothing(three: Splits) -> None:
 def test_anchors_come_from_a_file(three: Splits, tmp_path: Path) -> None:
     write_tensors({"anchors": torch.eye(7)[:5]}, tmp_path / "a.safetensors")
     trainer = small_trainer(three, CALM(anchors=str(tmp_path / "a.safetensors")))
-    part = trainer.model.objective
+    part: Any = trainer.model.objective
     assert torch.equal(part.fixed, torch.eye(7)[:5])
     assert not part.places.any()
     assert part.maps["m0"].out_features == 7

@@ -1,5 +1,6 @@
 """The contract of a warm-up objective, over the whole registry and both tasks of what has two."""
 
+import ast
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from bss.training import weights
 from bss.training.checkpoint import Checkpoints
 from bss.training.loop import warm_up
 from bss.training.methods.joint import Joint
+from bss.training.methods.method import METHODS
 from bss.training.objectives.objective import OBJECTIVES
 from bss.training.runtime import Runtime
 from bss.training.settings import RuntimeSettings, Warmup
@@ -137,3 +139,16 @@ def test_the_default_is_the_method_joint(pair: Splits) -> None:
     trainer = Trainer(build_model(pair[Split.TRAIN].meta, {}, 0), Joint(), settings, Runtime.start(SETTINGS))
     warm_up(trainer, pair[Split.TRAIN], settings, 0)
     assert all(torch.equal(values, found[name]) for name, values in weights.take(trainer.model).items())
+
+
+@pytest.mark.parametrize("name", list(OBJECTIVES))
+def test_a_warm_up_is_stale_by_the_files_of_its_own_objective_alone(name: str) -> None:
+    """tasks/methods.py writes their checksums; what they import of the methods is there by way of probe."""
+    files = {path.name for path in OBJECTIVES.sources(name)}
+    assert {f"{name}.py", "objective.py"} <= files
+    assert not {f"{other}.py" for other in OBJECTIVES if other != name} & files
+    of_methods = {f"bss.training.methods.{path.stem}" for path in METHODS.sources("probe")}
+    for path in OBJECTIVES.sources(name):
+        nodes = ast.walk(ast.parse(path.read_text()))
+        modules = {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+        assert {module for module in modules if module.startswith("bss.training.methods")} <= of_methods

@@ -102,7 +102,7 @@ def test_a_step_descends_the_slow_loss(gaps: dict[str, list[int]], three: Splits
     model.zero_grad()
     there = presence(trainer, batch)
     features = [{name: model.branch(name)(view[name], there[name])[0] for name in model.branches} for view in views]
-    slow_loss(*features, model.objective, there).backward()
+    slow_loss(features[0], features[1], model.objective, there).backward()
     for name, weight in model.named_parameters():
         expected = torch.zeros_like(weight) if weight.grad is None else weight.grad
         assert torch.allclose(found[name], expected, rtol=1e-3, atol=5e-4), name

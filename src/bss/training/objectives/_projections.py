@@ -68,7 +68,7 @@ def _mean(values: Mapping[str, Tensor], there: Mapping[str, Tensor | None]) -> T
     for name, mask in there.items():
         if mask is not None:
             weights[name] = mask[:, None].to(values[name])
-    total = torch.stack([weights[name] * rows for name, rows in values.items()]).sum(dim=0)
+    total: Tensor = torch.stack([weights[name] * rows for name, rows in values.items()]).sum(dim=0)
     return total / torch.stack([*weights.values()]).sum(dim=0).clamp(min=1)
 
 

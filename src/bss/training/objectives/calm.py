@@ -83,7 +83,7 @@ class CALM(Objective):
 
         widths = {name: model.branch(name).head.in_features for name in model.branches}
         fixed = None if self.anchors == LEARNED else read_anchors(Path(self.anchors))
-        shape = (self.num_anchors, self.width) if fixed is None else tuple(fixed.shape)
+        shape = (self.num_anchors, self.width) if fixed is None else (fixed.shape[0], fixed.shape[1])
         attach(model, Relations(widths, self._pairs(list(widths)), shape, fixed, self))
 
     def finish(self, model: "MultimodalModel") -> None:
