@@ -78,7 +78,7 @@ def _of_those(network: nn.Module, values: Tensor, there: Tensor | None) -> Tenso
         return network(values)  # type: ignore[no-any-return]
     if int(there.sum()) < 2:  # too few for statistics
         return values.new_zeros(len(values), network[-1].out_features)  # type: ignore[index]
-    found = network(values[there])
+    found: Tensor = network(values[there])
     return found.new_zeros(len(values), found.shape[1]).index_put((there,), found)
 
 
