@@ -135,7 +135,7 @@ def test_it_learns_in_bfloat16(given: Any, pair: Splits) -> None:
     for output in method.judged(history["output"].unique()):
         losses = history.filter(pl.col("output") == output).sort("epoch")["train_loss"].drop_nans()
         assert losses.is_finite().all()
-        assert losses[-1] < 0.8 * losses[0], output
+        assert losses[-1] < (0.8 if method.trains(["m0", "m1"], 0) else 0.95) * losses[0], output
 
 
 @methods
