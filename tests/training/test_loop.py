@@ -134,7 +134,7 @@ def test_a_method_learns(name: str, splits: Splits) -> None:
     modalities = list(splits[Split.TRAIN].meta.modalities)
     takes_turns = list(method.trains(modalities, 0)) != modalities
     rests = not method.trains(modalities, 0)  # heads alone, on random features
-    epochs = 4 * len(modalities) if takes_turns and not rests else TRAIN.epochs
+    epochs = 4 * TRAIN.epochs if rests else 4 * len(modalities) if takes_turns else TRAIN.epochs
     model, history, _ = trained(splits, method, settings=TRAIN.model_copy(update={"epochs": epochs}))
     for output in method.judged(history["output"].unique()):
         rows = history.filter(pl.col("output") == output).sort("epoch")
