@@ -7,7 +7,7 @@ from bss.types import WARMUP
 
 
 def methods() -> None:
-    """Write the fields of every method and acquisition, and the checksums of the files that it is made of."""
+    """Write the fields of every method, acquisition and the warm-up's objective, and the checksums of their files."""
     params = tasks.params()
 
     from pathlib import Path
@@ -15,16 +15,17 @@ def methods() -> None:
     from bss import training
     from bss.curriculum.acquisitions.acquisition import ACQUISITIONS
     from bss.files import checksum
-    from bss.training.methods.joint import Joint
     from bss.training.methods.method import METHODS
+    from bss.training.objectives.objective import OBJECTIVES
 
     for name, acquisition in params.active.acquisitions.items():
         sums = {file.name: checksum(file) for file in ACQUISITIONS.sources(acquisition.name)}
         facts = {"acquisition": acquisition.name, "fields": acquisition.model_dump(mode="json"), "files": sums}
         write_json(facts, HERE.acquisition(name))
     (folder,) = map(Path, training.__path__)
-    for name, method in {**params.methods, WARMUP: Joint()}.items():
-        files = [*sorted(folder.glob("*.py")), *METHODS.sources(method.name)]
+    for name, method in {**params.methods, WARMUP: params.warmup.objective}.items():
+        files = [*sorted(folder.glob("*.py")), *METHODS.sources("probe" if name == WARMUP else method.name)]
+        files += OBJECTIVES.sources(method.name) if name == WARMUP else []
         sums = {file.relative_to(folder).as_posix(): checksum(file) for file in files}
         write_json(
             {"method": method.name, "fields": method.model_dump(mode="json"), "files": sums}, HERE.method(name)

@@ -278,25 +278,32 @@ class Params(Strict):
                 )
         return self
 
+    @property
+    def _trainings(self) -> list[tuple[str, str, Method]]:
+        """Key, name and method of each training that is run."""
+        objective = self.warmup.objective
+        of_grid = [("grid.methods", name, self.methods[name]) for name in self.grid.methods]
+        return [*of_grid, ("warmup.objective", objective.name, objective)]
+
     @model_validator(mode="after")
     def _methods_can_be_shared(self) -> Self:
         if self.spread.devices * self.spread.nodes > 1:
-            for name in self.grid.methods:
-                if self.spread.strategy not in (possible := self.methods[name].strategies):
+            for key, name, method in self._trainings:
+                if self.spread.strategy not in method.strategies:
                     raise InputError(
                         f"spread.strategy: '{self.spread.strategy}', but several processes can share the method "
-                        f"'{name}' of grid.methods by {' or '.join(possible)} alone"
+                        f"'{name}' of {key} by {' or '.join(method.strategies)} alone"
                     )
         return self
 
     @model_validator(mode="after")
     def _methods_suit_the_data(self) -> Self:
         shapes = {name: kind.shape for name, kind in self.preprocess.modalities.items()}
-        for name in self.grid.methods:
+        for key, name, method in self._trainings:
             try:
-                self.methods[name].check_shapes(shapes)
+                method.check_shapes(shapes)
             except InputError as error:
-                raise InputError(f"grid.methods: '{name}' cannot be used with these data: {error}") from error
+                raise InputError(f"{key}: '{name}' cannot be used with these data: {error}") from error
         return self
 
     @model_validator(mode="after")
@@ -325,10 +332,11 @@ class Params(Strict):
 
     @model_validator(mode="after")
     def _sequences_are_long_enough(self) -> Self:
-        if (needed := self.warmup.epochs + self.train.epochs) > self.curriculum.epochs:
+        if (needed := self.warmup.num_epochs + self.train.epochs) > self.curriculum.epochs:
+            probing = "" if self.warmup.objective.trains_heads else "+ warmup.probe_epochs "
             raise InputError(
                 f"curriculum.epochs: {self.curriculum.epochs} epochs of sequences are laid out, but warmup.epochs "
-                f"+ train.epochs = {needed} are needed; raise curriculum.epochs"
+                f"{probing}+ train.epochs = {needed} are needed; raise curriculum.epochs"
             )
         return self
 

@@ -93,6 +93,11 @@ class Component(Strict):
         return type(self).__module__.rpartition(".")[2]
 
 
+def spec(component: Component) -> dict[str, Any]:
+    """What `Registry.build` makes the same component of: its name, and the fields that are not at their defaults."""
+    return {"name": component.name, **component.model_dump(exclude_defaults=True)}
+
+
 class Registry(Generic[T]):
     """The components of type `base` that the modules of one package define, one a module.
 

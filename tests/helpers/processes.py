@@ -16,10 +16,11 @@ from bss.files import write_tensors
 from bss.model import build_model
 from bss.training import weights
 from bss.training.checkpoint import Checkpoints
-from bss.training.loop import fit
+from bss.training.loop import fit, warm_up
 from bss.training.methods.method import METHODS, Method
+from bss.training.objectives.objective import OBJECTIVES
 from bss.training.runtime import Runtime
-from bss.training.settings import Spread
+from bss.training.settings import Spread, Warmup
 from bss.training.trainer import Trainer
 from tests.helpers.toy import SETTINGS, TRAIN
 
@@ -57,6 +58,10 @@ def main(packed: str, out: str, devices: str, strategy: str, methods: str, end: 
             if strategy in METHODS[name].strategies:
                 raise
             Path(out, name, f"refused-{runtime.rank}").write_text(str(error))
+    for name in OBJECTIVES:
+        warm_up_with(
+            {"name": name, **OBJECTIVES[name].example}, Path(packed), Path(out, f"objective-{name}"), runtime
+        )
     if end == "kill":
         train_with(names[0], Path(packed), Path(out, "broken", names[0]), runtime, Mortal)
 
@@ -86,6 +91,20 @@ def train_with(method: str, packed: Path, folder: Path, runtime: Runtime, kept: 
     if runtime.is_first:
         write_tensors({**trained, "scores": torch.from_numpy(sampler.scores)}, folder / "found.safetensors")
         history.write_parquet(folder / "history.parquet")
+
+
+def warm_up_with(objective: Any, packed: Path, folder: Path, runtime: Runtime) -> None:
+    """Warm up, and write weights and the fused evidence."""
+    train = open_split(packed, "train")
+    settings = Warmup(
+        **TRAIN.model_dump(include=set(Warmup.model_fields) - {"epochs"}), epochs=2, objective=objective
+    )
+    model = build_model(train.meta, {name: MLP(width=16) for name in train.meta.modalities}, 0)
+    trainer = Trainer(model, settings.objective, settings, runtime)
+    evidence = warm_up(trainer, train, settings.model_copy(update={"batch_size": 20}), 0)
+    trained = weights.take(model)
+    if runtime.is_first:
+        write_tensors({**trained, "evidence": evidence.logits["fused"]}, folder / "found.safetensors")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ REGISTRIES = {
     "PACINGS": "curriculum/pacing",
     "SCHEDULERS": "curriculum/schedulers",
     "METHODS": "training/methods",
+    "OBJECTIVES": "training/objectives",
 }
 SECTIONS = {
     "preprocess": "data",

@@ -15,6 +15,7 @@ POINTS = {
     "criterion": "measure/criteria",
     "pacing": "curriculum/pacing",
     "scheduler": "curriculum/schedulers",
+    "objective": "training/objectives",
     "method": "training/methods",
     "section": "evaluation/report",
 }
@@ -28,9 +29,20 @@ CONTRACTS = (
     "curriculum/test_curriculum.py",
     "curriculum/test_sampler.py",
     "training/methods/test_contract.py",
+    "training/objectives/test_contract.py",
     "evaluation/report/test_contract.py",
 )
-REGISTERED = ("data set", "kind", "encoder", "fusion", "balance criterion", "pacing", "scheduler", "training method")
+REGISTERED = (
+    "data set",
+    "kind",
+    "encoder",
+    "fusion",
+    "balance criterion",
+    "pacing",
+    "scheduler",
+    "training method",
+    "warm-up objective",
+)
 
 
 def test_a_file_each_is_all_it_takes(tmp_path: Path, forkservers: Path) -> None:

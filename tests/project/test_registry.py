@@ -19,6 +19,7 @@ from bss.encoders.fusions.fusion import FUSIONS
 from bss.measure.criteria.criterion import CRITERIA
 from bss.registry import Component, Registry, UnknownName
 from bss.training.methods.method import METHODS
+from bss.training.objectives.objective import OBJECTIVES
 
 REGISTRIES: list[Registry[Any]] = [
     DATASETS,
@@ -30,6 +31,7 @@ REGISTRIES: list[Registry[Any]] = [
     SCHEDULERS,
     ACQUISITIONS,
     METHODS,
+    OBJECTIVES,
 ]
 COMPONENTS = [
     pytest.param(registry, name, id=f"{registry.kind}-{name}") for registry in REGISTRIES for name in registry

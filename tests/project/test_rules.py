@@ -18,10 +18,11 @@ from bss.encoders.encoder import ENCODERS
 from bss.encoders.fusions.fusion import FUSIONS
 from bss.measure.criteria.criterion import CRITERIA
 from bss.training.methods.method import METHODS
+from bss.training.objectives.objective import OBJECTIVES
 from tests.helpers import ROOT
 
 PRODUCT = sorted(path for part in ("src/bss", "flows", "tasks") for path in (ROOT / part).rglob("*.py"))
-REGISTRIES = (DATASETS, KINDS, ENCODERS, FUSIONS, CRITERIA, PACINGS, SCHEDULERS, ACQUISITIONS, METHODS)
+REGISTRIES = (DATASETS, KINDS, ENCODERS, FUSIONS, CRITERIA, PACINGS, SCHEDULERS, ACQUISITIONS, METHODS, OBJECTIVES)
 COMPONENTS = {path for registry in REGISTRIES for name in registry for path in registry.sources(name)}
 """A component is called as params.yaml calls it."""
 

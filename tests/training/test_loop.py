@@ -133,14 +133,17 @@ def test_a_method_learns(name: str, splits: Splits) -> None:
     method = METHODS.example(name)
     modalities = list(splits[Split.TRAIN].meta.modalities)
     takes_turns = list(method.trains(modalities, 0)) != modalities
+    rests = not method.trains(modalities, 0)  # heads alone, on random features
     epochs = 4 * len(modalities) if takes_turns else TRAIN.epochs + method.least_epochs - 1
+    epochs = 4 * TRAIN.epochs if rests else epochs
     model, history, _ = trained(splits, method, settings=TRAIN.model_copy(update={"epochs": epochs}))
     for output in method.judged(history["output"].unique()):
         rows = history.filter(pl.col("output") == output).sort("epoch")
         losses = rows["train_loss"].drop_nans()  # an epoch may hide a modality of every sample
         # Of phases, those that follow the first may train the modalities for the fusion's sake alone.
-        assert losses[-1] < (0.5 if output == FUSED or method.least_epochs == 1 else 0.8) * losses[0]
-        assert rows["validation_accuracy"].max() > 0.8
+        most = 0.95 if rests else 0.5 if output == FUSED or method.least_epochs == 1 else 0.8
+        assert losses[-1] < most * losses[0]
+        assert rows["validation_accuracy"].max() > (0.5 if rests else 0.8)
     evidence = split_evidence(model, splits[Split.VALIDATION], 16, Runtime.start(SETTINGS))
     for output, part in method.selected(model).items():
         best = history.filter(pl.col("output") == output)["validation_accuracy"].max()

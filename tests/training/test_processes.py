@@ -14,6 +14,7 @@ import torch
 
 from bss.files import read_tensors
 from bss.training.methods.method import METHODS
+from bss.training.objectives.objective import OBJECTIVES
 from bss.training.runtime import Runtime
 from bss.training.settings import RuntimeSettings
 from tests.helpers import ROOT, python_path
@@ -107,6 +108,16 @@ def test_a_method_is_shared_by_the_strategies_that_it_names(method: str, pair: t
         for rank in range(2):
             refusal = (out / method / f"refused-{rank}").read_text()
             assert re.fullmatch(rf"spread\.strategy: {method} .* needs ddp, not fsdp", refusal)
+
+
+@pytest.mark.parametrize("objective", list(OBJECTIVES))
+def test_an_objective_is_shared(objective: str, pair: tuple[str, Path], alone: Path) -> None:
+    one, other = (read_tensors(out / f"objective-{objective}/found.safetensors") for out in (alone, pair[1]))
+    assert one.keys() == other.keys()
+    for name, values in other.items():
+        assert values.isfinite().all()
+        if objective != "umurl":  # the projectors' batch statistics are those of a process's own rows
+            assert torch.allclose(values, one[name], atol=1e-4), name
 
 
 def test_it_resumes_with_as_many_ranks_and_refuses_another_number(pair: tuple[str, Path], packed: Path) -> None:

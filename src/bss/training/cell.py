@@ -47,12 +47,12 @@ def train_cell(params: "Params", cell: Cell, workspace: Workspace, report: Repor
         params.runtime, params.spread, params.flow.num_workers, model=model, num_stages=params.max_parallel
     )
     train, validation = (cached(split, params.flow.cache, runtime) for split in (train, validation))
-    num_epochs, num_steps, num_samples = params.warmup.epochs + params.train.epochs, 0, 0
+    num_epochs, num_steps, num_samples = params.warmup.num_epochs + params.train.epochs, 0, 0
     if method.from_warmup:
         model.load_state_dict(read_tensors(workspace.warmup(cell.seed) / WEIGHTS))
         num_epochs = params.train.epochs
-        num_steps = params.warmup.epochs * len(batch_indices(train.labels, params.warmup.batch_size))
-        num_samples = params.warmup.epochs * len(train)
+        num_steps = params.warmup.num_epochs * len(batch_indices(train.labels, params.warmup.batch_size))
+        num_samples = params.warmup.num_epochs * len(train)
     plan = workspace.curriculum(cell.scheduler, cell.seed)
     scores, recorded = read_plan(plan)
     scheduler = lookup("scheduler", cell.scheduler, params.curriculum.schedulers)

@@ -17,6 +17,8 @@ from bss.training.checkpoint import Checkpoints
 from bss.training.divergence import explained
 from bss.training.epoch import Observe
 from bss.training.loader import batch_indices, batches
+from bss.training.methods.joint import Joint
+from bss.training.methods.probe import Probe
 from bss.training.optimizer import lr_factor
 from bss.training.runtime import Runtime, memory_explained
 from bss.training.selection import Selection, confidence, loss_and_accuracy
@@ -105,16 +107,34 @@ def warm_up(
     progress: Progress | None = None,
     checkpoints: Checkpoints | None = None,
 ) -> Evidence:
-    """Train in random order; the evidence of every training pair, from a clean pass afterwards."""
-    run = Run(trainer, {}, checkpoints)
-    with _explained("warmup", run, train):
-        for epoch in range(run.epoch, settings.epochs):
+    """Train in random order; the evidence of every training pair, from a clean pass afterwards.
+
+    Args:
+        trainer: its method is `settings.objective`.
+        train: the training split.
+        settings: of the warm-up.
+        seed: of the orders.
+        progress: is called after each epoch.
+        checkpoints: of this warm-up.
+    """
+    run, objective = Run(trainer, {}, checkpoints), settings.objective
+
+    def train_until(num_epochs: int) -> None:
+        for epoch in range(run.epoch, num_epochs):
             order = generator(seed, "warmup", epoch).permutation(len(train))
             todo = batches(train, order, settings.batch_size, trainer.runtime, skip=trainer.num_batches, shared=True)
             losses = trainer.train_epoch(todo, settings.lr, after_step=run.save_if_due)
             run.end_epoch()
             if progress:
                 progress(epoch + 1, {f"loss_{output}": loss for output, loss in losses.items()})
+
+    with _explained("warmup", run, train):
+        train_until(settings.epochs)
+        objective.finish(trainer.model)
+        if not objective.trains_heads:
+            trainer.method = Probe(**{name: getattr(objective, name) for name in Joint.model_fields})
+            trainer.method.prepare(trainer.model)
+            train_until(settings.num_epochs)
         return split_evidence(trainer.module, train, settings.batch_size, trainer.runtime)
 
 

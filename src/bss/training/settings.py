@@ -2,9 +2,11 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
-from bss.registry import Count, CountOrAuto, Positive, Strict
+from bss.registry import Count, CountOrAuto, Positive, Strict, spec
+from bss.training.objectives.joint import Joint
+from bss.training.objectives.objective import OBJECTIVES, Objective
 
 
 class Optimisation(Strict, use_attribute_docstrings=True):
@@ -42,6 +44,17 @@ class Warmup(Optimisation):
 
     epochs: Annotated[int, Field(ge=0)]
     """Passes over the training samples; 0 scores an untrained network."""
+    objective: Annotated[
+        Objective, BeforeValidator(OBJECTIVES.build), PlainSerializer(spec), WithJsonSchema({"type": "object"})
+    ] = Joint()
+    """What is minimised."""
+    probe_epochs: Annotated[int, Field(ge=0)] = 2
+    """Further passes, where the objective trains no classifiers: they and the fusion learn, the encoders rest."""
+
+    @property
+    def num_epochs(self) -> int:
+        """Passes in all."""
+        return self.epochs + (0 if self.objective.trains_heads else self.probe_epochs)
 
 
 class Train(Optimisation):

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -86,6 +87,7 @@ class Trainer:
         if class_weights is not None:
             self._weighted = partial(class_weighted, class_weights.to(runtime.device))
         self._num_rows = 0
+        self._inputs: dict[str, Tensor] = {}
         self.seed = seed
         self.memory: dict[str, Tensor] = {}
         self.epoch = 0
@@ -119,6 +121,14 @@ class Trainer:
     def whole(self, values: Tensor) -> Tensor:
         """The rows of all ranks in the order of the batch, see `Runtime.whole`."""
         return self.runtime.whole(values, self._num_rows)
+
+    def own_rows(self, values: Tensor) -> Tensor:
+        """This rank's rows of what is known of the whole batch, (B, ...)."""
+        return values[self.runtime.share(np.arange(len(values)))]
+
+    def another_view(self) -> dict[str, Tensor]:
+        """The inputs of the step's batch with random changes of their own; what is not changed is the same tensor."""
+        return self._augment(self._inputs) if self._augment else self._inputs
 
     def fuse(self, features: Mapping[str, Tensor]) -> Tensor:
         """Logits of the whole batch, from the fusion alone and features of this rank's rows.
@@ -243,7 +253,7 @@ class Trainer:
         """Update the weights once; the outputs before the update, without gradients."""
         self.num_steps += 1
         self.runtime.seed(self._seed + self.num_steps)
-        self._num_rows = len(batch.labels)
+        self._num_rows, self._inputs = len(batch.labels), batch.inputs
         changed = batch._replace(inputs=self._augment(batch.inputs)) if self._augment else batch
         with self._weighted():
             outputs, loss = self.method.step(self, changed)

@@ -13,7 +13,6 @@ from bss.training.augment import Augmentation
 from bss.training.checkpoint import checkpoints_of
 from bss.training.loader import cached
 from bss.training.loop import Report, warm_up
-from bss.training.methods.joint import Joint
 from bss.training.runtime import Runtime
 from bss.training.trainer import Trainer
 from bss.training.weights import WEIGHTS
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def warm_up_cell(params: "Params", seed: int, workspace: Workspace, report: Report) -> None:
-    """Train in random order for `warmup.epochs`, then write weights and the evidence of every training pair.
+    """Train in random order by `warmup.objective`, then write weights and the evidence of every training pair.
 
     Args:
         params: of the whole grid.
@@ -42,10 +41,10 @@ def warm_up_cell(params: "Params", seed: int, workspace: Workspace, report: Repo
         params.runtime, params.spread, params.flow.num_workers, model=model, num_stages=params.max_parallel
     )
     train = cached(train, params.flow.cache, runtime)
-    trainer = Trainer(model, Joint(), settings, runtime, seed, Augmentation(params.augment, train.meta))
+    trainer = Trainer(model, settings.objective, settings, runtime, seed, Augmentation(params.augment, train.meta))
     inputs = [workspace.packed / META, train.folder / Split.TRAIN]
     saved = checkpoints_of(params, workspace, f"warmup-{seed}", inputs, runtime) if runtime.is_first else None
-    progress = partial(report, settings.epochs) if runtime.is_first else None
+    progress = partial(report, settings.num_epochs) if runtime.is_first else None
     evidence = warm_up(trainer, train, settings, seed, progress, saved)
     trained = weights.take(model)
     if saved is None:

@@ -135,7 +135,7 @@ def test_it_learns_in_bfloat16(given: Any, pair: Splits) -> None:
     for output in method.judged(history["output"].unique()):
         losses = history.filter(pl.col("output") == output).sort("epoch")["train_loss"].drop_nans()
         assert losses.is_finite().all()
-        assert losses[-1] < 0.8 * losses[0], output
+        assert losses[-1] < (0.8 if method.trains(["m0", "m1"], 0) else 0.95) * losses[0], output
 
 
 @methods
@@ -145,7 +145,8 @@ def test_encoders_may_differ_in_width(given: Any, widths: tuple[int, int], pair:
     before = copied(model)
     _, history, _ = trained(model, pair, METHODS.build(given), 3)
     found = moved(model, before)
-    assert all(any(name.startswith(f"branches.{part}.encoder") for name in found) for part in ("m0", "m1"))
+    trained_ones = {part for epoch in range(3) for part in METHODS.build(given).trains(["m0", "m1"], epoch)}
+    assert {name.split(".")[1] for name in found if ".encoder." in name} == trained_ones
     assert history["train_loss"].drop_nans().is_finite().all()
 
 
