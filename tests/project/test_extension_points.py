@@ -16,6 +16,7 @@ POINTS = {
     "pacing": "curriculum/pacing",
     "scheduler": "curriculum/schedulers",
     "objective": "training/objectives",
+    "acquisition": "curriculum/acquisitions",
     "method": "training/methods",
     "section": "evaluation/report",
 }
@@ -28,6 +29,7 @@ CONTRACTS = (
     "measure/test_measure.py",
     "curriculum/test_curriculum.py",
     "curriculum/test_sampler.py",
+    "curriculum/test_acquisitions.py",
     "training/methods/test_contract.py",
     "training/objectives/test_contract.py",
     "evaluation/report/test_contract.py",
@@ -41,6 +43,7 @@ REGISTERED = (
     "pacing",
     "scheduler",
     "training method",
+    "acquisition",
     "warm-up objective",
 )
 

@@ -21,10 +21,14 @@ def test_the_dropped_components_do_their_work(tmp_path: Path, monkeypatch: pytes
     raw["train"] |= {"epochs": 3, "batch_size": 4}
     dropped = {"name": "dropped", "pacing": {"name": "dropped", "start": 0.4}}
     raw["curriculum"] = {"epochs": 4, "schedulers": {"random": {"name": "random"}, "dropped": dropped}}
+    raw["active"] |= {"initial": 4, "per_round": 3, "epochs": 1, "grid": {"acquisitions": ["dropped"], "seeds": [0]}}
     raw["grid"] = {"seeds": [0], "methods": ["dropped"], "schedulers": ["random", "dropped"]}
     Path("params.yaml").write_text(yaml.safe_dump(raw))
     run_stages()
 
+    labelled = pl.read_parquet("models/active/dropped-0/1/labelled.parquet")
+    initial = labelled.filter(round=0)["index"].to_list()
+    assert labelled.filter(round=1)["index"].to_list() == [index for index in range(7) if index not in initial][:3]
     splits = {split: len(pl.read_parquet(f"data/packed/{split}/manifest.parquet")) for split in ("train", "test")}
     assert splits == {"train": 20, "test": 10}
     scores = pl.read_parquet("data/scores/0.parquet")["dropped"]
@@ -41,6 +45,7 @@ def test_the_dropped_components_do_their_work(tmp_path: Path, monkeypatch: pytes
 
 
 def run_stages() -> None:
+    from tasks.acquire import acquire
     from tasks.curriculum import curriculum
     from tasks.evaluate import evaluate
     from tasks.methods import methods
@@ -60,3 +65,5 @@ def run_stages() -> None:
         train(method, scheduler, 0)
         evaluate(method, scheduler, 0)
     report()
+    acquire("dropped", 0)
+    acquire("dropped", 0, 1)

@@ -40,7 +40,7 @@ class Points:
         """Of some points to the nearest of some centres, (len(rows),), at least 0."""
         there = torch.as_tensor(centres)
         found = []
-        for part in torch.from_numpy(rows).split(ROWS):
+        for part in torch.split(torch.from_numpy(rows), ROWS):
             inner = reduce(mul, [factor[part] @ factor[there].mT for factor in self._factors])
             inner.mul_(-2).add_(self.squared_norms[part][:, None]).add_(self.squared_norms[there])
             inner[part[:, None] == there] = 0
