@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from bss.commands.completion import overlays
+from bss.evaluation.page.words import counted
 from flows.commands.exits import command, expect_name, prepare_prefect, ready, show, succeeds
 from flows.studies.active_run import composed
 
@@ -50,9 +51,9 @@ def run(
     params = active_run.params
     settings = params.active
     typer.echo(
-        f"{len(settings.grid.acquisitions)} acquisitions x {seeds} seeds on "
-        f"{params.preprocess.titled(Path(params.raw))}: {settings.initial} labels, then {len(settings.rounds)} "
-        f"rounds of {settings.per_round}"
+        f"{counted(len(settings.grid.acquisitions), 'acquisition')} x {counted(seeds, 'seed')} on "
+        f"{params.preprocess.titled(Path(params.raw))}: {settings.initial} labels, then "
+        f"{counted(len(settings.rounds), 'round')} of {settings.per_round}"
     )
     prepare_prefect(verbose)
     from flows.pages.server import start_if_needed

@@ -64,8 +64,8 @@ def test_labels_that_were_not_bought_change_nothing(acquisition: str, tmp_path: 
 
 
 def test_a_pool_that_is_too_small_is_refused(tmp_path: Path) -> None:
-    params, place = workspace(tmp_path, initial=97)
-    with pytest.raises(InputError, match=r"active\.initial: 97 labels, and there are 96 training pairs"):
+    params, place = workspace(tmp_path, initial=67)
+    with pytest.raises(InputError, match="67 labels and 5 rounds of 6 are 97, and there are 96 training pairs"):
         run(params, place, "random", range(1))
 
 

@@ -109,8 +109,11 @@ def _labelled(
     """
     settings = params.active
     if round_.number == 0:
-        if settings.initial > len(train):
-            raise InputError(f"active.initial: {settings.initial} labels, and there are {len(train)} training pairs")
+        if (wanted := settings.initial + len(settings.rounds) * settings.per_round) > len(train):
+            raise InputError(
+                f"active: {settings.initial} labels and {len(settings.rounds)} rounds of {settings.per_round} are "
+                f"{wanted}, and there are {len(train)} training pairs: fewer rounds, or fewer labels a round"
+            )
         draws = generator(round_.seed, "first labels").permutation(len(train))[: settings.initial]
         return _rows(train, draws, 0).with_columns(
             predicted=pl.lit(None, dtype=pl.Int64), dominance=pl.lit(None, dtype=pl.Float64)

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 
 import httpx
+import polars as pl
 import pytest
 import yaml
 
@@ -135,3 +136,20 @@ def test_a_failed_stage_fails_the_comparison(workspace: Workspace) -> None:
         in done.stdout
     )
     assert results.read_bytes() == before
+
+
+def test_active_learning_resumes_and_one_more_acquisition_runs_its_own_rounds(workspace: Workspace) -> None:
+    command = ["python", "-m", "bss", "active", "--on", "hard", "--seeds", "1", "--rounds", "2", "active.initial=20"]
+    command += ["active.per_round=10", "active.epochs=1"]
+    printed = workspace.run(*command, "active.grid.acquisitions=[random]").stdout
+    assert "1 acquisition x 1 seed on tiny: 20 labels, then 2 rounds of 10" in printed
+    results = workspace.folder / "reports/compare/active-hard"
+    first = json.loads((results / "table.json").read_text())
+    assert [row["acquisition"] for row in first] == ["random"]
+    printed = workspace.run(*command, "active.grid.acquisitions=[random, margin]").stdout
+    assert re.search(r"stages: 1 to run, \d up to date", printed), printed
+    table = {row["acquisition"]: row for row in json.loads((results / "table.json").read_text())}
+    assert table["random"]["aubc"] == first[0]["aubc"]
+    assert table["margin"]["difference"] is not None
+    labelled = workspace.folder / ".dvc/tmp/compare/active-hard/seed-0/models/active/margin-0/2/labelled.parquet"
+    assert pl.read_parquet(labelled)["round"].to_list() == [0] * 20 + [1] * 10 + [2] * 10

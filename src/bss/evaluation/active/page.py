@@ -47,7 +47,10 @@ def sections(given: Curves, table: pl.DataFrame) -> list[Section]:
         Section("Each modality's own output", [Charts(others)] if others else []),
         Section(
             "What was asked for",
-            [Table("What was asked for", *_asked(given, table), ASKED_NOTE), Charts(_classes(given))],
+            [
+                Table("What was asked for", *_asked(given, table), ASKED_NOTE),
+                Charts(_classes(given), title="By class"),
+            ],
         ),
         Section(
             "Repeat",
