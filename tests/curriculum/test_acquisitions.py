@@ -60,7 +60,8 @@ def outer_products(pool: Pool, scales: Mapping[str, Tensor] | None = None) -> np
     """The gradients themselves, (U, C x width), which no acquisition makes."""
     errors = errors_at_the_prediction(pool).numpy()
     features = pool.features(pool.unlabelled, scales=scales).numpy()
-    return np.einsum("nc,nd->ncd", errors, features).reshape(len(errors), -1)
+    products: np.ndarray = np.einsum("nc,nd->ncd", errors, features).reshape(len(errors), -1)
+    return products
 
 
 def test_shapley_values_and_scales_of_the_worked_example() -> None:
