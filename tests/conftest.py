@@ -12,7 +12,7 @@ import pytest
 from bss.locks import held
 from flows.pages.application import REPORTS
 from flows.pages.server import ONE_RUN, Server
-from flows.workspace.forkserver import LIBRARIES, start
+from flows.workspace.forkserver import FOLDER, LIBRARIES, start
 from tests.helpers.served import Served, make_served_project, serving
 from tests.helpers.workspace import Workspace
 
@@ -107,10 +107,10 @@ def api(home: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(tmp_path_factory: pytest.TempPathFactory, forkservers: Path) -> Iterator[Served]:
     """A project of shell stages whose pages are open; of a module, because a server is never idle."""
     base = tmp_path_factory.mktemp("ui")
-    with serving(make_served_project(base / "project"), base) as served:
+    with serving(make_served_project(base / "project"), base, **{FOLDER: str(forkservers)}) as served:
         yield served
 
 

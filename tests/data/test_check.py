@@ -199,6 +199,7 @@ def test_what_was_put_right_is_read_anew_and_the_rest_is_not(
 def test_killed_packing_goes_on_and_gives_the_same_bytes(folder: Path, num_workers: int) -> None:
     import subprocess
     import sys
+    import time
 
     program = f"""
 import sys
@@ -231,7 +232,7 @@ if __name__ == "__main__":
     draft = folder / ".packing-packed"
     process = subprocess.Popen([sys.executable, str(script), "packed"], env=environment)
     while process.poll() is None and len(list(draft.glob("*/*.json"))) < 3:
-        pass
+        time.sleep(0.005)
     process.kill()
     process.wait()
     assert not (folder / "packed").exists() or process.returncode == 0

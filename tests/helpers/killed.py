@@ -1,6 +1,6 @@
 """Trainings that are killed, and go on from their checkpoints."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import nn
 from bss.curriculum.sampler import CurriculumSampler
 from bss.curriculum.schedulers.learned import Learned
 from bss.curriculum.schedulers.scheduler import Scheduler
+from bss.encoders.mlp import MLP
 from bss.model import MultimodalModel, build_model
 from bss.training import weights
 from bss.training.checkpoint import Checkpoints
@@ -44,11 +45,30 @@ class Deadly(Checkpoints):
             raise Killed
 
 
+class Noting(Checkpoints):
+    """Is due after every step; keeps the checkpoints that a training killed after some steps would leave.
+
+    Args:
+        folder: gets a folder for each of the steps, by its number.
+        steps: numbers of steps, from 1.
+    """
+
+    def __init__(self, folder: Path, steps: Container[int]) -> None:
+        super().__init__(folder, minutes=0)
+        self.steps, self.number = steps, 0
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        self.number += 1
+        if self.number in self.steps:
+            Checkpoints(self.folder / str(self.number), minutes=0).save(state)
+
+
 def model_with_chance(splits: Splits) -> MultimodalModel:
     """Batch statistics, and dropout: what is not a weight has to come back as well."""
-    model = build_model(splits[Split.TRAIN].meta, {}, 0)
+    meta = splits[Split.TRAIN].meta
+    model = build_model(meta, {name: MLP(width=8) for name in meta.modalities}, 0)
     for branch in model.branches.values():
-        branch.encoder = nn.Sequential(branch.encoder, nn.Dropout(0.3))
+        branch.encoder = nn.Sequential(branch.encoder, nn.BatchNorm1d(8), nn.Dropout(0.3))
     return model
 
 
@@ -82,9 +102,20 @@ def killed_after(
         outcome(splits, scheduler, method, Deadly(folder, number), **settings)
 
 
-def expect_resumed(splits: Splits, method: Method, folder: Path, **settings: Any) -> None:
-    """Assert that a training killed in its second epoch ends with the bytes of one that never was."""
-    given = (splits, Learned(score_update="online"), method)
-    whole = outcome(*given, **settings)
-    killed_after(9, folder, *given, **settings)
-    assert outcome(*given, Checkpoints(folder, 10), **settings) == whole
+def expect_resumed(
+    splits: Splits,
+    method: Method,
+    folder: Path,
+    scheduler: Scheduler | None = None,
+    steps: Iterable[int] = (9,),
+    **settings: Any,
+) -> dict[str, Any]:
+    """Assert that a training killed after any of some steps ends with the bytes of one that never was.
+
+    The checkpoints of all the steps are of one training. What it leaves is returned.
+    """
+    given = (splits, scheduler or Learned(score_update="online"), method)
+    whole = outcome(*given, Noting(folder, tuple(steps)), **settings)
+    for number in steps:
+        assert outcome(*given, Checkpoints(folder / str(number), 10), **settings) == whole, number
+    return whole

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import av
 import numpy as np
@@ -50,13 +52,17 @@ def write_frames(folder: Path, seed: int, num_frames: int) -> Path:
 def write_video(path: Path, seed: int, num_frames: int, fps: int = 10, *, with_sound: bool = True) -> Path:
     """A video of `num_frames` pictures, the bar two pixels further in each; the suffix says in which format."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    encode(
-        path,
-        [pixels(seed, step) for step in range(num_frames)],
-        fps,
-        tone(seed, num_frames / fps) if with_sound and path.suffix != ".avi" else None,
-    )
+    path.write_bytes(_video(path.suffix, seed, num_frames, fps, with_sound and path.suffix != ".avi"))
     return path
+
+
+@cache
+def _video(suffix: str, seed: int, num_frames: int, fps: int, with_sound: bool) -> bytes:
+    """The content of a video; the tests of a data set ask for the same ones again and again."""
+    with NamedTemporaryFile(suffix=suffix) as file:
+        frames = [pixels(seed, step) for step in range(num_frames)]
+        encode(Path(file.name), frames, fps, tone(seed, num_frames / fps) if with_sound else None)
+        return Path(file.name).read_bytes()
 
 
 def encode(

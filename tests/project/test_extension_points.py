@@ -57,7 +57,17 @@ def test_a_file_each_is_all_it_takes(tmp_path: Path, forkservers: Path) -> None:
         shutil.copy(DROPPED / f"{point}.py", tmp_path / "src/bss" / folder / "dropped.py")
     shutil.copy(DROPPED / "work.py", tmp_path / "tests/project/test_dropped.py")
     files = [f"tests/{name}" for name in ("project/test_dropped.py", *CONTRACTS)]
-    arguments = ["-v", "-p", "no:cacheprovider", "--noconftest", "-k", "dropped or public", *files]
+    arguments = [
+        "-v",
+        "-p",
+        "no:cacheprovider",
+        "--noconftest",
+        "-k",
+        "dropped or public",
+        "-m",
+        "not nightly",
+        *files,
+    ]
     done = forked.run("pytest", arguments, tmp_path, forkservers, PYTHONPATH=str(tmp_path / "src"))
     assert done.returncode == 0, done.stdout
     passed = re.findall(r"^tests/(\S+?)::(.*) PASSED", done.stdout, flags=re.MULTILINE)

@@ -62,16 +62,19 @@ def splits(tmp_path_factory: pytest.TempPathFactory) -> Splits:
 def test_killed_after_any_step_it_ends_with_the_same_bytes(name: str, splits: Splits, tmp_path: Path) -> None:
     whole = outcome(splits, SCHEDULERS[name], Joint())
     # Every step of the one that keeps most; of the others early, late and middle ones of an epoch.
-    for number in range(1, whole["num_steps"] + 1, 1 if name == "mixed" else STEPS - 1):
-        folder = tmp_path / str(number)
-        killed_after(number, folder, splits, SCHEDULERS[name], Joint())
-        assert outcome(splits, SCHEDULERS[name], Joint(), Checkpoints(folder, 10)) == whole, number
+    steps = range(1, whole["num_steps"] + 1, 1 if name == "mixed" else STEPS - 1)
+    assert expect_resumed(splits, Joint(), tmp_path, SCHEDULERS[name], steps) == whole, "checkpoints change nothing"
+    killed_after(2 * STEPS - 1, tmp_path / "killed", splits, SCHEDULERS[name], Joint())
+    assert outcome(splits, SCHEDULERS[name], Joint(), Checkpoints(tmp_path / "killed", 10)) == whole
 
 
 @pytest.mark.parametrize("method", list(METHODS))
 @pytest.mark.parametrize("optimizer", ["adamw", pytest.param("sgd", marks=pytest.mark.nightly)])
 def test_every_method_and_optimizer_resumes(method: str, optimizer: str, splits: Splits, tmp_path: Path) -> None:
-    expect_resumed(splits, METHODS.example(method), tmp_path, optimizer=optimizer)
+    """Also: a method that has trained, whole or in part, is as it was."""
+    used, fresh = METHODS.example(method), METHODS.example(method)
+    expect_resumed(splits, used, tmp_path, optimizer=optimizer)
+    assert vars(used) == vars(fresh)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])

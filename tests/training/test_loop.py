@@ -30,6 +30,7 @@ from bss.training.selection import Selection, confidence, loss_and_accuracy
 from bss.training.settings import Train
 from bss.training.trainer import Trainer
 from bss.types import FUSED, Split
+from tests.helpers.methods import telling
 from tests.helpers.toy import SETTINGS, TRAIN, packed_toy
 
 Splits = dict[Split, PackedSplit]
@@ -129,7 +130,17 @@ def test_confidence_is_the_mean_probability_of_the_true_class() -> None:
 
 
 @pytest.mark.parametrize("name", list(METHODS))
-def test_a_method_learns(name: str, splits: Splits) -> None:
+def test_a_method_learns(name: str, pair: Splits) -> None:
+    learns(name, pair)
+
+
+@pytest.mark.parametrize("name", telling(METHODS))
+@pytest.mark.parametrize("splits", [pytest.param(3, marks=pytest.mark.nightly), 6], indirect=True)
+def test_a_method_learns_of_many_modalities(name: str, splits: Splits) -> None:
+    learns(name, splits)
+
+
+def learns(name: str, splits: Splits) -> None:
     method = METHODS.example(name)
     modalities = list(splits[Split.TRAIN].meta.modalities)
     takes_turns = list(method.trains(modalities, 0)) != modalities

@@ -14,7 +14,6 @@ from bss.curriculum.schedulers.learned import Learned
 from bss.curriculum.schedulers.random import Random
 from bss.data.packed import MANIFEST, META, PRESENT, Meta, PackedSplit, open_split
 from bss.model import Outputs, build_model
-from bss.training.checkpoint import Checkpoints
 from bss.training.epoch import Observation
 from bss.training.loader import Batch, batch_indices, batches, cached
 from bss.training.loop import fit
@@ -23,7 +22,7 @@ from bss.training.methods.method import METHODS, Method, Order
 from bss.training.runtime import Runtime
 from bss.training.trainer import Trainer
 from bss.types import Split
-from tests.helpers.killed import killed_after, outcome
+from tests.helpers.killed import expect_resumed, outcome
 from tests.helpers.toy import SETTINGS, TRAIN, packed_toy
 from tests.training.test_loop import toy_model, trained
 
@@ -214,12 +213,8 @@ def early(name: str) -> Method:
 
 @pytest.mark.parametrize("name", ORDERING)
 def test_killed_after_any_step_it_ends_with_the_same_bytes(name: str, splits: Splits, tmp_path: Path) -> None:
-    given = (splits, Learned(score_update="online"), early(name))
-    whole = outcome(*given)
-    for number in range(5, whole["num_steps"] + 1, 2):
-        folder = tmp_path / str(number)
-        killed_after(number, folder, *given)
-        assert outcome(*given, Checkpoints(folder, 10)) == whole, number
+    num_steps = outcome(splits, Learned(score_update="online"), early(name))["num_steps"]
+    expect_resumed(splits, early(name), tmp_path, steps=range(5, num_steps + 1, 2))
 
 
 @pytest.mark.parametrize("name", ORDERING)

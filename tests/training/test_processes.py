@@ -18,15 +18,17 @@ from bss.training.objectives.objective import OBJECTIVES
 from bss.training.runtime import Runtime
 from bss.training.settings import RuntimeSettings
 from tests.helpers import ROOT, python_path
+from tests.helpers.methods import TELLING, telling
 from tests.helpers.processes import KILLED, main
 from tests.helpers.toy import SETTINGS, packed_toy
 
 pytestmark = pytest.mark.xdist_group("ranks")  # one start of the processes for all
 ALL = sorted(METHODS, key="joint".__ne__)
-"""Every method; the first is the one that is killed."""
+"""Every method; the first is the one that is killed. By day a few stand for all."""
 UNDER_TORCHRUN = """
 import sys
 from bss.training.runtime import Runtime
+from tests.helpers.methods import TELLING, telling
 from tests.helpers.processes import main
 from tests.helpers.toy import SETTINGS
 try:
@@ -58,18 +60,26 @@ def train(
 
 
 @pytest.fixture(scope="module")
-def alone(packed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def names(request: pytest.FixtureRequest) -> str:
+    """The methods of this session, as the processes take them."""
+    return ",".join(ALL if request.config.getoption("--nightly") else [name for name in ALL if name in TELLING])
+
+
+@pytest.fixture(scope="module")
+def alone(packed: Path, names: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a training of one process left, method by method."""
     out = tmp_path_factory.mktemp("alone")
-    main(str(packed), str(out), "1", "ddp", ",".join(ALL), "live")
+    main(str(packed), str(out), "1", "ddp", names, "live")
     return out
 
 
 @pytest.fixture(scope="module", params=["ddp", pytest.param("fsdp", marks=pytest.mark.nightly)])
-def pair(request: pytest.FixtureRequest, packed: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+def pair(
+    request: pytest.FixtureRequest, packed: Path, names: str, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, Path]:
     """A strategy, and what two ranks left under it: one start serves all methods and the training that is killed."""
     out = tmp_path_factory.mktemp("pair")
-    done = train(packed, out, request.param, ",".join(ALL), kill=True)
+    done = train(packed, out, request.param, names, kill=True)
     assert done.returncode == KILLED, done.stderr
     return request.param, out
 
@@ -99,7 +109,7 @@ def test_ranks_share_the_steps_of_one(pair: tuple[str, Path], alone: Path) -> No
         assert sum(map(len, shares)) == len(whole), "20 and 16 samples are shared without a rest"
 
 
-@pytest.mark.parametrize("method", ALL)
+@pytest.mark.parametrize("method", telling(ALL))
 def test_a_method_is_shared_by_the_strategies_that_it_names(method: str, pair: tuple[str, Path], alone: Path) -> None:
     strategy, out = pair
     if strategy in METHODS[method].strategies:

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from flows.workspace.forkserver import FOLDER
 from tests.helpers.runs import make_project, run, started
 
 pytestmark = pytest.mark.xdist_group("flow")  # one worker, so that one server serves them all
@@ -156,9 +157,9 @@ def test_a_second_run_finds_all_cached(first_run: tuple[Path, int, str], api: st
     assert set(task_states(api, newest_run(api)["id"], 4).values()) == {"Cached"}
 
 
-def test_a_failure_stops_what_needs_it_and_nothing_else(tmp_path: Path, api: str) -> None:
+def test_a_failure_stops_what_needs_it_and_nothing_else(tmp_path: Path, api: str, forkservers: Path) -> None:
     project = make_project(tmp_path / "project", FAILURE)
-    status, output = run(project, PREFECT_API_URL=api)
+    status, output = run(project, PREFECT_API_URL=api, **{FOLDER: str(forkservers)})
     assert status == 1, output
     assert "    ValueError - boom\n    exited with 3\n    log: logs/bad.log\n" in output
     assert output.splitlines()[-1] == "Failed: 1 Completed, 1 Failed, 1 NotReady"

@@ -78,9 +78,21 @@ def test_a_run_shows_its_progress_its_table_and_its_report(served: Served, first
     assert httpx.get(link).text == "train:\n  epochs: 7\n"
 
 
-def test_a_run_writes_what_its_form_changed_and_shows_the_change_of_the_results(
-    served: Served, first_run: str
-) -> None:
+def messages(served: Served, run: str) -> list[str]:
+    return [log["message"] for log in served.ask("logs/filter", logs={"flow_run_id": {"any_": [run]}})]
+
+
+def test_a_run_writes_what_its_form_changed(served: Served, first_run: str) -> None:
+    offered = offered_training(served)["epochs"]
+    assert f"params.yaml: train.epochs: {offered} -> 7" in messages(served, first_run)
+    was, is_now = ((folder / "params.yaml").read_text() for folder in (ROOT, served.project))
+    assert is_now == was.replace(f"\ntrain:\n  epochs: {offered}", "\ntrain:\n  epochs: 7")
+    with pytest.raises(AssertionError, match="409"):  # what a section does not allow, the server refuses
+        served.start(grid={"seeds": [0], "methods": ["joint"], "schedulers": ["rnadom"]})
+
+
+@pytest.mark.nightly
+def test_a_second_run_shows_the_change_of_the_results(served: Served, first_run: str) -> None:
     assert served.state(first_run)["type"] == "COMPLETED"
     path = served.project / "params.yaml"
     before = path.read_text()
@@ -88,11 +100,8 @@ def test_a_run_writes_what_its_form_changed_and_shows_the_change_of_the_results(
     run = served.start(train=offered_training(served) | {"epochs": 11})
     assert served.ended(run)[0] == "Completed"
     assert path.read_text() == before.replace("\ntrain:\n  epochs: 7\n", "\ntrain:\n  epochs: 11\n")
-    logs = served.ask("logs/filter", logs={"flow_run_id": {"any_": [run]}})
-    assert "params.yaml: train.epochs: 7 -> 11" in [log["message"] for log in logs]
+    assert "params.yaml: train.epochs: 7 -> 11" in messages(served, run)
     assert "| joint | 50.0 | 75.0 | +25.0 |" in artifacts(served, run)["summary"]["data"]
-    with pytest.raises(AssertionError, match="409"):  # what a section does not allow, the server refuses
-        served.start(grid={"seeds": [0], "methods": ["joint"], "schedulers": ["rnadom"]})
 
 
 def test_what_was_left_as_it_was_offered_stays_as_the_file_has_it(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import polars as pl
@@ -25,9 +26,11 @@ COMMAND = ["python", "-m", "bss", "compare", "tiny", "--on", "hard", "--set", "e
 
 
 @pytest.fixture(scope="module")
-def first_run(tmp_path_factory: pytest.TempPathFactory, api: str) -> Iterator[tuple[Workspace, str]]:
+def first_run(
+    tmp_path_factory: pytest.TempPathFactory, api: str, forkservers: Path
+) -> Iterator[tuple[Workspace, str]]:
     """A workspace in which the study was run, and what it printed."""
-    made = Workspace(tmp_path_factory.mktemp("compare"))
+    made = Workspace(tmp_path_factory.mktemp("compare"), forkservers)
     made.shrink()
     (made.folder / "comparisons/on").mkdir(parents=True)
     (made.folder / "comparisons/tiny.yaml").write_text(STUDY)

@@ -61,11 +61,18 @@ def by_hand(project: Path, *arguments: str) -> "subprocess.Popen[str]":
     )
 
 
-def test_a_killed_flow_takes_its_stages_along_and_the_next_goes_on_at_once(tmp_path: Path, api: str) -> None:
-    """Even those that do not end when they are asked to."""
+def test_a_flow_at_work_refuses_others_and_killed_takes_its_stages_along(tmp_path: Path, api: str) -> None:
+    """Even those that do not end when they are asked to; the next flow goes on at once."""
     project = make_project(tmp_path / "project", ENDLESS % UNWILLING)
     with started(project, PREFECT_API_URL=api) as process:
         stage = grandchild(project)
+        refused = by_hand(project, "repro")
+        output, _ = refused.communicate(timeout=60)
+        assert refused.returncode != 0
+        assert re.search(r"busy, it is being blocked by:\s+\(PID \d+\): .*flows/workspace/repro\.py", output), output
+        status, output = run(project, PREFECT_API_URL=api)
+        assert (status, f"process {process.pid} is at work" in output) == (3, True), output
+        assert Path(f"/proc/{stage}").exists(), "the flow's stage goes on"
         process.kill()
         process.wait()
         (project / "dvc.yaml").write_text(SHORT)
@@ -85,19 +92,6 @@ def test_what_is_no_child_ends_when_the_lock_is_given_back(tmp_path: Path) -> No
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(timeout=1)
     assert process.wait(timeout=5) == -signal.SIGTERM
-
-
-def test_a_dvc_by_hand_and_another_flow_are_refused_while_a_flow_is_at_work(tmp_path: Path, api: str) -> None:
-    project = make_project(tmp_path / "project", ENDLESS % "")
-    with started(project, PREFECT_API_URL=api) as process:
-        stage = grandchild(project)
-        refused = by_hand(project, "repro")
-        output, _ = refused.communicate(timeout=60)
-        assert refused.returncode != 0
-        assert re.search(r"busy, it is being blocked by:\s+\(PID \d+\): .*flows/workspace/repro\.py", output), output
-        status, output = run(project, PREFECT_API_URL=api)
-        assert (status, f"process {process.pid} is at work" in output) == (3, True), output
-        assert Path(f"/proc/{stage}").exists(), "the flow's stage goes on"
 
 
 @pytest.mark.nightly
