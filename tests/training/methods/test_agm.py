@@ -2,6 +2,7 @@
 
 from itertools import permutations
 from math import exp
+from typing import Any
 
 import pytest
 import torch
@@ -37,7 +38,7 @@ def test_coefficients_by_hand() -> None:
     assert three.tolist() == pytest.approx([0.960496, 1.005975, 1.010513], abs=1e-6)
 
 
-def slow_parts(model: nn.Module, features: dict[str, Tensor]) -> dict[str, Tensor]:
+def slow_parts(model: Any, features: dict[str, Tensor]) -> dict[str, Tensor]:
     """What each modality adds, over all orders in which they come."""
     found = {name: torch.tensor(0.0) for name in features}
     orders = list(permutations(features))
@@ -56,7 +57,7 @@ def slow_parts(model: nn.Module, features: dict[str, Tensor]) -> dict[str, Tenso
 def test_a_step_is_the_slow_one(splits: Splits, fusion: Gated | None) -> None:
     batch = first_batch(splits)
     trainer = small_trainer(splits, AGM(clip=None, fused_weight=0.7, unimodal_weight=0.3), fusion)
-    model = small_trainer(splits, Joint(), fusion).model.train()
+    model: Any = small_trainer(splits, Joint(), fusion).model.train()
     outputs = model(batch.inputs)
     parts = slow_parts(model.fusion, outputs.features)
     assert torch.allclose(sum(parts.values()), outputs.logits["fused"], atol=1e-5)
@@ -65,10 +66,13 @@ def test_a_step_is_the_slow_one(splits: Splits, fusion: Gated | None) -> None:
     kappa = [exp(1 - exp((sum(s) / number - own) * number / (number - 1))) for own in s]
     assert max(kappa) - min(kappa) > 0.001
     at_sum = [values.detach() for values in parts.values()]
-    total = sum(at_sum).requires_grad_()
+    total = torch.stack(at_sum).sum(dim=0).requires_grad_()
     (0.7 * nn.functional.cross_entropy(total, batch.labels)).backward()
     model.zero_grad()
-    loss = sum(k * (values * total.grad).sum() for k, values in zip(kappa, parts.values(), strict=True))
+    arrives: Any = total.grad
+    loss = torch.tensor(0.0)
+    for k, values in zip(kappa, parts.values(), strict=True):
+        loss = loss + k * (values * arrives).sum()
     for name in model.branches:
         loss = loss + 0.3 * nn.functional.cross_entropy(outputs.logits[name], batch.labels)
     loss.backward()

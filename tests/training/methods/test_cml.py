@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 from math import exp
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -65,7 +65,8 @@ def removals(trainer: object, names: list[str]) -> list[str]:
 def test_a_step_is_the_slow_one(splits: Splits, variant: Variant, weight: float) -> None:
     batch = first_batch(splits)
     method = CML(variant=variant, fused_weight=0.7, unimodal_weight=0.3)
-    trainer, model = small_trainer(splits, method), small_trainer(splits, Joint()).model.train()
+    trainer = small_trainer(splits, method)
+    model: Any = small_trainer(splits, Joint()).model.train()
     outputs = model(batch.inputs)
     trainer.num_steps = 1
     order, gone = removals(trainer, list(model.branches)), set()

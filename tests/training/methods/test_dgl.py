@@ -1,5 +1,7 @@
 """Encoders and fusion learn apart."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -18,15 +20,19 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Splits:
 
 
 def test_two_features_by_hand(pair: Splits) -> None:
-    trainer = small_trainer(pair, DGL())
-    trainer.model.fusion = joined = nn.Linear(2, 2)
+    method = DGL()
+    trainer = small_trainer(pair, method)
+    joined: Any = nn.Linear(2, 2)
+    trainer.model.fusion = joined
     joined.forward = lambda f: nn.functional.linear(torch.cat([*f.values()], dim=1), joined.weight, joined.bias)
     with torch.no_grad():
         joined.weight.copy_(torch.eye(2))
         joined.bias.zero_()
     trainer._num_rows = 1
-    features = {name: torch.tensor([[value]], requires_grad=True) for name, value in (("m0", 1.0), ("m1", 2.0))}
-    trainer.method.encoders_loss(trainer, features, torch.tensor([0])).backward()
+    features: dict[str, Any] = {
+        name: torch.tensor([[value]], requires_grad=True) for name, value in (("m0", 1.0), ("m1", 2.0))
+    }
+    method.encoders_loss(trainer, features, torch.tensor([0])).backward()
     assert float(features["m0"].grad) == pytest.approx(-1.075766, abs=1e-6)
     assert float(features["m1"].grad) == pytest.approx(3.523188, abs=1e-6)
     joined.zero_grad()
@@ -39,7 +45,7 @@ def test_two_features_by_hand(pair: Splits) -> None:
 def test_a_step_is_the_slow_one(splits: Splits, fusion: Gated | None) -> None:
     batch = first_batch(splits)
     trainer = small_trainer(splits, DGL(alpha=3, max_norm=None), fusion)
-    model = small_trainer(splits, FusedOnly(), fusion).model.train()
+    model: Any = small_trainer(splits, FusedOnly(), fusion).model.train()
     model.zero_grad()
     features = {
         name: model.branch(name).encoder(

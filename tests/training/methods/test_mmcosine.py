@@ -1,6 +1,7 @@
 """Cosines in place of dot products."""
 
 from math import exp, log, sqrt
+from typing import Any
 
 import pytest
 import torch
@@ -28,7 +29,7 @@ def test_a_sample_by_hand() -> None:
 
 def test_the_fused_loss_of_a_model_is_the_slow_one(splits: Splits) -> None:
     batch, trainer = first_batch(splits), small_trainer(splits, MMCosine(scale=3, unimodal_weight=0))
-    model = trainer.model.eval()
+    model: Any = trainer.model.eval()
     with torch.no_grad():
         outputs = model(batch.inputs)
         loss = float(trainer.method.loss(outputs.logits, batch.labels))
@@ -48,7 +49,7 @@ def test_the_fused_loss_of_a_model_is_the_slow_one(splits: Splits) -> None:
 
 def test_lengths_say_nothing(splits: Splits) -> None:
     batch, trainer = first_batch(splits), small_trainer(splits, MMCosine())
-    model = trainer.model.eval()
+    model: Any = trainer.model.eval()
     before = model(batch.inputs).logits["fused"]
     with torch.no_grad():
         model.fusion.parts["m0"].weight.mul_(torch.tensor([[0.01], [3.0], [1000.0]]))
@@ -68,6 +69,7 @@ def test_what_a_sample_lacks_adds_nothing(splits: Splits) -> None:
     trainer, batch = small_trainer(splits, MMCosine()), with_gaps(first_batch(splits), m0=[1, 2])
     outputs = trainer.model.eval()(batch.inputs)
     others = {name: values[[1, 2]] for name, values in outputs.features.items()}
+    fusion: Any = trainer.model.fusion
     others["m0"] = torch.zeros_like(others["m0"])
-    assert torch.allclose(outputs.logits["fused"][[1, 2]], trainer.model.fusion(others), atol=1e-6)
+    assert torch.allclose(outputs.logits["fused"][[1, 2]], fusion(others), atol=1e-6)
     assert all(gradient.isfinite().all() for gradient in gradients(trainer, batch).values())

@@ -1,7 +1,7 @@
 """Multi-modal cosine loss: features and weights are normalised by modality, so none grows over the others."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, cast
 
 from pydantic import Field
 
@@ -43,7 +43,7 @@ class MMCosine(Joint):
                 # In float32 throughout: bfloat16 keeps three digits of a squared length.
                 with torch.autocast(next(iter(features.values())).device.type, enabled=False):
                     cosines = [
-                        unit(features[name].float()) @ unit(part.weight.float()).T
+                        unit(features[name].float()) @ unit(cast(nn.Linear, part).weight.float()).T
                         for name, part in self.parts.items()
                     ]
                     return scale * torch.stack(cosines).sum(dim=0)
@@ -60,4 +60,5 @@ def unit(rows: "Tensor") -> "Tensor":
     there = rows.any(dim=1, keepdim=True)
     # Not a small constant below: its gradient would be as large as the constant is small.
     lengths = rows.where(there, 1.0).norm(dim=1, keepdim=True).clamp(min=1e-30)
-    return rows.where(there, 0.0) / lengths
+    directions: Tensor = rows.where(there, 0.0) / lengths
+    return directions
