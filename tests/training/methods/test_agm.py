@@ -24,6 +24,10 @@ def test_parts_by_hand() -> None:
     found = shapley_values({some: torch.tensor(values) for some, values in of_two.items()})
     assert found["a"].tolist() == pytest.approx([0.75, -0.05, -0.15])
     assert found["v"].tolist() == pytest.approx([0.25, 0.25, -0.35])
+    t = frozenset("t")
+    of_three = {none: 0.0, a: 0.5, v: 0.3, t: 0.2, a | v: 0.9, a | t: 0.6, v | t: 0.4, a | v | t: 1.1}
+    three = shapley_values({some: torch.tensor(value) for some, value in of_three.items()})
+    assert [float(three[name]) for name in "avt"] == pytest.approx([0.566667, 0.366667, 0.166667], abs=1e-6)
 
 
 def test_coefficients_by_hand() -> None:
