@@ -52,14 +52,10 @@ class ARM(Joint):
         import torch
         from torch import nn
 
-        heads = {name: model.branch(name).head for name in model.branches}
-        width = max(head.in_features for head in heads.values())
-        shared = nn.Linear(width, next(iter(heads.values())).out_features)
-        for name, head in heads.items():
-            branch = model.branch(name)
-            if head.in_features < width:
-                branch.encoder = nn.Sequential(branch.encoder, nn.Linear(head.in_features, width, bias=False))
-            branch.head = shared
+        from bss.training.methods._heads import share_head
+
+        heads, shared = list(model.branches), share_head(model)
+        width = shared.in_features
 
         class Scaled(nn.Module):
             """The logits of features, each scaled by a number, joined by a linear layer."""

@@ -49,19 +49,11 @@ class MLA(Method):
 
     def prepare(self, model: "MultimodalModel") -> None:
         """One head for all modalities, and no fusion of features."""
-        from torch import nn
+        from bss.training.methods._heads import share_head
 
         model.fusion = None
-        if not self.shared_head:
-            return
-        heads = {name: model.branch(name).head for name in model.branches}
-        width = max(head.in_features for head in heads.values())
-        shared = nn.Linear(width, next(iter(heads.values())).out_features)
-        for name, head in heads.items():
-            branch = model.branch(name)
-            if head.in_features < width:
-                branch.encoder = nn.Sequential(branch.encoder, nn.Linear(head.in_features, width, bias=False))
-            branch.head = shared
+        if self.shared_head:
+            share_head(model)
 
     def step(self, trainer: "Trainer", batch: "Batch") -> "tuple[Outputs, Tensor]":
         """One update a modality; the sum of their losses."""
