@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from bss.data.packed import PackedSplit
     from bss.types import Split
 
+# Of several workers each would have a thread a core, and the threads would wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
