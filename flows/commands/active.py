@@ -32,7 +32,7 @@ def main(
     ] = None,
     verbose: Annotated[bool, typer.Option(help="Show the whole output of the stages.")] = False,
 ) -> None:
-    """Compare what may choose the pairs that are labelled next; write curves, table and page."""
+    """Compare what may choose the pairs that are labelled next."""
     typed = shlex.join(["bss", *sys.argv[1:]])
     command(lambda: run(on, seeds, rounds, values or [], name, verbose, typed))
 
