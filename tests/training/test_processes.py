@@ -130,6 +130,7 @@ def test_an_objective_is_shared(objective: str, pair: tuple[str, Path], alone: P
             assert torch.allclose(values, one[name], atol=1e-4), name
 
 
+@pytest.mark.nightly
 def test_it_resumes_with_as_many_ranks_and_refuses_another_number(pair: tuple[str, Path], packed: Path) -> None:
     (strategy, out), broken = pair, pair[1] / "broken"
     assert not (broken / "joint/found.safetensors").exists()

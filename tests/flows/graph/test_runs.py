@@ -211,6 +211,7 @@ def test_a_signal_stops_the_stage_and_what_it_started(tmp_path: Path, api: str, 
     assert newest_run(api)["state"]["type"] == "CRASHED"
 
 
+@pytest.mark.nightly
 def test_cancelling_at_the_server_stops_the_stage(tmp_path: Path, api: str) -> None:
     project = make_project(tmp_path / "project", ENDLESS % "")
     with started(project, PREFECT_API_URL=api) as process:

@@ -141,6 +141,7 @@ def test_a_failed_stage_fails_the_comparison(workspace: Workspace) -> None:
     assert results.read_bytes() == before
 
 
+@pytest.mark.nightly
 def test_active_learning_resumes_and_one_more_acquisition_runs_its_own_rounds(workspace: Workspace) -> None:
     command = ["python", "-m", "bss", "active", "--on", "hard", "--seeds", "1", "--rounds", "2", "active.initial=20"]
     command += ["active.per_round=10", "active.epochs=1"]
