@@ -13,7 +13,7 @@ import typer
 
 from bss.commands.completion import overlays
 from bss.evaluation.page.words import counted
-from flows.commands.exits import command, expect_name, prepare_prefect, ready, show, succeeds
+from flows.commands.exits import command, expect_name, ready, run_through_prefect
 from flows.studies.active_run import composed
 
 
@@ -55,15 +55,4 @@ def run(
         f"{params.preprocess.titled(Path(params.raw))}: {settings.initial} labels, then "
         f"{counted(len(settings.rounds), 'round')} of {settings.per_round}"
     )
-    prepare_prefect(verbose)
-    from flows.pages.server import start_if_needed
-
-    server = start_if_needed()
-    from flows.studies.flow import active
-
-    if server is not None:
-        server.wait()
-    state = active(active_run, return_state=True)
-    if state.is_completed():
-        show(active_run.results / "table.txt", active_run.results / "page.html")
-    return succeeds(state)
+    return run_through_prefect("active", active_run, verbose)

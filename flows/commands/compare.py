@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from bss.commands.completion import overlays, studies
-from flows.commands.exits import command, expect_name, prepare_prefect, ready, show, succeeds
+from flows.commands.exits import command, expect_name, ready, run_through_prefect
 from flows.studies.study_run import composed
 
 
@@ -66,15 +66,4 @@ def run(
         [*([f"{study_run.study.folds} folds"] if study_run.study.folds else []), f"{len(params.grid.seeds)} seeds"]
     )
     typer.echo(f"{num_rows} rows x {times} on {params.preprocess.titled(Path(params.raw))}")
-    prepare_prefect(verbose)
-    from flows.pages.server import start_if_needed
-
-    server = start_if_needed()
-    from flows.studies.flow import compare
-
-    if server is not None:
-        server.wait()
-    state = compare(study_run, return_state=True)
-    if state.is_completed():
-        show(study_run.results / "table.txt", study_run.results / "page.html")
-    return succeeds(state)
+    return run_through_prefect("compare", study_run, verbose)

@@ -5,7 +5,7 @@ import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -14,6 +14,9 @@ from bss.exits import exits
 from bss.health import expect_no_obstacle
 from bss.params import Params, load
 from bss.paths import HERE
+
+if TYPE_CHECKING:
+    from flows.studies.study_run import Repeated
 
 
 def command(action: Callable[[], bool]) -> None:
@@ -57,6 +60,31 @@ def prepare_prefect(verbose: bool) -> None:
 def show(table: Path, page: Path) -> None:
     """Print a table and where its page lies, by its own name where it is a link into DVC's cache."""
     typer.echo(f"\n{table.read_text(encoding='utf-8').rstrip()}\n\nreport: {page.absolute()}")
+
+
+def run_through_prefect(name: str, run: "Repeated", verbose: bool) -> bool:
+    """Run a flow of `flows.studies.flow`, on a server of its own where there is none, and show its table.
+
+    Args:
+        name: of the flow.
+        run: its argument.
+        verbose: whether the whole output of the stages is shown.
+
+    Returns:
+        whether it is completed.
+    """
+    prepare_prefect(verbose)
+    from flows.pages.server import start_if_needed
+
+    server = start_if_needed()
+    from flows.studies import flow  # imports Prefect, while the server starts
+
+    if server is not None:
+        server.wait()
+    state = getattr(flow, name)(run, return_state=True)
+    if state.is_completed():
+        show(run.results / "table.txt", run.results / "page.html")
+    return succeeds(state)
 
 
 def succeeds(state: Any) -> bool:

@@ -1,35 +1,20 @@
 """Curves of active learning, ready to run: acquisitions, seeds and the parameters they come of."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
+from bss.curriculum.acquisitions.acquisition import ACQUISITIONS
 from bss.errors import InputError
-from bss.params import Params, every_acquisition, every_method
+from bss.params import Params
 from bss.parsing import checked, read_mapping, setting
 from bss.paths import HERE
+from bss.training.methods.method import METHODS
 from bss.types import BASELINE
 from flows.studies.study import FOLDER, Overlay, Raw, find, overlaid
-from flows.studies.study_run import Repeat
+from flows.studies.study_run import Repeat, Repeated
 
 
-@dataclass(frozen=True)
-class ActiveRun:
-    """All that a run of active learning needs; see `StudyRun` for what is alike."""
-
-    name: str
-    params: Params
-    raw: Raw
-    """The content of params.yaml."""
-    about: tuple[str, ...]
-    """What its page says first, a sentence each."""
-    command: str
-    """What repeats it."""
-
-    @property
-    def results(self) -> Path:
-        """The folder of its tables and its page."""
-        return HERE.studies / self.name
+class ActiveRun(Repeated):
+    """All that a run of active learning needs."""
 
     @property
     def repeats(self) -> list[Repeat]:
@@ -67,7 +52,7 @@ def composed(
         InputError: what is not there, or does not fit together; one line a fault.
     """
     raw = read_mapping(HERE.params)
-    raw["methods"] = every_method(raw.get("methods", {}))
+    raw["methods"] = METHODS.every(raw.get("methods", {}))
     about = []
     if on is not None:
         overlay = checked(read_mapping(place := find(on, FOLDER / "on")), Overlay, place)
@@ -75,7 +60,7 @@ def composed(
         on = place.stem
     raw = overlaid(raw, dict(map(setting, settings)), may_add=True)
     active = raw["active"]
-    active["acquisitions"] = every_acquisition(active["acquisitions"])
+    active["acquisitions"] = ACQUISITIONS.every(active["acquisitions"])
     if not active["grid"]["acquisitions"]:
         active["grid"]["acquisitions"] = [BASELINE, *(kind for kind in active["acquisitions"] if kind != BASELINE)]
     active["grid"]["seeds"] = list(range(seeds))
@@ -84,4 +69,10 @@ def composed(
     params = checked(raw, Params, HERE.params)
     if BASELINE not in params.active.grid.acquisitions:
         raise InputError(f"active.grid.acquisitions: '{BASELINE}' is missing; the others are compared with it")
-    return ActiveRun(name or f"active-{on or params.preprocess.name}", params, raw, tuple(about), command)
+    return ActiveRun(
+        name=name or f"active-{on or params.preprocess.name}",
+        params=params,
+        raw=raw,
+        about=tuple(about),
+        command=command,
+    )

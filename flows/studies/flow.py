@@ -42,8 +42,7 @@ def compare(run: StudyRun) -> State[None]:
         from flows.studies.results import write_results  # imports what draws pages, a second
 
         write_results(run)
-        create_markdown_artifact((run.results / "table.md").read_text(encoding="utf-8"), key="comparison")
-        create_link_artifact(report_address(run.results / "page.html"), key="report", link_text="The page")
+        _publish(run, "comparison")
     return verdict
 
 
@@ -63,9 +62,14 @@ def active(run: ActiveRun) -> State[None]:
         from flows.studies.results import write_active
 
         write_active(run)
-        create_markdown_artifact((run.results / "table.md").read_text(encoding="utf-8"), key="curves")
-        create_link_artifact(report_address(run.results / "page.html"), key="report", link_text="The page")
+        _publish(run, "curves")
     return verdict
+
+
+def _publish(run: Repeated, key: str) -> None:
+    """Have Prefect show the table of a run, and the address of its page."""
+    create_markdown_artifact((run.results / "table.md").read_text(encoding="utf-8"), key=key)
+    create_link_artifact(report_address(run.results / "page.html"), key="report", link_text="The page")
 
 
 def _run_all(run: StudyRun, machine: Machine) -> tuple[State[None], StudyRun]:

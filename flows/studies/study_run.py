@@ -1,17 +1,19 @@
 """A study, ready to run: its rows, and the parameters that come of params.yaml, a data set and settings."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Self
 
 from bss.evaluation.comparing.variant import Variant
 from bss.evaluation.page.words import percent
-from bss.params import Params, every_method
+from bss.params import Params
 from bss.parsing import checked, read_mapping, setting
 from bss.paths import HERE
+from bss.training.methods.method import METHODS
 from bss.types import BASELINE
 from flows.studies.study import FOLDER, Overlay, Raw, Study, find, overlaid
 
@@ -26,35 +28,15 @@ class Repeat(NamedTuple):
         return f"seed {self.seed}" + ("" if self.fold is None else f", fold {self.fold}")
 
 
-class Repeated(Protocol):
-    """What is run several times, each in a workspace of its own."""
-
-    @property
-    def name(self) -> str:
-        """Of its workspaces."""
-
-    @property
-    def params(self) -> Params:
-        """Those of all repeats."""
-
-    @property
-    def repeats(self) -> list[Repeat]:
-        """The times that it is run."""
-
-    def of(self, repeat: Repeat) -> Raw:
-        """The content of params.yaml for one repeat."""
-
-
-@dataclass(frozen=True)
-class StudyRun:
-    """All that a run of a study needs. `params` is what is read; `raw`, the same as plain values, is only written."""
+@dataclass(frozen=True, kw_only=True)
+class Repeated(ABC):
+    """What is run several times, each in a workspace of its own. `params` is what is read; `raw` is only written."""
 
     name: str
     """Of its workspaces and of its results."""
-    study: Study
     params: Params
     raw: Raw
-    """The content of params.yaml with the study in it."""
+    """The content of params.yaml for all repeats, as plain values."""
     about: tuple[str, ...]
     """What its page says first, a sentence each."""
     command: str
@@ -64,6 +46,22 @@ class StudyRun:
     def results(self) -> Path:
         """The folder of its tables and pages."""
         return HERE.studies / self.name
+
+    @property
+    @abstractmethod
+    def repeats(self) -> list[Repeat]:
+        """The times that it is run."""
+
+    @abstractmethod
+    def of(self, repeat: Repeat) -> Raw:
+        """The content of params.yaml for one repeat."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRun(Repeated):
+    """All that a run of a study needs; `raw` has the study in it."""
+
+    study: Study
 
     @property
     def choices(self) -> dict[str, list[Variant]]:
@@ -147,7 +145,7 @@ def composed(
             rows = checked({**rows.model_dump(), field: number}, Study, Path(f"--{field}"))
     overlays = [checked(read_mapping(place), Overlay, place) for place in places[1:]]
     raw = read_mapping(HERE.params)
-    raw["methods"] = every_method(raw.get("methods", {}))  # so that an overlay may vary each
+    raw["methods"] = METHODS.every(raw.get("methods", {}))  # so that an overlay may vary each
     for overlay in overlays:
         raw = overlaid(raw, overlay.params)
     raw = overlaid(rows.parameters(raw), dict(map(setting, settings)), may_add=True)

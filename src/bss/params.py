@@ -5,15 +5,14 @@ there unsaid: every training method under its own name, with its defaults.
 """
 
 import os
-from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from bss.curriculum.acquisitions.acquisition import ACQUISITIONS, Acquisition
 from bss.curriculum.schedulers.scheduler import SCHEDULERS, Scheduler
+from bss.curriculum.settings import Active
 from bss.data.datasets.dataset import DATASETS, Dataset
 from bss.encoders.encoder import ENCODERS, Encoder
 from bss.encoders.fusions.fusion import FUSIONS, Fusion
@@ -21,7 +20,7 @@ from bss.errors import InputError
 from bss.measure.criteria.criterion import PUBLISHED, Criteria, distinct
 from bss.parsing import checked, read_mapping
 from bss.paths import Cell
-from bss.registry import Count, CountOrAuto, MethodName, Name, Positive, Registry, Strict, UnknownName
+from bss.registry import Count, CountOrAuto, MethodName, Name, Positive, Strict, UnknownName
 from bss.training.methods.method import METHODS, Method
 from bss.training.settings import Augment, RuntimeSettings, Spread, Train, Warmup
 from bss.types import ALONE, BASELINE, JUDGED, OWN, WARMUP
@@ -29,28 +28,6 @@ from bss.types import ALONE, BASELINE, JUDGED, OWN, WARMUP
 
 def _known_criteria(names: list[str]) -> list[str]:
     return list(distinct(tuple(names))) if names else names
-
-
-def _every(registry: Registry[Any], named: Any) -> Any:
-    """The specs that are given, and with its defaults every component of the library that they do not name.
-
-    One with a field that has no default is there only where it is named. What is no mapping stays as it is.
-    """
-    if not isinstance(named, Mapping):
-        return named
-    fields = {name: registry[name].model_fields.values() for name in registry if name not in named}
-    complete = [name for name in fields if not any(field.is_required() for field in fields[name])]
-    return {**named, **{name: {"name": name} for name in complete}}
-
-
-def every_method(named: Any) -> Any:
-    """The specs under `methods`, and every other method with its defaults."""
-    return _every(METHODS, named)
-
-
-def every_acquisition(named: Any) -> Any:
-    """The specs under `active.acquisitions`, and every other acquisition with its defaults."""
-    return _every(ACQUISITIONS, named)
 
 
 class Score(Strict):
@@ -67,53 +44,6 @@ class Curriculum(Strict):
 
     epochs: Count
     schedulers: dict[Name, Annotated[Scheduler, BeforeValidator(SCHEDULERS.build)]]
-
-
-class RoundNumber(Strict):
-    """A round of active learning, and the one before it."""
-
-    number: Count
-    before: Annotated[int, Field(ge=0)]
-
-
-class ActiveGrid(Strict, use_attribute_docstrings=True):
-    """The curves of active learning that are run: every acquisition with every seed."""
-
-    acquisitions: list[Name]
-    """By their names under `active.acquisitions`, or by those of their files."""
-    seeds: list[Annotated[int, Field(ge=0, lt=2**32)]]
-    """Each has first labels of its own."""
-
-
-class Active(Strict, use_attribute_docstrings=True):
-    """Active learning: training pairs get their labels in rounds, and an acquisition says which are next."""
-
-    initial: Annotated[int, Field(ge=2)]
-    """Labels drawn at random for the first model, the same for every acquisition."""
-    per_round: Count
-    """Labels that are asked for in a round."""
-    rounds: Annotated[list[RoundNumber], Field(min_length=1)]
-    """In each, labels are asked for; DVC cannot count, so each says which one is before it."""
-    epochs: Count
-    """Epochs of the model of a round, from new weights; the last counts."""
-    method: MethodName
-    """Training method, by its name under `methods`, or by that of its file."""
-    grid: ActiveGrid
-    acquisitions: Annotated[
-        dict[Name, Annotated[Acquisition, BeforeValidator(ACQUISITIONS.build)]], BeforeValidator(every_acquisition)
-    ]
-    """Those with other fields than their defaults; every other is there as it is."""
-
-    @field_validator("rounds")
-    @classmethod
-    def _rounds_follow_each_other(cls, rounds: list[RoundNumber]) -> list[RoundNumber]:
-        for number, found in enumerate(rounds, 1):
-            if (found.number, found.before) != (number, number - 1):
-                raise InputError(
-                    f"{{number: {found.number}, before: {found.before}}}: expected "
-                    f"{{number: {number}, before: {number - 1}}}"
-                )
-        return rounds
 
 
 class Evaluate(Strict, use_attribute_docstrings=True):
@@ -177,7 +107,7 @@ class Params(Strict):
     score: Score
     curriculum: Curriculum
     methods: Annotated[
-        dict[MethodName, Annotated[Method, BeforeValidator(METHODS.build)]], BeforeValidator(every_method)
+        dict[MethodName, Annotated[Method, BeforeValidator(METHODS.build)]], BeforeValidator(METHODS.every)
     ]
     train: Train
     spread: Spread

@@ -136,6 +136,17 @@ class Registry(Generic[T]):
         """A small component of that name, for a test: its example, with other fields over it."""
         return self.build({"name": name, **self[name].example, **fields})
 
+    def every(self, named: Any) -> Any:
+        """The specs that are given, and with its defaults every component that they do not name.
+
+        One with a field that has no default is there only where it is named. What is no mapping stays as it is.
+        """
+        if not isinstance(named, Mapping):
+            return named
+        fields = {name: self[name].model_fields.values() for name in self if name not in named}
+        complete = [name for name in fields if not any(field.is_required() for field in fields[name])]
+        return {**named, **{name: {"name": name} for name in complete}}
+
     def sources(self, name: str) -> list[Path]:
         """The files that a component is made of: its own, and those of the folder that it imports, by name.
 

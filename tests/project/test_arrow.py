@@ -101,7 +101,7 @@ def test_leaves_import_only_leaves_and_contracts() -> None:
         "bss.encoders.encoder",
         "bss.encoders.fusions.fusion",
         "bss.measure.criteria.criterion",
-        "bss.curriculum.acquisitions.acquisition",
+        "bss.curriculum.settings",
         "bss.curriculum.schedulers.scheduler",
         "bss.training.methods.method",
         "bss.training.settings",

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from bss.params import every_method, load
+from bss.params import load
+from bss.registry import Registry
 from bss.training.methods.joint import Joint
 from bss.training.methods.method import METHODS, Method
 from bss.training.methods.ogm import OGM
@@ -139,9 +140,11 @@ def test_a_method_whose_field_has_no_default_is_there_where_it_is_named(monkeypa
     class Needy(Method):
         steps: int
 
-    monkeypatch.setattr("bss.params.METHODS", {"joint": Joint, "needy": Needy})
-    assert every_method({}) == {"joint": {"name": "joint"}}
-    assert every_method({"mine": {"name": "needy", "steps": 3}}) == {
+    known = {"joint": Joint, "needy": Needy}
+    monkeypatch.setattr(Registry, "__iter__", lambda _: iter(known))
+    monkeypatch.setattr(Registry, "__getitem__", lambda _, name: known[name])
+    assert METHODS.every({}) == {"joint": {"name": "joint"}}
+    assert METHODS.every({"mine": {"name": "needy", "steps": 3}}) == {
         "mine": {"name": "needy", "steps": 3},
         "joint": {"name": "joint"},
     }

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from bss.params import Params, every_method
+from bss.params import Params
 from bss.parsing import checked, read_mapping, setting
 from bss.training.methods.joint import Joint
+from bss.training.methods.method import METHODS
 from bss.training.methods.ogm import OGM
 from flows.graph.plan import Planned
 from flows.studies.flow import _joined
@@ -20,7 +21,7 @@ from flows.studies.workspaces import workspaces
 from tests.helpers import ROOT
 
 FILE = read_mapping(ROOT / "params.yaml")
-RAW = FILE | {"methods": every_method(FILE["methods"])}
+RAW = FILE | {"methods": METHODS.every(FILE["methods"])}
 STUDIES = sorted((ROOT / FOLDER).glob("*.yaml"))
 PLACES = sorted((ROOT / FOLDER / "on").glob("*.yaml"))
 
@@ -33,7 +34,9 @@ def run_of(study: Study, raw: dict[str, Any]) -> StudyRun:
     """The study on these parameters."""
     raw = study.parameters(raw)
     params = checked(raw, Params, Path("study.yaml"))
-    return StudyRun("test", study, params, raw, about=(study.about,), command="bss compare test")
+    return StudyRun(
+        name="test", study=study, params=params, raw=raw, about=(study.about,), command="bss compare test"
+    )
 
 
 def raw_on(place: Path) -> dict[str, Any]:
