@@ -1,5 +1,6 @@
 """Rounds of active learning: what is labelled, what is hidden, and what stays the same."""
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import yaml
 from bss.data.packed import MANIFEST
 from bss.errors import InputError
 from bss.evaluation.active.curves import area_under_budget_curve, class_entropy, labels_needed
+from bss.files import read_tensors
 from bss.params import Params, load
 from bss.paths import Round, Workspace
 from bss.training.rounds import train_round
+from bss.types import Split
 from tests.helpers import ROOT
 from tests.helpers.toy import packed_toy
 
@@ -37,7 +40,7 @@ def run(params: Params, place: Workspace, acquisition: str, numbers: range) -> d
 
 
 def test_rounds_label_more_pairs_and_start_alike(tmp_path: Path) -> None:
-    params, place = workspace(tmp_path)
+    params, place = workspace(tmp_path, epochs=12)
     first = {name: run(params, place, name, range(1)) for name in ("random", "badge")}
     assert first["random"] == first["badge"]
     run(params, place, "badge", range(1, 3))
@@ -46,6 +49,10 @@ def test_rounds_label_more_pairs_and_start_alike(tmp_path: Path) -> None:
     assert table["index"].n_unique() == 21
     assert table.filter(pl.col("round") > 0)["dominance"].is_between(0.5, 1).all()
     assert table.filter(round=0)["predicted"].null_count() == 9
+    logits = read_tensors(place.round(Round("badge", 0, 1)) / "evidence.safetensors")["logits.fused"]
+    asked = table.filter(round=2)
+    assert asked["predicted"].n_unique() > 1
+    assert asked["predicted"].to_list() == logits.argmax(dim=1)[asked["index"].to_list()].tolist()
 
 
 @pytest.mark.parametrize("acquisition", ["mcdal", "balance"])
@@ -61,6 +68,16 @@ def test_labels_that_were_not_bought_change_nothing(acquisition: str, tmp_path: 
     labels[hidden] = (labels[hidden] + 1) % 3
     manifest.with_columns(label=pl.Series(labels)).write_parquet(path)
     assert run(params, other, acquisition, range(2)) == honest
+
+
+def test_some_pairs_of_a_split_are_the_same_in_a_worker_process(tmp_path: Path) -> None:
+    train = packed_toy(tmp_path)[Split.TRAIN]
+    some = train.only(np.array([5, 2, 9])).only(np.array([2, 0]))
+    reopened = pickle.loads(pickle.dumps(some))
+    for split in (some, reopened):
+        assert split.ids == (train.ids[9], train.ids[5])
+        assert split.labels.tolist() == train.labels[[9, 5]].tolist()
+        assert np.array_equal(split.read(np.array([1]))["m0"], train.read(np.array([5]))["m0"])
 
 
 def test_a_pool_that_is_too_small_is_refused(tmp_path: Path) -> None:
