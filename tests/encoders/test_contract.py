@@ -9,8 +9,10 @@ from bss.data.packed import ModalityMeta
 from bss.encoders.encoder import ENCODERS
 from tests.helpers.encoders import MODALITIES, NUM_EXAMPLES, accepted, examples, made_up
 
+NIGHTLY = {"resnet50"}
+"""Large, and made of what a smaller one is."""
 EXAMPLES = [
-    pytest.param(name, number, id=f"{name}-{number}")
+    pytest.param(name, number, id=f"{name}-{number}", marks=[pytest.mark.nightly] if name in NIGHTLY else [])
     for name in ENCODERS
     for number in range(NUM_EXAMPLES.get(name, 1))
 ]

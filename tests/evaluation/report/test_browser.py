@@ -26,6 +26,7 @@ from tests.evaluation.study.test_comparison import VARIANTS, given, runs
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+pytestmark = pytest.mark.xdist_group("browser")  # one page for all
 LIGHT, DARK = "light", "dark"
 WITHOUT_CHART = {"decision", "results", "examples", "repeat"}
 TEXT, GRAPHIC = 4.5, 3.0

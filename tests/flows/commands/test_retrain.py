@@ -96,7 +96,7 @@ def test_an_empty_clone_has_nothing_to_run_and_needs_no_data_to_know(origin: Wor
     assert not (clone.folder / "models").exists()
 
 
-@pytest.mark.parametrize("pulls", [False, True])
+@pytest.mark.parametrize("pulls", [pytest.param(False, marks=pytest.mark.nightly), True])
 def test_a_second_clone_computes_nothing(origin: Workspace, tmp_path: Path, pulls: bool) -> None:
     clone = origin.clone(tmp_path / "clone")
     if pulls:
