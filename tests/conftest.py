@@ -27,6 +27,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Bytes by their number: some hold the second in which they were made, and two workers have to name tests alike."""
+    return f"{len(val)} bytes" if isinstance(val, bytes) else None
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--kills", type=int, default=3, help="how often tests/flows/workspace/test_faults.py kills a run"
