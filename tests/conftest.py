@@ -28,7 +28,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 
 
 def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
-    """Bytes by their number: some hold the second in which they were made, and two workers have to name tests alike."""
+    """Bytes by their number: some hold the second when they were made, and two workers have to name tests alike."""
     return f"{len(val)} bytes" if isinstance(val, bytes) else None
 
 
