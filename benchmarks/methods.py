@@ -1,8 +1,8 @@
 """The cost of each training method against `joint`, at its default settings: time of an epoch and peak memory.
 
 The sizes are those of avdigits (small CNNs) and of features of two widths (MLPs); the values are made up. An epoch is
-all that `fit` does between two looks at validation, the clean pass included that some methods ask for; a round is
-four epochs, so that each phase of a method counts, after four that warm up. Memory is the most that a process of its
+all that `fit` does between two looks at validation, the clean passes included that some methods ask for; a round is
+four epochs, after as many as each phase of the method needs. Memory is the most that a process of its
 own ever holds, less the most it held before the first step: of the GPU where there is one, else resident memory.
 """
 
@@ -10,6 +10,7 @@ import multiprocessing
 import resource
 import sys
 import time
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -22,6 +23,7 @@ from benchmarks.figures import Figure, ratios
 from benchmarks.throughput import runtime
 from bss import params
 from bss.data.packed import Meta, ModalityMeta, PackedSplit
+from bss.errors import InputError
 from bss.model import build_model
 from bss.training.loader import batch_indices, batches
 from bss.training.loop import split_evidence
@@ -57,9 +59,18 @@ CASES = {
 }
 
 
-def methods() -> list[str]:
-    """The methods that train one model of all modalities, `joint` first."""
-    return [BASE, *(name for name in METHODS if name not in {BASE, params.ALONE})]
+def methods(case: str) -> list[str]:
+    """The methods that train one model of all modalities, and take the data of a case, `joint` first."""
+    shapes = {name: modality.shape for name, modality in CASES[case].items()}
+    return [BASE, *(name for name in METHODS if name not in {BASE, params.ALONE} and _takes(name, shapes))]
+
+
+def _takes(method: str, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    try:
+        METHODS.build(method).check_shapes(shapes)
+    except InputError:
+        return False
+    return True
 
 
 def measure(quick: bool = False) -> list[Figure]:
@@ -69,7 +80,7 @@ def measure(quick: bool = False) -> list[Figure]:
         seconds = seconds_of_epochs(case, QUICK if quick else FULL)
         figures += _against_base(f"{case}: an epoch of", seconds, " s")
     for case in list(CASES)[: 1 if quick else None]:
-        names = methods()[: 2 if quick else None]
+        names = methods(case)[: 2 if quick else None]
         size, rounds = (QUICK, 1) if quick else (FULL, 2)
         todo = [(case, name, size) for _ in range(rounds) for name in names]
         # A process each: what one method has held would hide what the next one holds.
@@ -83,10 +94,12 @@ def measure(quick: bool = False) -> list[Figure]:
 def seconds_of_epochs(case: str, size: Size) -> dict[str, list[float]]:
     """Method -> seconds of an epoch in each round."""
     split = made_up(case, size.num_pairs)
-    trainings = {name: Training(name, split) for name in methods()}
+    trainings = {name: Training(name, split) for name in methods(case)}
     seconds: dict[str, list[float]] = {name: [] for name in trainings}
     for number in range(size.num_rounds + 1):
         for name, training in trainings.items():
+            for _ in range(0 if number else training.trainer.method.least_epochs - size.num_epochs):
+                training.epoch()
             start = _now()
             for _ in range(size.num_epochs):
                 training.epoch()
@@ -99,7 +112,7 @@ def megabytes_of_training(case: str, method: str, size: Size) -> float:
     """Memory that a training added to the peak of this process, which has done nothing before."""
     training = Training(method, made_up(case, size.num_pairs))
     before = _most_memory()
-    for _ in range(size.num_epochs):
+    for _ in range(max(size.num_epochs, training.trainer.method.least_epochs)):
         training.epoch()
     return max(_most_memory() - before, PAGE) / 1e6
 
@@ -121,15 +134,19 @@ class Training:
     """A training by one method, epoch by epoch as `fit` does it."""
 
     def __init__(self, method: str, split: PackedSplit) -> None:
-        self.split, self.runtime = split, runtime("cuda" if torch.cuda.is_available() else "cpu")
+        self.split, self.held_out = split, made_up(split.meta.dataset, max(len(split) // 4, NUM_CLASSES))
+        self.runtime = runtime("cuda" if torch.cuda.is_available() else "cpu")
         settings = Optimisation(batch_size=BATCH_SIZE, optimizer="adamw", lr=LR, weight_decay=0, momentum=0)
         self.trainer = Trainer(build_model(split.meta, {}, 0), METHODS.build(method), settings, self.runtime)
 
     def epoch(self) -> None:
         """The next one, in random order."""
         trainer, method = self.trainer, self.trainer.method
-        evidence = cache(lambda: split_evidence(trainer.module, self.split, BATCH_SIZE, self.runtime))
-        method.begin_epoch(trainer, trainer.epoch, evidence)
+        evidence, validation = (
+            cache(lambda split=split: split_evidence(trainer.module, split, BATCH_SIZE, self.runtime))
+            for split in (self.split, self.held_out)
+        )
+        method.begin_epoch(trainer, trainer.epoch, evidence, validation)
         drawn = np.random.default_rng(trainer.epoch).permutation(len(self.split))
         order = method.order(drawn, trainer.memory)
         todo = batches(
