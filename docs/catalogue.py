@@ -1,24 +1,44 @@
-"""The training methods as the code has them, those without a written page too.
+"""The tables of docs/methods.md, made of the code: `python -m docs.catalogue` writes them there.
 
-`python -m docs.catalogue` prints a row for each, `python -m docs.catalogue NAME` a page: that of docs/methods, or,
-where none is written, one made of the docstrings, the fields and the hooks.
+`python -m docs.catalogue NAME` prints a method's page: that of docs/methods or, where none is written, one made of
+docstrings and fields.
 """
 
 import sys
-from inspect import cleandoc, getmodule
 from pathlib import Path
 
+from bss.evaluation.page.text import markdown
 from bss.exits import exits
-from bss.training.methods.method import METHODS, Method
+from bss.files import write_text
+from bss.training.catalogue import Entry, entries, entry
 
-PAGES = Path(__file__).parent / "methods"
+FOLDER = Path(__file__).parent
+PAGE, PAGES = FOLDER / "methods.md", FOLDER / "methods"
 SOURCES = "../../src/bss/training/methods"
+BEGIN, END = "<!-- python -m docs.catalogue writes from here -->", "<!-- to here -->"
+PUBLISHED = ("CREMA-D", "KS", "VGGSound")
+
+
+def written(text: str) -> str:
+    """The page with its tables made anew."""
+    before, after = text.partition(BEGIN)[0], text.partition(END)[2]
+    return f"{before}{BEGIN}\n\n{table()}\n\n{published()}\n\n{END}{after}"
 
 
 def table() -> str:
-    """A row for every method, in Markdown; the links lead from the folder docs."""
-    rows = [f"| {_linked(name)} | {_idea(name)} | {', '.join(_hooks(name))} |" for name in METHODS]
-    return "\n".join(["| method | idea | hooks |", "|---|---|---|", *rows])
+    """A row for every method; the links lead from the folder docs."""
+    header = ["method", "idea", "paper", "changes", "extra a step", "needs", "variants"]
+    return markdown(header, [_row(one) for one in entries()], len(header))
+
+
+def published() -> str:
+    """Accuracies of papers and of BalanceBenchmark; methods of which neither has any are left out."""
+    rows = [
+        [_linked(one.name), *(_percent(numbers.get(name)) for numbers in both for name in PUBLISHED)]
+        for one in entries()
+        if any(both := (one.record.reported, one.record.benchmark))
+    ]
+    return markdown(["method", *(f"{name}, {by}" for by in ("its own", "benchmark") for name in PUBLISHED)], rows)
 
 
 def page(name: str) -> str:
@@ -27,32 +47,23 @@ def page(name: str) -> str:
     Raises:
         UnknownName: there is no such method.
     """
-    method = METHODS[name]
-    if (written := PAGES / f"{name}.md").is_file():
-        return written.read_text(encoding="utf-8")
-    fields = [
-        f"| `{field}` | {'none: it must be set' if info.is_required() else f'`{info.default}`'} |"
-        for field, info in method.model_fields.items()
-    ]
-    return "\n\n".join(
-        [
-            f"# {name}: {_idea(name)}",
-            cleandoc(method.__doc__ or ""),
-            "\n".join(["| field | default |", "|---|---|", *fields]),
-            f"Hooks: {', '.join(_hooks(name))}. Source: [{name}.py]({SOURCES}/{name}.py).\n",
-        ]
-    )
+    one = entry(name)
+    if (path := PAGES / f"{name}.md").is_file():
+        return path.read_text(encoding="utf-8")
+    fields = [[f"`{field.name}`", f"`{field.default}`", field.meaning] for field in one.settings]
+    settings = markdown(["field", "default", "meaning"], fields, 3)
+    source = f"Source: [{name}.py]({SOURCES}/{name}.py).\n"
+    return "\n\n".join([f"# {name}: {one.idea}", one.text, settings, source])
 
 
-def _idea(name: str) -> str:
-    """The first line of the file."""
-    return cleandoc(getattr(getmodule(METHODS[name]), "__doc__", None) or "").partition("\n")[0]
+def _row(one: Entry) -> list[str]:
+    record = one.record
+    listed = [", ".join(values) or "-" for values in (record.families, one.needs, one.variants)]
+    return [_linked(one.name), one.idea, record.paper, listed[0], record.extra, *listed[1:]]
 
 
-def _hooks(name: str) -> list[str]:
-    """What it overrides of the contract, itself or by what it is derived from."""
-    hooks = [hook for hook, value in vars(Method).items() if callable(value) and not hook.startswith("_")]
-    return [f"`{hook}`" for hook in hooks if getattr(METHODS[name], hook) is not getattr(Method, hook)]
+def _percent(accuracy: float | None) -> str:
+    return "-" if accuracy is None else f"{accuracy:.2f}"
 
 
 def _linked(name: str) -> str:
@@ -61,4 +72,7 @@ def _linked(name: str) -> str:
 
 if __name__ == "__main__":
     with exits():
-        print(page(sys.argv[1]) if sys.argv[1:] else table())  # noqa: T201
+        if sys.argv[1:]:
+            print(page(sys.argv[1]))  # noqa: T201
+        else:
+            write_text(written(PAGE.read_text(encoding="utf-8")), PAGE)

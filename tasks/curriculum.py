@@ -15,10 +15,14 @@ def curriculum(scheduler: tasks.SchedulerName, seed: tasks.Seed) -> None:
     from bss.registry import lookup
 
     component = lookup("scheduler", scheduler, settings.schedulers)
-    scores = pl.read_parquet(existing(HERE.scores(seed)), columns=["id", *component.criteria])
-    values = component.scored({name: scores[name].to_torch() for name in component.criteria}).numpy()
-    order = order_table(component, scores["id"], values)
-    sequence = sequence_table(component, values, seed, settings.epochs)
+    columns = ["id", *component.criteria]
+    scores, held_out = (
+        pl.read_parquet(existing(place), columns=columns) for place in (HERE.scores(seed), HERE.held_out(seed))
+    )
+    values, others = ({name: table[name].to_torch() for name in component.criteria} for table in (scores, held_out))
+    first = component.scored(values, held_out=others).numpy()
+    order = order_table(component, scores["id"], first)
+    sequence = sequence_table(component, first, seed, settings.epochs)
     write_plan(HERE.curriculum(scheduler, seed), order, sequence)
 
 

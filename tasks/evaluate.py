@@ -17,9 +17,15 @@ def evaluate(method: tasks.MethodName, scheduler: tasks.SchedulerName, seed: tas
 
     cell = Cell(method, scheduler, seed)
     test = open_split(HERE.packed, Split.TEST)
-    judgement = judged(params, method, seed, HERE.run(cell), test)
+    judgement = judged(params, method, seed, HERE.run(cell), test, probed=params.evaluate.linear_probe)
     totals = pl.read_parquet(existing(HERE.run(cell) / "history.parquet"), columns=["num_steps", "num_samples"]).max()
-    facts = {"test": test.fingerprint, **judgement.rule, **judgement.equilibrium, **totals.row(0, named=True)}
+    facts = {
+        "test": test.fingerprint,
+        **judgement.rule,
+        **judgement.equilibrium,
+        **judgement.probes,
+        **totals.row(0, named=True),
+    }
     write_json({"outputs": judgement.metrics, **facts}, HERE.metrics(cell))
     for name, table in {"predictions": judgement.predictions, "confusion": judgement.confusion}.items():
         with replaced(HERE.predictions(cell) / f"{name}.parquet") as temporary:

@@ -1,4 +1,4 @@
-"""Evidence -> criteria and balance score of every training pair."""
+"""Evidence -> criteria and balance score of every training and validation pair."""
 
 import tasks
 from bss.files import replaced
@@ -8,7 +8,7 @@ from bss.types import FUSED, Split
 
 def score(seed: tasks.Seed) -> None:
     """Score the evidence of one seed's warm-up by the criteria of params.yaml."""
-    params = tasks.params()
+    settings = tasks.params().score
 
     import polars as pl
 
@@ -16,14 +16,17 @@ def score(seed: tasks.Seed) -> None:
     from bss.measure.evidence import read_evidence
     from bss.measure.score import score_table
 
-    train = open_split(HERE.packed, Split.TRAIN)
-    outputs = [*train.meta.modalities, FUSED]
-    evidence = read_evidence(HERE.warmup(seed) / "evidence.safetensors", outputs)
-    table = score_table(evidence, params.score.criteria, params.score.others).insert_column(
-        0, pl.Series("id", train.ids)
-    )
-    with replaced(HERE.scores(seed)) as temporary:
-        table.with_row_index("index").write_parquet(temporary)
+    extents = None
+    for split, place in {Split.TRAIN: HERE.scores(seed), Split.VALIDATION: HERE.held_out(seed)}.items():
+        packed = open_split(HERE.packed, split)
+        evidence = read_evidence(HERE.evidence(seed, split), [*packed.meta.modalities, FUSED])
+        table = score_table(evidence, settings.criteria, settings.others, over=extents)
+        if extents is None:
+            extents = {
+                name: (table[name].min(), table[name].max()) for name in (*settings.criteria, *settings.others)
+            }
+        with replaced(place) as temporary:
+            table.insert_column(0, pl.Series("id", packed.ids)).with_row_index("index").write_parquet(temporary)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from bss.paths import HERE
-from flows.commands import active, compare, diff, distribute, ranks, retrain, run, ui, watch
+from flows.commands import active, advise, compare, diff, distribute, ranks, retrain, run, ui, watch
 from flows.commands.exits import command
 from flows.workspace.lifeline import end_with_parent
 
@@ -33,6 +33,7 @@ def _open() -> bool:
 
 
 for _name, _main, _example in (
+    ("advise", advise.main, "bss advise"),
     ("compare", compare.main, "bss compare schedulers --on avdigits-damaged"),
     ("active", active.main, "bss active --on avdigits-damaged --rounds 9"),
     ("ranks", ranks.main, "bss ranks methods-avdigits methods-emoji_imgtext"),

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from bss.commands.check import check
 from bss.commands.doctor import doctor
 from bss.commands.fetch import fetch
+from bss.commands.methods import methods
 from bss.commands.predict import predict
 from bss.commands.preset import preset
 from bss.exits import needs
@@ -89,6 +90,7 @@ for _command, _example in (
     (check, "bss check && bss run"),
     (preset, "bss preset cremad-published"),
     (fetch, "bss fetch avdigits"),
+    (methods, "bss methods --family gradient"),
     (predict, "bss predict new.csv --out said.csv"),
     (doctor, "bss doctor"),
 ):

@@ -54,6 +54,8 @@ class Evaluate(Strict, use_attribute_docstrings=True):
     rule: Literal["fused", "sum", "sum_all", "weighted"]
     """The multimodal prediction that is judged: of the fusion; the sum of the modalities' logits, or of those and the
     fusion's; or the mean of the modalities' probabilities by weights chosen on validation."""
+    linear_probe: bool = False
+    """Whether logistic regressions on the frozen features say what each encoder has learned."""
 
 
 class Report(Strict):

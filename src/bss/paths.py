@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from bss.types import Split
+
 PARAMS = "params.yaml"
 
 
@@ -163,9 +165,21 @@ class Workspace:
         """The folder of the weights and the evidence of the warm-up."""
         return self.folder / f"models/warmup/{seed}"
 
+    def evidence(self, seed: int, split: Split) -> Path:
+        """What the warmed-up model says of every training or validation sample."""
+        return self.warmup(seed) / f"evidence_{split}.safetensors"
+
     def scores(self, seed: int) -> Path:
         """Criteria and balance score of every training sample."""
         return self.all_scores / f"{seed}.parquet"
+
+    def held_out(self, seed: int) -> Path:
+        """The same of every validation sample, in the scale of the training samples."""
+        return self.folder / f"data/held_out/{seed}.parquet"
+
+    def advice(self, suffix: str) -> Path:
+        """What to expect of an order: `md` in words, `csv` the training pairs that stand out."""
+        return self.folder / f"reports/advice.{suffix}"
 
     def curriculum(self, scheduler: str, seed: int) -> Path:
         """The folder of the order, the pacing curve and the index sequences."""

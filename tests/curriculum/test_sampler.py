@@ -67,6 +67,8 @@ def test_a_loader_sees_the_sequence_of_each_epoch(name: str, workers: int) -> No
         assert seen == expected.tolist()
         assert len(sampler) == len(expected)
         sampler.observe(np.arange(N), logits(epoch), LABELS)
+        if sampler.wants_held_out:
+            sampler.observe_held_out(logits(epoch + 9), LABELS)
         sampler.end_epoch()
 
 

@@ -104,14 +104,13 @@ def test_a_method_without_a_written_page_has_one_made_of_its_code(
     assert page(name) == "written"
 
 
-def test_every_method_has_a_row() -> None:
+def test_the_tables_of_the_methods_are_of_the_code() -> None:
+    text = catalogue.PAGE.read_text()
+    assert catalogue.written(text) == text, "`python -m docs.catalogue` makes them anew"
     rows = catalogue.table().splitlines()[2:]
     assert re.findall(r"^\| (?:\[|`)(\w+)", "\n".join(rows), flags=re.MULTILINE) == list(METHODS)
     written = {path.stem for path in (DOCS / "methods").glob("*.md")}
     assert written <= set(METHODS), "a page without a method"
-    assert (
-        set(re.findall(r"^\| \[(\w+)\]\(methods/", (DOCS / "methods.md").read_text(), flags=re.MULTILINE)) <= written
-    )
 
 
 @pytest.mark.parametrize("name", ["methods.md", "add-a-method.md"])

@@ -12,6 +12,7 @@ from safetensors import safe_open
 
 from bss.curriculum.schedulers.heuristic import Heuristic
 from bss.curriculum.schedulers.learned import Learned
+from bss.curriculum.schedulers.matched import Matched
 from bss.curriculum.schedulers.random import Random
 from bss.curriculum.schedulers.scheduler import Scheduler
 from bss.curriculum.schedulers.self_paced import SelfPaced
@@ -50,6 +51,7 @@ SCHEDULERS: dict[str, Scheduler] = {
     "online": Learned(score_update="online"),
     "mixed": Learned(score_update="mixed", refresh_every=2),
     "self-paced": SelfPaced(grow_epochs=2),
+    "matched": Matched(),
 }
 
 

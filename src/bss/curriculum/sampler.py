@@ -99,6 +99,11 @@ class CurriculumSampler(Sampler[int]):
         """Whether the samples are to be observed as they are trained on."""
         return self.scheduler.wants_batches
 
+    @property
+    def wants_held_out(self) -> bool:
+        """Whether `observe_held_out` is to be called before `end_epoch`."""
+        return self.scheduler.held_out and self.scheduler.refreshes(self.epoch + 1)
+
     def sequence(self) -> np.ndarray:
         """The indices of the current epoch in the order of training, over all ranks, int64.
 
@@ -171,8 +176,29 @@ class CurriculumSampler(Sampler[int]):
             num_labels = len(evidence.labels)
             if len(rows) != num_labels or (len(rows) and not 0 <= rows.min() <= rows.max() < self.num_samples):
                 raise ValueError(f"indices are {rows}, expected {num_labels} in [0, {self.num_samples})")
-            values = [CRITERIA[name](evidence).double().cpu().numpy() for name in self.scheduler.criteria]
-        self._samples.observe(rows, np.stack(values))
+            values = self._criteria(evidence)
+        self._samples.observe(rows, np.stack([of_some.numpy() for of_some in values.values()]))
+
+    def observe_held_out(
+        self, logits: Mapping[str, Tensor], labels: Tensor, features: Mapping[str, Tensor] | None = None
+    ) -> None:
+        """Take the outputs of the model for all held-out samples, which a scheduler compares the others with.
+
+        On several ranks each gives those of all. They count until others come.
+
+        Args:
+            logits: of every modality and "fused", (M, C) each.
+            labels: (M,), of any integer type.
+            features: of every modality, (M, dim) each; needed by the criteria that say so.
+
+        Raises:
+            ValueError: the arguments do not fit together, see `Evidence`.
+        """
+        with torch.no_grad():
+            self._samples.held_out = self._criteria(Evidence(logits, labels, features))
+
+    def _criteria(self, evidence: Evidence) -> dict[str, Tensor]:
+        return {name: CRITERIA[name](evidence).double().cpu() for name in self.scheduler.criteria}
 
     def end_epoch(self) -> None:
         """Close the epoch: fresh scores from what all ranks observed, where the scheduler wants them; next epoch.

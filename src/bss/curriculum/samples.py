@@ -40,6 +40,7 @@ class Samples(ABC):
         self.criteria = np.full((len(scheduler.criteria), len(rows)), np.nan, floats)
         self.is_scored = np.full(len(rows), scores is not None)
         self.num_draws = np.zeros(len(rows), counts)
+        self.held_out: dict[str, Tensor] | None = None
 
     @abstractmethod
     def sequence(self, seed: int, epoch: int) -> np.ndarray:
@@ -140,7 +141,8 @@ class AllSamples(Samples):
             return False
         fresh = self.scores.copy()
         rows = zip(self.scheduler.criteria, self.criteria, strict=True)
-        fresh[seen] = self.scheduler.scored({name: torch.from_numpy(row[seen]) for name, row in rows}).numpy()
+        values = {name: torch.from_numpy(row[seen]) for name, row in rows}
+        fresh[seen] = self.scheduler.scored(values, held_out=self.held_out).numpy()
         # A first score has none before it to be averaged with.
         self.scores = np.where(self.is_scored, self.scheduler.update(self.scores, fresh), fresh)
         self.is_scored |= seen
@@ -153,12 +155,14 @@ class AllSamples(Samples):
             **{name: state[name] for name in ("scores", "criteria")},
             "is_new": torch.from_numpy(self._is_new.copy()),
             **{name: state[name] for name in ("is_scored", "num_draws")},
+            **({} if self.held_out is None else {"held_out": dict(self.held_out)}),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where `state_dict` was taken."""
         super().load_state_dict(state)
         self._is_new = state["is_new"].numpy().copy()
+        self.held_out = state.get("held_out")
 
 
 def checked(scores: np.ndarray | Tensor, num_samples: int, floats: DTypeLike = np.float64) -> np.ndarray:

@@ -70,13 +70,20 @@ def as_judged(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def metrics_of(workspace: Workspace, cells: Iterable[Cell]) -> pl.DataFrame:
-    """The metrics of several cells, a row a cell and output, and the `equilibrium_deviation` of the cell, or null."""
+    """The metrics of several cells, a row a cell and output, with more where it was measured, else null.
+
+    `equilibrium_deviation` is that of the cell, `linear_probe` the accuracy of a probe of the output's features,
+    those of all modalities for the fusion.
+    """
     return pl.concat([_of_run(workspace.metrics(cell), cell) for cell in cells])
 
 
 def _of_run(path: Path, cell: Cell) -> pl.DataFrame:
-    deviation = pl.lit(read_json(path).get("equilibrium_deviation"), dtype=pl.Float64)
-    return of_cell(read_metrics(path), cell).with_columns(equilibrium_deviation=deviation)
+    content = read_json(path)
+    deviation = pl.lit(content.get("equilibrium_deviation"), dtype=pl.Float64)
+    table, probes = read_metrics(path), content.get("linear_probe", {})
+    probed = pl.Series([probes.get(output) for output in table["output"]], dtype=pl.Float64)
+    return of_cell(table, cell).with_columns(equilibrium_deviation=deviation, linear_probe=probed)
 
 
 def tables_of(place: Callable[[Cell], Path], name: str, cells: Iterable[Cell]) -> pl.DataFrame:

@@ -71,16 +71,23 @@ def combined(values: Mapping[str, Tensor], over: Extents | None = None) -> Tenso
 
 
 def score_table(
-    evidence: Evidence, criteria: Sequence[str] = PUBLISHED, others: Sequence[str] = (), *, shard: Shard = None
+    evidence: Evidence,
+    criteria: Sequence[str] = PUBLISHED,
+    others: Sequence[str] = (),
+    *,
+    shard: Shard = None,
+    over: Extents | None = None,
 ) -> pl.DataFrame:
     """One row a sample: label, each criterion raw (`NAME`) and with its sign (`NAME_normalised`), balance_score.
 
     The `others` are measured, but not part of the balance score. With `shard` local, the rows of this rank's own
-    samples, as in `balance_score`.
+    samples, as in `balance_score`. Held-out samples are brought into the scale of training by `over`, the extent of
+    each criterion there, and may lie outside of it.
     """
     columns = {"label": evidence.labels.numpy()}
     values = {name: CRITERIA[name](evidence) for name in dict.fromkeys([*criteria, *others])}
-    over = extents(values, AllRanks.of_group()) if is_local(shard) else None
+    if is_local(shard):
+        over = extents(values, AllRanks.of_group())
     for name, of_all in values.items():
         columns[name] = of_all.double().numpy()
         columns[f"{name}_normalised"] = combined({name: of_all}, over).numpy()

@@ -18,6 +18,7 @@ from bss.training.divergence import explained
 from bss.training.epoch import Observe
 from bss.training.loader import batch_indices, batches
 from bss.training.methods.joint import Joint
+from bss.training.methods.method import Method
 from bss.training.methods.probe import Probe
 from bss.training.optimizer import lr_factor
 from bss.training.runtime import Runtime, memory_explained
@@ -160,11 +161,15 @@ def fit(
         for epoch in range(run.epoch, num_epochs):
             if trainer.num_batches == 0:
                 evidence = cache(lambda: split_evidence(trainer.module, train, batch_size, runtime))
-                method.begin_epoch(trainer, epoch, evidence, _looks(trainer, validation, batch_size))
+                held_out = cache(lambda: split_evidence(trainer.module, validation, batch_size, runtime))
+                method.begin_epoch(trainer, epoch, evidence, _allowed(method, held_out))
                 if epoch > 0:
                     if sampler.wants_pass or (sampler.wants_batches and evidence.cache_info().currsize):
                         clean = evidence()
                         sampler.observe(np.arange(len(train)), clean.logits, clean.labels, clean.features)
+                    if sampler.wants_held_out:
+                        seen = held_out()
+                        sampler.observe_held_out(seen.logits, seen.labels, seen.features)
                     sampler.end_epoch()
             lr = settings.lr * lr_factor(settings.lr_schedule, epoch / num_epochs)
             observe = _observing(sampler) if sampler.wants_batches else None
@@ -188,14 +193,13 @@ def fit(
     return pl.DataFrame(run.history)
 
 
-def _looks(trainer: Trainer, validation: PackedSplit, batch_size: int) -> Callable[[], Evidence]:
-    """The evidence of the validation split, taken once, for a method that says that it looks at it."""
+def _allowed(method: Method, held_out: Callable[[], Evidence]) -> Callable[[], Evidence]:
+    """The evidence of the validation split, for a method that says that it looks at it."""
 
-    @cache
     def look() -> Evidence:
-        if not trainer.method.looks_at_validation:
-            raise TypeError(f"{type(trainer.method).__name__} looks at validation: it has to say looks_at_validation")
-        return split_evidence(trainer.module, validation, batch_size, trainer.runtime)
+        if not method.looks_at_validation:
+            raise TypeError(f"{type(method).__name__} looks at validation: it has to say looks_at_validation")
+        return held_out()
 
     return look
 

@@ -12,7 +12,7 @@ from bss.training import weights
 from bss.training.augment import Augmentation
 from bss.training.checkpoint import checkpoints_of
 from bss.training.loader import cached
-from bss.training.loop import Report, warm_up
+from bss.training.loop import Report, split_evidence, warm_up
 from bss.training.runtime import Runtime
 from bss.training.trainer import Trainer
 from bss.training.weights import WEIGHTS
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def warm_up_cell(params: "Params", seed: int, workspace: Workspace, report: Report) -> None:
-    """Train in random order by `warmup.objective`, then write weights and the evidence of every training pair.
+    """Train in random order by `warmup.objective`, then write weights and the evidence of training and validation.
 
     Args:
         params: of the whole grid.
@@ -35,7 +35,7 @@ def warm_up_cell(params: "Params", seed: int, workspace: Workspace, report: Repo
         InputError: an artifact is missing or damaged, or the training met what its user can mend.
     """
     settings = params.warmup
-    train = open_split(workspace.packed, Split.TRAIN)
+    train, validation = (open_split(workspace.packed, split) for split in (Split.TRAIN, Split.VALIDATION))
     model = build_model(train.meta, params.encoders, seed, params.fusion)
     runtime = Runtime.start(
         params.runtime, params.spread, params.flow.num_workers, model=model, num_stages=params.max_parallel
@@ -46,9 +46,11 @@ def warm_up_cell(params: "Params", seed: int, workspace: Workspace, report: Repo
     saved = checkpoints_of(params, workspace, f"warmup-{seed}", inputs, runtime) if runtime.is_first else None
     progress = partial(report, settings.num_epochs) if runtime.is_first else None
     evidence = warm_up(trainer, train, settings, seed, progress, saved)
+    held_out = split_evidence(trainer.module, validation, settings.batch_size, runtime)
     trained = weights.take(model)
     if saved is None:
         return
     write_tensors(trained, workspace.warmup(seed) / WEIGHTS)
-    write_evidence(evidence, workspace.warmup(seed) / "evidence.safetensors")
+    for split, seen in {Split.TRAIN: evidence, Split.VALIDATION: held_out}.items():
+        write_evidence(seen, workspace.evidence(seed, split))
     saved.remove()

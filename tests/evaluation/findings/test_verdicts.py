@@ -49,7 +49,7 @@ def with_accuracies(inputs: ReportInputs, accuracies: Mapping[tuple[str, str], S
 def test_fusion_stands_against_the_best_modality_and_the_majority(
     made: ReportInputs, fused: Sequence[float], says: str
 ) -> None:
-    found = verdicts(with_accuracies(made, {("random", "fused"): fused}))[1]
+    found = verdicts(with_accuracies(made, {("random", "fused"): fused}))[2]
     assert found.sentence.startswith(says)
     assert "majority class" in found.sentence + found.trust
 
@@ -71,7 +71,7 @@ def test_an_order_is_said_to_help_only_where_its_interval_says_so(
     made: ReportInputs, learned: Sequence[float], heuristic: Sequence[float], says: str, trust: str
 ) -> None:
     orders = {("random", "fused"): (0.9, 0.91, 0.9), ("learned", "fused"): learned, ("heuristic", "fused"): heuristic}
-    found = verdicts(with_accuracies(made, orders))[2]
+    found = verdicts(with_accuracies(made, orders))[3]
     assert found.sentence.startswith(says)
     assert trust in found.trust
     assert "95 % t interval over 3 paired seeds." in found.trust
@@ -79,14 +79,14 @@ def test_an_order_is_said_to_help_only_where_its_interval_says_so(
 
 
 def test_no_finding_begins_with_a_method(made: ReportInputs) -> None:
-    assert [verdict.sentence.split()[0] for verdict in verdicts(made)] == ["The", "Fusion", "learned"]
+    assert [verdict.sentence.split()[0] for verdict in verdicts(made)] == ["The", "30.1", "Fusion", "learned"]
 
 
 def test_several_methods_are_compared_with_the_first(tmp_path: Path) -> None:
     inputs = grid(tmp_path, methods=("joint", "sum"))
     better = pl.when(method="sum").then(pl.col("accuracy") + 0.02 + 0.001 * pl.col("seed")).otherwise("accuracy")
     inputs = replace(inputs, metrics=inputs.metrics.with_columns(accuracy=better), labels={"sum": "added up"})
-    assert verdicts(inputs)[3].sentence == "added up beats joint (each in random order) by +2.1 points [+1.9, +2.3]."
+    assert verdicts(inputs)[4].sentence == "added up beats joint (each in random order) by +2.1 points [+1.9, +2.3]."
     assert {"joint · random", "added up · learned"} <= {*inputs.table["run"]}
     assert {look.label for look in inputs.looks} <= {*inputs.table["run"]}, "one name for a run"
 
@@ -124,7 +124,8 @@ def test_a_score_with_no_known_damage_is_described(made: ReportInputs, damaged: 
 
 
 def test_one_seed_shows_nothing(tmp_path: Path) -> None:
-    score, *others = verdicts(grid(tmp_path, seeds=(3,)))
+    score, tail, *others = verdicts(grid(tmp_path, seeds=(3,)))
+    assert tail.trust.startswith("One seed.")
     assert "[" not in score.sentence and score.trust.startswith("One seed.")
     assert all(verdict.sentence.startswith("One seed cannot show whether") for verdict in others)
     assert "nan" not in " ".join(verdict.sentence + verdict.trust for verdict in others)

@@ -144,6 +144,7 @@ def grid(
         ),
         predictions=predicted(rng, runs, len(classes)),
         scores=scores,
+        held_out=scores.filter(~pl.col("index").is_in(pairs.filter("damaged")["index"].to_list())),
         pacing=GAIN.join(epochs, how="cross").with_columns(
             fraction=pace, num_samples=(NUM_TRAIN * pace).cast(pl.Int64)
         ),

@@ -67,7 +67,12 @@ class Progressive(Measuring):
             )
         return self
 
-    def scored(self, values: "Mapping[str, Tensor]", over: "Extents | None" = None) -> "Tensor":
+    def scored(
+        self,
+        values: "Mapping[str, Tensor]",
+        over: "Extents | None" = None,
+        held_out: "Mapping[str, Tensor] | None" = None,
+    ) -> "Tensor":
         """The confidence as it is; of other criteria the balance score."""
         if self.criteria != OWN:
             return super().scored(values, over)

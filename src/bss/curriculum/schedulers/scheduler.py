@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 class Scheduler(Component):
     """Scores and epoch -> the indices of that epoch; a pure function, all chance comes from the generator given."""
 
+    held_out: ClassVar[bool] = False
+    """Whether it compares the training samples with held-out ones, which training then has looked at."""
     anti: bool = False
     """Reverse the curriculum: imbalanced pairs first, or more often."""
     criteria: Criteria = PUBLISHED
@@ -56,12 +58,18 @@ class Scheduler(Component):
         """Whether it draws from scores of which each rank holds its own alone."""
         return type(self).share is not Scheduler.share
 
-    def scored(self, values: "Mapping[str, Tensor]", over: "Extents | None" = None) -> "Tensor":
+    def scored(
+        self,
+        values: "Mapping[str, Tensor]",
+        over: "Extents | None" = None,
+        held_out: "Mapping[str, Tensor] | None" = None,
+    ) -> "Tensor":
         """The scores (N,), float64, that it follows, from the values of its criteria: the balance score.
 
         Args:
             values: criterion -> (N,).
             over: the extent of each over all samples, where these are some of them.
+            held_out: criterion -> (M,) of held-out samples, where the scheduler declares `held_out`.
         """
         from bss.measure.score import combined
 

@@ -8,6 +8,7 @@ import polars as pl
 
 from bss.evaluation.comparing.statistics import PairedDifference, paired_difference
 from bss.evaluation.comparing.verdict import NUM_NAMED, Compared, compared, comparison_verdict, in_points
+from bss.evaluation.findings.advice import tail_verdict
 from bss.evaluation.findings.preferences import class_share, detection_areas
 from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.page.section import Verdict
@@ -26,7 +27,8 @@ SAME_BUDGET = 0.005
 
 def verdicts(inputs: ReportInputs) -> list[Verdict]:
     """What the first screen says, in its order."""
-    return [score_verdict(inputs), *_fusion_verdict(inputs), *_order_verdict(inputs), *_method_verdict(inputs)]
+    tail = [] if inputs.held_out.is_empty() else [tail_verdict(inputs.scores, inputs.held_out)]
+    return [score_verdict(inputs), *tail, *_fusion_verdict(inputs), *_order_verdict(inputs), *_method_verdict(inputs)]
 
 
 def score_verdict(inputs: ReportInputs) -> Verdict:

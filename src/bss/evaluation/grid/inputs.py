@@ -17,6 +17,7 @@ COLUMNS = {
     "history": "method scheduler seed epoch output validation_accuracy validation_loss validation_confidence",
     "predictions": "method scheduler seed id label output prediction",
     "scores": "seed index id label balance_score",
+    "held_out": "seed balance_score",
     "pacing": "scheduler epoch fraction num_samples",
     "draws": "method scheduler seed index id num_draws",
     "manifest": "index id label class",
@@ -53,6 +54,8 @@ class ReportInputs:
     """Predictions on the test split, a row a run, pair and output."""
     scores: pl.DataFrame
     """A row a seed and training pair."""
+    held_out: pl.DataFrame
+    """A row a seed and validation pair, its score in the scale of the training pairs; empty where none was taken."""
     pacing: pl.DataFrame
     """A row a scheduler and epoch, of one seed; `fraction` in [0, 1]."""
     draws: pl.DataFrame
@@ -122,7 +125,7 @@ class ReportInputs:
 
 def joined(parts: Sequence[ReportInputs], command: str) -> ReportInputs:
     """Several grids that differ in their seeds alone as one; what is of one seed is that of the first."""
-    frames = ("metrics", "history", "predictions", "scores", "draws", "fusion_norms")
+    frames = ("metrics", "history", "predictions", "scores", "held_out", "draws", "fusion_norms")
     runtimes = tuple(sorted({runtime for part in parts for runtime in part.runtimes}))
     return replace(
         parts[0],

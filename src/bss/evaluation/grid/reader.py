@@ -1,6 +1,6 @@
 """The artifacts of a grid of runs, gathered into what the report is made of."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,7 @@ from safetensors import safe_open
 
 from bss.data.packed import MANIFEST, Meta, open_split
 from bss.evaluation.artifacts import as_judged, metrics_of, of_cell, read_table, runtime_of, tables_of
+from bss.evaluation.findings.advice import WarmedUp
 from bss.evaluation.grid.examples import drawings, examples
 from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.grid.provenance import commit, versions
@@ -32,7 +33,8 @@ def read_grid(params: Params, parameters: Mapping[str, object], workspace: Works
     """
     meta, data, cells = Meta.read(workspace.packed), params.preprocess, [*params.cells, *params.alone]
     manifest = read_table(workspace.packed / Split.TRAIN / MANIFEST)
-    scores = pl.concat([_scores(workspace, seed) for seed in params.grid.seeds])
+    seeds = params.grid.seeds
+    scores, held_out = (_of_seeds(place, seeds) for place in (workspace.scores, workspace.held_out))
     kinds, split = data.modalities, open_split(workspace.packed, Split.TRAIN)
     return ReportInputs(
         dataset=data.titled(Path(params.raw)),
@@ -44,6 +46,7 @@ def read_grid(params: Params, parameters: Mapping[str, object], workspace: Works
         history=tables_of(workspace.run, "history", cells),
         predictions=as_judged(tables_of(workspace.predictions, "predictions", cells)),
         scores=scores,
+        held_out=held_out,
         pacing=pl.concat([_pacing(workspace, scheduler, params) for scheduler in params.grid.schedulers]),
         draws=tables_of(workspace.run, "draws", cells),
         manifest=manifest,
@@ -83,8 +86,36 @@ def _fusion_norms(workspace: Workspace, cell: Cell, meta: Meta) -> pl.DataFrame:
     return pl.DataFrame({"output": list(meta.modalities), "norm": [float(np.linalg.norm(part)) for part in parts]})
 
 
-def _scores(workspace: Workspace, seed: int) -> pl.DataFrame:
-    return read_table(workspace.scores(seed)).with_columns(seed=pl.lit(seed))
+def read_warmed_up(workspace: Workspace, seeds: Sequence[int]) -> WarmedUp:
+    """What the warm-up of every seed has left."""
+    meta = Meta.read(workspace.packed)
+    train, validation = (
+        pl.concat([_confidences(workspace.evidence(seed, split), seed, meta) for seed in seeds])
+        for split in (Split.TRAIN, Split.VALIDATION)
+    )
+    return WarmedUp(
+        *(_of_seeds(place, seeds) for place in (workspace.scores, workspace.held_out)),
+        read_table(workspace.packed / Split.TRAIN / MANIFEST),
+        train,
+        validation,
+        tuple(meta.modalities),
+    )
+
+
+def _confidences(path: Path, seed: int, meta: Meta) -> pl.DataFrame:
+    """A row a sample: seed, index, and of each modality the probability that its own output gives the true class."""
+    with safe_open(existing(path), "np") as evidence:
+        labels = evidence.get_tensor("labels")
+        columns = {}
+        for name in meta.modalities:
+            logits = evidence.get_tensor(f"logits.{name}").astype(np.float64)
+            shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+            columns[name] = shares[np.arange(len(labels)), labels] / shares.sum(axis=1)
+    return pl.DataFrame(columns).with_row_index("index").with_columns(seed=pl.lit(seed))
+
+
+def _of_seeds(place: Callable[[int], Path], seeds: Sequence[int]) -> pl.DataFrame:
+    return pl.concat([read_table(place(seed)).with_columns(seed=pl.lit(seed)) for seed in seeds])
 
 
 def _runtimes(workspace: Workspace, cells: Iterable[Cell]) -> tuple[str, ...]:

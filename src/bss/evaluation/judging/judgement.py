@@ -11,6 +11,7 @@ import polars as pl
 from bss.data.packed import PackedSplit
 from bss.errors import InputError
 from bss.evaluation.judging.equilibrium import equilibrium
+from bss.evaluation.judging.linear_probe import linear_probe
 from bss.evaluation.judging.metrics import classification_metrics, confusion_matrix
 from bss.evaluation.judging.rule import best_weights, summed, weighted_mean
 from bss.measure.evidence import Evidence
@@ -40,6 +41,8 @@ class Judgement:
     chosen some. Empty where the method fuses nothing."""
     equilibrium: Mapping[str, Any]
     """How evenly the modalities contribute, see `equilibrium`; empty where nothing is fused."""
+    probes: Mapping[str, Any]
+    """`linear_probe`, see the function of that name; empty where none was asked for."""
 
 
 def judge(
@@ -50,6 +53,7 @@ def judge(
     runtime: Runtime,
     rule: str = FUSED,
     validation: PackedSplit | None = None,
+    train: PackedSplit | None = None,
 ) -> Judgement:
     """Metrics, predictions and confusion matrices of a model on a split.
 
@@ -61,6 +65,7 @@ def judge(
         runtime: where it runs.
         rule: see `Evaluate.rule`.
         validation: the split that the rule `weighted` chooses its weights on.
+        train: the split that linear probes are fitted on; without it there are none.
     """
     runtime.prepare(model)
     evidence = _evidence(model, split, batch_size, runtime)
@@ -71,6 +76,9 @@ def judge(
             raise InputError("evaluate.rule: weighted chooses its weights on the validation split, and got none")
         on_validation = probabilities(_evidence(model, validation, batch_size, runtime), method)
         applied["weights"] = best_weights(_of_modalities(on_validation), validation.labels)
+    probes = {}
+    if train is not None:
+        probes["linear_probe"] = linear_probe(_evidence(model, train, batch_size, runtime), evidence)
     outputs = decided(evidence, method, rule, applied.get("weights"))
     return Judgement(
         {output: _metrics(values, split.labels) for output, values in outputs.items()},
@@ -78,6 +86,7 @@ def judge(
         pl.concat([_confusion(output, values, split) for output, values in outputs.items()]),
         applied,
         equilibrium(model, evidence, runtime) if applied else {},
+        probes,
     )
 
 

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from bss.params import Params
 
 
-def judged(params: "Params", method: str, seed: int, folder: Path, split: PackedSplit) -> Judgement:
+def judged(
+    params: "Params", method: str, seed: int, folder: Path, split: PackedSplit, *, probed: bool = False
+) -> Judgement:
     """What the model in a folder does on a split.
 
     Args:
@@ -25,6 +27,7 @@ def judged(params: "Params", method: str, seed: int, folder: Path, split: Packed
         seed: of its training.
         folder: that holds its weights.
         split: what it is judged on.
+        probed: whether linear probes of its features are fitted on the training split.
 
     Raises:
         InputError: the weights are missing or damaged.
@@ -37,4 +40,5 @@ def judged(params: "Params", method: str, seed: int, folder: Path, split: Packed
     model.load_state_dict(read_tensors(folder / WEIGHTS))
     chooses = settings.rule == "weighted" and FUSED in component.judged([*split.meta.modalities, FUSED])
     validation = open_split(split.folder, Split.VALIDATION) if chooses else None
-    return judge(model, split, component, settings.batch_size, runtime, settings.rule, validation)
+    train = open_split(split.folder, Split.TRAIN) if probed else None
+    return judge(model, split, component, settings.batch_size, runtime, settings.rule, validation, train)

@@ -15,9 +15,9 @@ def plain(header: Cells, rows: Sequence[Cells]) -> str:
     return "\n".join(line for cells in (header, rule, *rows) for line in _lines(cells, widths))
 
 
-def markdown(header: Cells, rows: Sequence[Cells]) -> str:
-    """A Markdown table, all columns but the first aligned to the right."""
-    rule = ("---", *["--:"] * (len(header) - 1))
+def markdown(header: Cells, rows: Sequence[Cells], num_texts: int = 1) -> str:
+    """A Markdown table, whose columns after the first `num_texts` are aligned to the right."""
+    rule = ["---" if number < num_texts else "--:" for number in range(len(header))]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
 
 

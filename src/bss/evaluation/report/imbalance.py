@@ -34,12 +34,20 @@ def section(inputs: ReportInputs) -> Section:
     if rows := deviations(inputs.metrics, inputs.table):
         header, note = ("run", "equilibrium deviation"), _equilibrium_note(len(inputs.modalities))
         blocks.append(Table("How evenly the modalities contribute", header, rows, note, headed=True))
+    if rows := probe_accuracies(inputs.metrics, inputs.table, inputs.modalities):
+        header = ("run", *inputs.modalities, "all of them")
+        blocks.append(Table("What the frozen encoders know", header, rows, PROBE_NOTE, headed=True))
     return Section("Imbalance", blocks, heading="Imbalance by epoch")
 
 
 GAP_NOTE = (
     "Validation accuracy of the modality trained alone, less that of its own output inside the joint model, of the "
     "same seed and with as many epochs left to train. Above 0 the modality does better alone."
+)
+
+PROBE_NOTE = (
+    "Test accuracy in percent, mean over the seeds, of a logistic regression on the features of each encoder, fitted "
+    "on the training pairs: what was learned, whatever heads and fusion make of it."
 )
 
 
@@ -57,6 +65,26 @@ def deviations(metrics: pl.DataFrame, table: pl.DataFrame) -> list[tuple[str, st
     fused = table.filter(pl.col("output") == FUSED)
     rows = fused.join(means, on=["method", "scheduler"], how="inner", maintain_order="left")
     return [(row["run"], f"{row['equilibrium_deviation']:.3f}") for row in rows.to_dicts()]
+
+
+def probe_accuracies(metrics: pl.DataFrame, table: pl.DataFrame, modalities: Sequence[str]) -> list[tuple[str, ...]]:
+    """Every run with the accuracy of its linear probes: of each modality, then of all; runs without are left out.
+
+    Args:
+        metrics: method, scheduler, seed, output, and maybe linear_probe.
+        table: as `summary_table` gives it.
+        modalities: their names.
+    """
+    if "linear_probe" not in metrics.columns:
+        return []
+    names = {(row["method"], row["scheduler"]): row["run"] for row in table.to_dicts() if row["output"] == FUSED}
+    rows = []
+    probed = metrics.filter(pl.col("linear_probe").is_not_null())
+    for run, outputs in probed.group_by("method", "scheduler", maintain_order=True):
+        means = dict(outputs.group_by("output").agg(pl.col("linear_probe").mean()).rows())
+        accuracies = [f"{100 * means[name]:.1f}" if name in means else "-" for name in (*modalities, FUSED)]
+        rows.append((names.get(run, "each modality alone"), *accuracies))
+    return rows
 
 
 def _equilibrium_note(number: int) -> str:

@@ -9,6 +9,7 @@ from pydantic import Field
 from bss.data.packed import PRESENT
 from bss.errors import InputError
 from bss.training.methods.joint import Joint
+from bss.training.methods.method import Record
 from bss.types import FUSED
 
 if TYPE_CHECKING:
@@ -34,6 +35,11 @@ class AIM(Joint):
     P_dk is what comes out at depth d of a learned input that the model takes for class k, made anew every interval.
     """
 
+    record: ClassVar[Record] = Record(
+        paper="AIM, 2025",
+        families=("architecture", "gradient"),
+        extra="a pass without gradients; prototypes an interval",
+    )
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"alpha": (0.3, 1.0, 3.0)}
     strategies: ClassVar[tuple[str, ...]] = ("ddp",)
     alpha: Annotated[float, Field(ge=0)] = 1.0

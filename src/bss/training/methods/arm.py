@@ -9,6 +9,7 @@ from pydantic import Field
 from bss.data.packed import PRESENT
 from bss.errors import InputError
 from bss.training.methods.joint import Joint
+from bss.training.methods.method import Record
 from bss.types import FUSED
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ class ARM(Joint):
     re-sampling no equation is known. `released` has the code's formulas.
     """
 
+    record: ClassVar[Record] = Record(
+        paper="ARM, AAAI 2025", families=("fusion",), extra="the fusion once more; 2M histograms"
+    )
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"bound": (1.5, 3.0, 10.0)}
     strategies: ClassVar[tuple[str, ...]] = ("ddp",)
     variant: Literal["published", "released"] = "published"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from bss.training.methods.joint import Joint
+from bss.training.methods.method import Record
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,6 +28,7 @@ class AUC(Joint):
     is inferred.
     """
 
+    record: ClassVar[Record] = Record(paper="Multiclass AUC, TPAMI 2021", families=("loss",), extra="small products")
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {
         "surrogate": ("square", "exp", "hinge"),
         "weight": (0.3, 1.0, 3.0),

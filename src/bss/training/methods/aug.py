@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Field
 
 from bss.data.packed import PRESENT
-from bss.training.methods.method import Method
+from bss.training.methods.method import Method, Record
 from bss.types import FUSED
 
 if TYPE_CHECKING:
@@ -42,6 +42,12 @@ class AUG(Method):
     The evidence is each modality's sum of logits in its own turn, and their sum as the fused output.
     """
 
+    record: ClassVar[Record] = Record(
+        paper="AUG, NeurIPS 2025",
+        families=("architecture", "schedule"),
+        extra="M updates; small layers",
+        reported={"CREMA-D": 85.15, "KS": 72.63, "VGGSound": 53.01},
+    )
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"rate": (0.2, 0.5, 1.0)}
     variant: Literal["published", "released"] = "published"
     interval: Annotated[int, Field(ge=1)] = 2

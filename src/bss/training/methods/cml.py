@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from bss.training.methods.joint import Joint
+from bss.training.methods.method import Record
 from bss.types import FUSED
 
 if TYPE_CHECKING:
@@ -30,6 +31,12 @@ class CML(Joint):
     no gradient.
     """
 
+    record: ClassVar[Record] = Record(
+        paper="CML, ICML 2023",
+        families=("loss",),
+        extra="M - 1 passes of the fusion",
+        benchmark={"CREMA-D": 69.18, "KS": 67.56, "VGGSound": 50.5},
+    )
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"weight": (0.1, 1.0, 10.0)}
     strategies: ClassVar[tuple[str, ...]] = ("ddp",)
     variant: Literal["published", "released"] = "published"

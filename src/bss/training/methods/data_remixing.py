@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Field
 
 from bss.training.methods.joint import Joint
-from bss.training.methods.method import Order
+from bss.training.methods.method import Order, Record
 from bss.types import FUSED
 
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ class DataRemixing(Joint):
     Source: Ma et al. (ICML 2025) and its released code, which takes video before audio and gives ties to video.
     """
 
+    record: ClassVar[Record] = Record(
+        paper="Data Remixing, ICML 2025", families=("data",), extra="none; a pass an epoch"
+    )
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"starts": (2, 5)}
     unimodal_weight: Annotated[float, Field(ge=0)] = 0.5
     """Weight of every modality's loss in joint training."""

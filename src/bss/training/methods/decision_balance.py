@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 from pydantic import Field
 
 from bss.training.methods.joint import Joint
+from bss.training.methods.method import Record
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,6 +31,9 @@ class DecisionBalance(Joint):
     by ability and class; it has no algorithm.
     """
 
+    record: ClassVar[Record] = Record(
+        paper="Decision-layer imbalance, 2025", families=("fusion",), extra="the heads twice; a pass an epoch"
+    )
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"gamma": (0.0, 1.0, 2.0)}
     gamma: Annotated[float, Field(ge=0)] = 1.0
     """Strength of the recalls; 0 is the plain sum of calibrated logits."""

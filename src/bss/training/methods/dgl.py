@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from bss.training.methods.joint import Joint
+from bss.training.methods.method import Record
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,6 +24,12 @@ class DGL(Joint):
     Source: DGL (ICCV 2025) and its code.
     """
 
+    record: ClassVar[Record] = Record(
+        paper="DGL, ICCV 2025",
+        families=("gradient",),
+        extra="M passes of the fusion, a backward pass",
+        reported={"CREMA-D": 78.12, "KS": 76.28},
+    )
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"alpha": (1.0, 2.0, 4.0)}
     strategies: ClassVar[tuple[str, ...]] = ("ddp",)
     alpha: Annotated[float, Field(ge=0)] = 4.0

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from bss.training.methods.joint import Joint
+from bss.training.methods.method import Record
 from bss.types import FUSED
 
 if TYPE_CHECKING:
@@ -34,6 +35,11 @@ class Equilibrium(Joint):
     every formula but the Shapley value is our own reading.
     """
 
+    record: ClassVar[Record] = Record(
+        paper="Modality Equilibrium, 2025",
+        families=("schedule", "gradient"),
+        extra="M updates, M passes of the fusion; a pass an epoch",
+    )
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"repeat": (0.0, 1.0, 2.0)}
     strategies: ClassVar[tuple[str, ...]] = ("ddp",)
     repeat: Annotated[float, Field(ge=0)] = 1.0

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from bss.training.methods._means import mean_of_logits
-from bss.training.methods.method import Method
+from bss.training.methods.method import Method, Record
 from bss.types import FUSED
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ class G2D(Method):
     Source: G2D (ICCV 2025), by its code. `released` sets the gradients of convolutions alone to zero.
     """
 
+    record: ClassVar[Record] = Record(
+        paper="G2D, ICCV 2025", families=("loss", "schedule"), extra="a pass of the teachers; their epochs"
+    )
     from_warmup: ClassVar[bool] = False
     strategies: ClassVar[tuple[str, ...]] = ("ddp",)
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"prioritised_epochs": (0, 2, 4)}

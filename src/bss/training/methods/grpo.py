@@ -7,7 +7,7 @@ from pydantic import Field, NonNegativeInt, model_validator
 
 from bss.errors import InputError
 from bss.training.methods._probes import detach_heads
-from bss.training.methods.method import Method
+from bss.training.methods.method import Method, Record
 from bss.types import FUSED
 
 if TYPE_CHECKING:
@@ -39,6 +39,9 @@ class GRPO(Method):
     advantages, weights, clip and penalty are exact, in their own setting. The length reward has no counterpart.
     """
 
+    record: ClassVar[Record] = Record(
+        paper="VL-Cogito, 2025", families=("loss",), extra="4 times; a pass before training"
+    )
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"kl": (0.0, 1e-3, 1e-2)}
     group: Annotated[int, Field(ge=0)] = 16
     """Classes drawn of each sample, two or more; 0 takes the expectation over infinitely many."""

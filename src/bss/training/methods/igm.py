@@ -8,7 +8,7 @@ from pydantic import Field
 
 from bss.data.packed import PRESENT
 from bss.errors import InputError
-from bss.training.methods.method import Method
+from bss.training.methods.method import Method, Record
 from bss.types import FUSED
 
 if TYPE_CHECKING:
@@ -42,6 +42,12 @@ class IGM(Method):
     as they are: what does not train, or trains on mixtures, is asked in a pass of its own.
     """
 
+    record: ClassVar[Record] = Record(
+        paper="IGM, IJCAI 2025",
+        families=("schedule", "gradient"),
+        extra="less, one modality trains (twice with `rho`); a pass a turn",
+        reported={"CREMA-D": 81.05, "KS": 74.03},
+    )
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"temperature": (0.1, 0.4, 1.0)}
     strategies: ClassVar[tuple[str, ...]] = ("ddp",)
     variant: Literal["published", "released"] = "published"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 from pydantic import Field, model_validator
 
 from bss.errors import InputError
-from bss.training.methods.method import Method
+from bss.training.methods.method import Method, Record
 from bss.types import FUSED
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ class Joint(Method):
     Source: BSS (IJCAI 2025) trains so; its released code weighs 1 : 1, and 0.1 : 0.9 on CREMA-D.
     """
 
+    record: ClassVar[Record] = Record(paper="-", families=("baseline",), extra="-")
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"unimodal_weight": (0.5, 1.0, 2.0)}
     fused_weight: Annotated[float, Field(ge=0)] = 1.0
     unimodal_weight: Annotated[float, Field(ge=0)] = 1.0

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from bss.training.methods.joint import Joint
+from bss.training.methods.method import Record
 from bss.types import FUSED
 
 if TYPE_CHECKING:
@@ -28,6 +29,12 @@ class MBSD(Joint):
     w, p_s[y] in the place of its logarithm, and, of two modalities, squared differences of logits.
     """
 
+    record: ClassVar[Record] = Record(
+        paper="MBSD, WSDM 2023",
+        families=("loss",),
+        extra="a few operations on the logits",
+        benchmark={"CREMA-D": 74.86, "KS": 68.82, "VGGSound": 49.48},
+    )
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"distillation_weight": (0.5, 1.0, 2.0)}
     variant: Literal["published", "released"] = "published"
     distillation_weight: Annotated[float, Field(ge=0)] = 1.0

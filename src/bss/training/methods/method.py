@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,25 @@ if TYPE_CHECKING:
     from bss.model import MultimodalModel, Outputs
     from bss.training.loader import Batch
     from bss.training.trainer import Trainer
+
+
+Family = Literal["baseline", "gradient", "loss", "architecture", "data", "schedule", "fusion"]
+
+
+class Record(NamedTuple):
+    """What the catalogue says of a method and nothing else of its class does; see `bss methods`."""
+
+    paper: str = "-"
+    """Short name, place and year."""
+    families: tuple[Family, ...] = ()
+    """What it changes: gradients and weights, losses, layers, what is shown of the data, who trains when, the fusion;
+    a baseline is what the others are held against."""
+    extra: str = "-"
+    """What a step costs beyond that of joint, which is one forward and one backward pass of everything."""
+    reported: Mapping[str, float] = {}
+    """Data set -> the best accuracy in percent that the paper or its code reports, where one of them was read."""
+    benchmark: Mapping[str, float] = {}
+    """Data set -> the accuracy in percent that BalanceBenchmark (arXiv 2502.10816) reports of it."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +56,8 @@ class Method(Component):
     in `Trainer.memory`. Both are part of every checkpoint, so a method saves nothing itself.
     """
 
+    record: ClassVar[Record] = Record()
+    """What the catalogue says of it; a class that declares none is said nothing of."""
     from_warmup: ClassVar[bool] = True
     """Whether training goes on from the warm-up's weights, or starts anew with the warm-up's epochs added."""
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {}

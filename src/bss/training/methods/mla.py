@@ -1,13 +1,13 @@
 """Multimodal learning with alternating unimodal adaptation: the modalities take turns at one shared head."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal, Self, cast
+from typing import TYPE_CHECKING, ClassVar, Literal, Self, cast
 
 import numpy as np
 from pydantic import model_validator
 
 from bss.errors import InputError
-from bss.training.methods.method import Method
+from bss.training.methods.method import Method, Record
 from bss.types import FUSED
 
 if TYPE_CHECKING:
@@ -35,6 +35,12 @@ class MLA(Method):
     that they do not have. The variants differ in `decide` too.
     """
 
+    record: ClassVar[Record] = Record(
+        paper="MLA, CVPR 2024",
+        families=("schedule", "gradient", "fusion"),
+        extra="M updates; a projection",
+        benchmark={"CREMA-D": 72.3, "KS": 69.05, "VGGSound": 49.99},
+    )
     variant: Literal["published", "released"] = "published"
     shared_head: bool = True
     """Whether the modalities share a head; with heads of their own nothing is projected, and each trains as in

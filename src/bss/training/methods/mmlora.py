@@ -7,7 +7,7 @@ from pydantic import Field
 
 from bss.errors import InputError
 from bss.training.methods._means import mean_of_logits
-from bss.training.methods.method import Method
+from bss.training.methods.method import Method, Record
 from bss.types import FUSED
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ class MMLoRA(Method):
     the second phase, and by the mean of the logits.
     """
 
+    record: ClassVar[Record] = Record(
+        paper="MMLoRA, 2023", families=("architecture", "schedule"), extra="a small product a layer"
+    )
     from_warmup: ClassVar[bool] = False
     strategies: ClassVar[tuple[str, ...]] = ("ddp",)
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"rank": (2, 8, 32)}

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from bss.training.methods._means import mean_of_logits
 from bss.training.methods.joint import Joint
+from bss.training.methods.method import Record
 from bss.types import FUSED
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ class MNL(Joint):
     -log p_t[y] of every guided t, weighs both by 1 / C, and has the later modality guide at a tie.
     """
 
+    record: ClassVar[Record] = Record(
+        paper="MNL, NeurIPS 2025", families=("loss",), extra="a few operations on the logits"
+    )
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"negative_weight": (0.35, 0.7, 1.4)}
     variant: Literal["published", "released"] = "published"
     negative_weight: Annotated[float, Field(ge=0)] = 0.7

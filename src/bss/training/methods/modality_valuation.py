@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Field
 
 from bss.training.methods.joint import Joint
-from bss.training.methods.method import Order
+from bss.training.methods.method import Order, Record
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,6 +37,12 @@ class ModalityValuation(Joint):
     fusion is trained (`unimodal_weight` 0).
     """
 
+    record: ClassVar[Record] = Record(
+        paper="SMV, CVPR 2024",
+        families=("data",),
+        extra="up to 1 + 3M times the steps; a pass an epoch",
+        benchmark={"CREMA-D": 75.85, "KS": 68.01, "VGGSound": 48.25},
+    )
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"unimodal_weight": (0.0, 1.0)}
     strategies: ClassVar[tuple[str, ...]] = ("ddp",)
     starts: Annotated[int, Field(ge=0)] = 0

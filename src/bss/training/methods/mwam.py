@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from bss.data.packed import PRESENT
 from bss.errors import InputError
 from bss.training.methods.joint import Joint
+from bss.training.methods.method import Record
 from bss.types import FUSED
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ class MWAM(Joint):
     starts each bank at half of its first ratio, and weighs gradients alone, with gamma 1 and slope 10.
     """
 
+    record: ClassVar[Record] = Record(
+        paper="MWAM, ICLR 2026", families=("loss", "gradient"), extra="a transform of the inputs"
+    )
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"modulates": ("gradients", "loss", "both")}
     example: ClassVar[Mapping[str, Any]] = {"patch": 4, "block": 1}
     variant: Literal["published", "released"] = "published"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from bss.training.methods.joint import Joint
+from bss.training.methods.method import Record
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,6 +32,13 @@ class PMR(Joint):
     no entropy, and a modality that lags at all has beta 1.
     """
 
+    record: ClassVar[Record] = Record(
+        paper="PMR, CVPR 2023",
+        families=("loss",),
+        extra="distances; a pass an epoch",
+        reported={"CREMA-D": 61.8},
+        benchmark={"CREMA-D": 67.19, "KS": 67.11, "VGGSound": 50.38},
+    )
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"alpha": (0.5, 1.0, 2.0)}
     variant: Literal["published", "released"] = "published"
     alpha: Annotated[float, Field(ge=0)] = 1.0

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from bss.training.methods._probes import detach_heads
 from bss.training.methods.joint import Joint
+from bss.training.methods.method import Record
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,6 +22,7 @@ class Probe(Joint):
     it is the linear evaluation of self-supervised learning, here of a warm-up.
     """
 
+    record: ClassVar[Record] = Record(paper="-", families=("baseline",), extra="less: no backward pass of encoders")
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {}
 
     def prepare(self, model: "MultimodalModel") -> None:

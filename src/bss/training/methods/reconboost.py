@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from bss.errors import InputError
-from bss.training.methods.method import Method
+from bss.training.methods.method import Method, Record
 from bss.types import FUSED
 
 if TYPE_CHECKING:
@@ -36,6 +36,12 @@ class ReconBoost(Method):
     classes, and the last term has no gradient, because the code detaches both sides of it.
     """
 
+    record: ClassVar[Record] = Record(
+        paper="ReconBoost, ICML 2024",
+        families=("schedule", "loss"),
+        extra="less, where one modality boosts",
+        benchmark={"CREMA-D": 74.01, "KS": 68.38, "VGGSound": 47.27},
+    )
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"label_weight": (2.0, 5.0)}
     variant: Literal["published", "released"] = "published"
     boost_epochs: Annotated[int, Field(ge=0)] = 1

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from math import log
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from bss.training.methods.method import Method
+from bss.training.methods.method import Method, Record
 from bss.types import FUSED
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ class TCMax(Method):
     `published` has another constant, M log B + log C in the place of log B. Source: TCMax (ICLR 2026).
     """
 
+    record: ClassVar[Record] = Record(
+        paper="TCMax, ICLR 2026", families=("loss",), extra="a few operations on the logits"
+    )
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"shared_head": (True, False)}
     variant: Literal["published", "released"] = "published"
     shared_head: bool = True

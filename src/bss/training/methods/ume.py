@@ -1,9 +1,10 @@
 """Unimodal ensemble: each modality alone, and the mean of what they say."""
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from bss.training.methods._means import mean_of_probabilities
+from bss.training.methods.method import Record
 from bss.training.methods.unimodal import Unimodal
 from bss.types import FUSED
 
@@ -19,6 +20,8 @@ class UME(Unimodal):
     No gradient passes between the modalities, so nothing is learned of pairs: what a method of balanced training
     has to beat. The epoch that is kept is the one whose mean is best. Source: UME, the companion of UMT (ICML 2023).
     """
+
+    record: ClassVar[Record] = Record(paper="UME, ICML 2023", families=("baseline", "fusion"), extra="none")
 
     def prepare(self, model: "MultimodalModel") -> None:
         """The mean of the modalities' probabilities in place of the fusion."""

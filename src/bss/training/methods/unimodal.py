@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from bss.training.methods.method import Method
+from bss.training.methods.method import Method, Record
 from bss.types import FUSED
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ class Unimodal(Method):
     keeps its own best epoch. The fusion head stays untrained and is not judged.
     """
 
+    record: ClassVar[Record] = Record(paper="-", families=("baseline",), extra="-")
     from_warmup: ClassVar[bool] = False
 
     def loss(self, logits: Mapping[str, "Tensor"], labels: "Tensor") -> "Tensor":

@@ -1,0 +1,67 @@
+"""Advice before training: what it counts, what it names, and what it recommends."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from bss.evaluation.findings.advice import WarmedUp, advise, in_words, low_shares, suspects, tail_verdict
+
+RNG = np.random.default_rng(0)
+SEEDS = (3, 8)
+
+
+def seen(num_bad: int = 60, num_good: int = 240, num_held_out: int = 100, gap: float = 1.0) -> WarmedUp:
+    """Good pairs are as held-out ones; bad ones score `gap` lower, and image is least sure of their label."""
+    number = num_bad + num_good
+    is_bad = np.arange(number) < num_bad
+    scores, held_out, train, validation = [], [], [], []
+    for seed in SEEDS:
+        balance = RNG.normal(0.5, 0.1, number) - gap * is_bad
+        rows = {"seed": seed, "index": range(number)}
+        ids = [f"pair-{index}" for index in range(number)]
+        scores.append(pl.DataFrame({**rows, "id": ids, "label": np.arange(number) % 3, "balance_score": balance}))
+        held_out.append(pl.DataFrame({"seed": seed, "balance_score": RNG.normal(0.5, 0.1, num_held_out)}))
+        image = np.where(is_bad, 0.1, 0.9)
+        train.append(pl.DataFrame({**rows, "audio": 0.5, "image": image}))
+        validation.append(pl.DataFrame({"seed": seed, "index": range(4), "audio": 0.3, "image": 0.6}))
+    labels = np.arange(number) % 3
+    manifest = pl.DataFrame({"index": range(number), "label": labels, "class": [f"class {k}" for k in labels]})
+    frames = (pl.concat(part) for part in (scores, held_out))
+    return WarmedUp(*frames, manifest, pl.concat(train), pl.concat(validation), ("audio", "image"))
+
+
+def test_the_share_is_that_of_a_loop() -> None:
+    given = seen()
+    for seed, share in zip(SEEDS, low_shares(given.scores, given.held_out), strict=True):
+        limit = np.quantile(given.held_out.filter(seed=seed)["balance_score"].to_numpy(), 0.05)
+        values = given.scores.filter(seed=seed)["balance_score"].to_list()
+        assert share == pytest.approx(sum(value < limit for value in values) / len(values))
+        assert 0.2 < share < 0.3, "the 20 % that are bad, and a twentieth of the others"
+
+
+def test_what_stands_out_is_named_with_the_modality_that_contradicts() -> None:
+    given = seen()
+    found = suspects(given)
+    bad = {f"pair-{index}" for index in range(60)}
+    assert bad <= set(found["id"])
+    assert set(found.head(60)["id"]) == bad, "the worst first"
+    assert set(found.head(60)["least_sure"]) == {"image"}
+    assert found["num_seeds"].min() == 2, "in most seeds, so of two in both"
+    advice = advise(given)
+    assert "`matched`" in advice.recommendation
+    assert "likely to matter" in advice.recommendation
+    assert "image in" in advice.findings[0].trust
+    assert advice.findings[2].sentence == "image leads: 2.00 times as sure of the true class as the others."
+
+
+def test_where_nothing_stands_out_random_order_is_kept() -> None:
+    advice = advise(seen(num_bad=0, num_good=600))
+    assert advice.recommendation.startswith("Keep random order.")
+    assert "No group of training pairs stands out" in advice.findings[0].trust
+
+
+def test_the_words_fit_a_terminal_and_have_their_numbers() -> None:
+    given = seen()
+    text = in_words(advise(given))
+    assert max(map(len, text.splitlines())) <= 80
+    assert tail_verdict(given.scores, given.held_out).sentence in " ".join(text.split())
