@@ -22,9 +22,8 @@ def score(seed: tasks.Seed) -> None:
         evidence = read_evidence(HERE.evidence(seed, split), [*packed.meta.modalities, FUSED])
         table = score_table(evidence, settings.criteria, settings.others, over=extents)
         if extents is None:
-            extents = {
-                name: (table[name].min(), table[name].max()) for name in (*settings.criteria, *settings.others)
-            }
+            columns = {name: table[name].to_numpy() for name in (*settings.criteria, *settings.others)}
+            extents = {name: (float(column.min()), float(column.max())) for name, column in columns.items()}
         with replaced(place) as temporary:
             table.insert_column(0, pl.Series("id", packed.ids)).with_row_index("index").write_parquet(temporary)
 

@@ -26,8 +26,14 @@ def seen(num_bad: int = 60, num_good: int = 240, num_held_out: int = 100, gap: f
         validation.append(pl.DataFrame({"seed": seed, "index": range(4), "audio": 0.3, "image": 0.6}))
     labels = np.arange(number) % 3
     manifest = pl.DataFrame({"index": range(number), "label": labels, "class": [f"class {k}" for k in labels]})
-    frames = (pl.concat(part) for part in (scores, held_out))
-    return WarmedUp(*frames, manifest, pl.concat(train), pl.concat(validation), ("audio", "image"))
+    return WarmedUp(
+        scores=pl.concat(scores),
+        held_out=pl.concat(held_out),
+        manifest=manifest,
+        train=pl.concat(train),
+        validation=pl.concat(validation),
+        modalities=("audio", "image"),
+    )
 
 
 def test_the_share_is_that_of_a_loop() -> None:

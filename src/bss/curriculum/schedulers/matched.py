@@ -92,7 +92,7 @@ class Matched(Measuring):
 
     def update(self, scores: np.ndarray, fresh: np.ndarray) -> np.ndarray:
         """The sum."""
-        return scores + fresh
+        return np.asarray(scores + fresh)
 
     def _probabilities(self, scores: np.ndarray, epoch: int) -> np.ndarray:
         num_measurements = 1 + sum(self.refreshes(number) for number in range(1, epoch + 1))

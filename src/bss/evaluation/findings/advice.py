@@ -78,7 +78,7 @@ def low_shares(scores: pl.DataFrame, held_out: pl.DataFrame) -> list[float]:
     """
     limits = _limits(held_out)
     by_seed = scores.sort("seed", "index").group_by("seed", maintain_order=True)
-    return [float((group["balance_score"] < limits[seed]).mean()) for (seed,), group in by_seed]  # type: ignore[arg-type]
+    return [float(np.mean(group["balance_score"].to_numpy() < limits[group["seed"][0]])) for _, group in by_seed]
 
 
 def suspects(seen: WarmedUp) -> pl.DataFrame:
@@ -107,7 +107,7 @@ def suspects(seen: WarmedUp) -> pl.DataFrame:
 def _limits(held_out: pl.DataFrame) -> dict[int, float]:
     """Seed -> the score that 5 % of its held-out pairs lie below."""
     groups = held_out.group_by("seed", maintain_order=True)
-    return {seed: float(np.quantile(group["balance_score"], TAIL)) for (seed,), group in groups}  # type: ignore[misc]
+    return {group["seed"][0]: float(np.quantile(group["balance_score"], TAIL)) for _, group in groups}
 
 
 def _recommendation(stands_out: bool, prefers_classes: bool) -> str:
@@ -152,7 +152,7 @@ def _classes(share: float) -> Verdict:
 
 def _lead(seen: WarmedUp) -> Verdict:
     """Which modality is surest of the true class of validation pairs."""
-    means = {name: float(seen.validation[name].mean()) for name in seen.modalities}  # type: ignore[arg-type]
+    means = {name: float(seen.validation[name].to_numpy().mean()) for name in seen.modalities}
     leader = max(means, key=means.__getitem__)
     others = [mean for name, mean in means.items() if name != leader]
     ratio = means[leader] / (sum(others) / len(others))

@@ -89,16 +89,17 @@ def _fusion_norms(workspace: Workspace, cell: Cell, meta: Meta) -> pl.DataFrame:
 def read_warmed_up(workspace: Workspace, seeds: Sequence[int]) -> WarmedUp:
     """What the warm-up of every seed has left."""
     meta = Meta.read(workspace.packed)
-    train, validation = (
-        pl.concat([_confidences(workspace.evidence(seed, split), seed, meta) for seed in seeds])
+    confidences = {
+        split: pl.concat([_confidences(workspace.evidence(seed, split), seed, meta) for seed in seeds])
         for split in (Split.TRAIN, Split.VALIDATION)
-    )
+    }
     return WarmedUp(
-        *(_of_seeds(place, seeds) for place in (workspace.scores, workspace.held_out)),
-        read_table(workspace.packed / Split.TRAIN / MANIFEST),
-        train,
-        validation,
-        tuple(meta.modalities),
+        scores=_of_seeds(workspace.scores, seeds),
+        held_out=_of_seeds(workspace.held_out, seeds),
+        manifest=read_table(workspace.packed / Split.TRAIN / MANIFEST),
+        train=confidences[Split.TRAIN],
+        validation=confidences[Split.VALIDATION],
+        modalities=tuple(meta.modalities),
     )
 
 

@@ -34,9 +34,9 @@ def section(inputs: ReportInputs) -> Section:
     if rows := deviations(inputs.metrics, inputs.table):
         header, note = ("run", "equilibrium deviation"), _equilibrium_note(len(inputs.modalities))
         blocks.append(Table("How evenly the modalities contribute", header, rows, note, headed=True))
-    if rows := probe_accuracies(inputs.metrics, inputs.table, inputs.modalities):
-        header = ("run", *inputs.modalities, "all of them")
-        blocks.append(Table("What the frozen encoders know", header, rows, PROBE_NOTE, headed=True))
+    if probed := probe_accuracies(inputs.metrics, inputs.table, inputs.modalities):
+        columns = ("run", *inputs.modalities, "all of them")
+        blocks.append(Table("What the frozen encoders know", columns, probed, PROBE_NOTE, headed=True))
     return Section("Imbalance", blocks, heading="Imbalance by epoch")
 
 
