@@ -95,8 +95,8 @@ def test_steps_are_the_slow_ones(splits: Splits) -> None:
         total = 0.0
         with torch.no_grad():
             for pair, (one, other) in enumerate(combinations(names, 2)):
-                z = [outputs.logits[one].tolist(), outputs.logits[other].tolist()]
-                newest[pair] = slow_share(*z, mixed(pair, share[pair]).tolist())
+                x, y = outputs.logits[one].tolist(), outputs.logits[other].tolist()
+                newest[pair] = slow_share(x, y, mixed(pair, share[pair]).tolist())
                 total += 0.7 * float(torch.nn.functional.cross_entropy(mixed(pair, newest[pair]), batch.labels))
             for name in names:
                 total += 0.3 * float(torch.nn.functional.cross_entropy(outputs.logits[name], batch.labels))
