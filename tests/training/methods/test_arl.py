@@ -70,9 +70,9 @@ def test_a_step_is_the_slow_one(splits: Splits, variant: Variant, epoch: int) ->
     loss = loss + (3 if epoch else 1) * sum(cross_entropy(u, batch.labels) for u in alone)
     loss = loss + 0.3 * sum(cross_entropy(outputs.logits[name], batch.labels) for name in names)
     loss.backward()
-    p = [u.softmax(dim=1) for u in alone]
+    p = [u.detach().softmax(dim=1) for u in alone]
     entropies = [float(-(each * each.log()).sum(dim=1).mean()) for each in p]
-    q = slow_dependence(entropies, [float(u.abs().mean()) for u in alone], 8)
+    q = slow_dependence(entropies, [float(u.detach().abs().mean()) for u in alone], 8)
     if variant == "released":
         q = [1 / len(names)] * len(names)
     expected = {}
@@ -94,6 +94,17 @@ def test_without_its_losses_and_scales_it_is_fused_only(splits: Splits) -> None:
 
 
 def test_what_a_sample_lacks_counts_nowhere(splits: Splits) -> None:
+    batch = with_gaps(first_batch(splits), m0=[1, 2])
+    trainer = small_trainer(splits, ARL(fused_weight=0, unimodal_weight=1e-9))
+    model: Any = small_trainer(splits, FusedOnly()).model.train()
+    features = model(batch.inputs).features
+    total = 0.0
+    for name in features:
+        alone = model.fusion({n: v * (n == name) for n, v in features.items()}).log_softmax(dim=1)
+        rows = [row for row in range(16) if name != "m0" or row not in (1, 2)]
+        total -= sum(float(alone[row, batch.labels[row]].detach()) for row in rows) / 16
+    _, loss = trainer.method.step(trainer, batch)
+    assert float(loss.detach()) == pytest.approx(total, rel=1e-5)
     for rows in ([1, 2], list(range(16))):
         trainer = small_trainer(splits, ARL(starts=0))
         found = gradients(trainer, with_gaps(first_batch(splits), m0=rows))

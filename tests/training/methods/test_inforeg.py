@@ -148,3 +148,32 @@ def test_what_a_sample_lacks_leads_nowhere(splits: Splits) -> None:
     found = gradients(begun(splits, InfoReg()), batch)
     assert all(gradient.isfinite().all() for gradient in found.values())
     assert not any(found[name].any() for name in found if name.startswith("branches.m0"))
+
+
+def test_each_has_a_window_of_its_own(splits: Splits) -> None:
+    batch, found = first_batch(splits), {}
+    for closed in (None, "m0", "m1"):
+        trainer = begun(splits, InfoReg())
+        with torch.no_grad():
+            for weight in trainer.model.parameters():
+                weight.add_(0.01)
+        if closed:
+            trainer.memory["open"][list(trainer.model.branches).index(closed)] = False
+        found[closed] = gradients(trainer, batch)
+    held = [name for name in ("m0", "m1") if not same(found[None], found[name], name)]
+    assert held, "one of the two leads"
+    plain = begun(splits, InfoReg(strength=0))
+    with torch.no_grad():
+        for weight in plain.model.parameters():
+            weight.add_(0.01)
+    expected = gradients(plain, batch)
+    for name in held:
+        assert same(found[name], expected, name)
+        other = "m1" if name == "m0" else "m0"
+        assert same(found[other], found[None], name)
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], modality: str) -> bool:
+    """Whether the gradients of an encoder are the same to the last bit."""
+    names = [name for name in one if name.startswith(f"branches.{modality}.encoder.")]
+    return all(torch.equal(one[name], other[name]) for name in names)

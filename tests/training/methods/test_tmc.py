@@ -152,11 +152,33 @@ def test_the_view_of_all_is_the_fusion_of_the_model(splits: Splits) -> None:
 @pytest.mark.parametrize("method", [TMC(), ETMC()])
 def test_what_a_sample_lacks_gives_no_evidence(splits: Splits, method: TMC) -> None:
     trainer, batch = small_trainer(splits, method), with_gaps(first_batch(splits), m0=[1, 2])
-    model = trainer.model.eval()
+    model: Any = trainer.model.eval()
     before = model(batch.inputs).logits["fused"]
     with torch.no_grad():
         model.branch("m0").head.bias += 5
     after = model(batch.inputs).logits["fused"]
     assert torch.equal(before[[1, 2]], after[[1, 2]])
     assert not torch.equal(before[3], after[3])
+    outputs = model(batch.inputs)
+    views = [outputs.logits[name][1].tolist() for name in model.branches if name != "m0"]
+    if isinstance(method, ETMC):
+        views.append(model.fusion.rule.view(outputs.features)[1].tolist())
+    together = slow_combined([slow_evidence(view) for view in views])
+    assert after[1].exp().tolist() == pytest.approx(together, rel=1e-4)
     assert all(gradient.isfinite().all() for gradient in gradients(trainer, batch).values())
+
+
+def test_what_a_sample_lacks_has_no_loss() -> None:
+    views, none = [A.clone(), V], TMC(fused_weight=0)
+    views[0][1] = 0  # the second sample lacks the first view
+    alone = [
+        slow_risk([e + 1 for e in slow_evidence(z[row].tolist())], row, 1) for z, row in ((A, 0), (V, 0), (V, 1))
+    ]
+    assert float(none.evidential_loss(views, A, LABELS, 1.0)) == pytest.approx(sum(alone) / 2, rel=1e-5)
+
+
+def test_a_view_of_nothing_gives_no_evidence(splits: Splits) -> None:
+    """A sample without any modality, which the fusion of features has a bias for."""
+    model: Any = small_trainer(splits, ETMC()).model
+    features = {name: torch.zeros(2, model.branch(name).head.in_features) for name in model.branches}
+    assert torch.allclose(model.fusion(features).exp(), torch.ones(2, 3), atol=1e-6)
