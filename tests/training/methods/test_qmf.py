@@ -1,5 +1,6 @@
 """Quality-aware fusion."""
 
+from copy import deepcopy
 from math import exp, log
 from typing import Any, Literal
 
@@ -132,3 +133,10 @@ def test_what_a_sample_lacks_neither_fuses_nor_counts(splits: Splits) -> None:
     with torch.no_grad():
         again.branch("m0").head.bias += 5
     assert torch.equal(again(batch.inputs).logits["fused"][[1, 2]], before[[1, 2]])
+
+
+def test_a_copy_of_the_model_asks_its_own_heads(splits: Splits) -> None:
+    model: Any = small_trainer(splits, QMF()).model
+    copy = deepcopy(model)
+    assert all(copy.fusion.heads[name] is copy.branch(name).head for name in copy.branches)
+    assert not any(name.startswith("fusion") for name in model.state_dict()), "the heads are the branches' alone"

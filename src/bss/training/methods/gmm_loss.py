@@ -155,7 +155,6 @@ def of_larger_mean(values: np.ndarray, weights: np.ndarray, means: np.ndarray, d
         deviations: (2,), above 0.
     """
     from scipy.special import softmax
-    from scipy.stats import norm
 
-    logs = np.log(weights) + norm.logpdf(values[:, None], means, deviations)
+    logs = np.log(weights / deviations) - ((values[:, None] - means) / deviations) ** 2 / 2  # less what both share
     return np.asarray(softmax(logs, axis=1)[:, int(np.argmax(means))])
