@@ -8,7 +8,7 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 from torch.nn import functional
 
-from bss.training.losses import balanced_weights, class_weighted, cross_entropy
+from bss.training.losses import balanced_weights, class_weighted, cross_entropy, sample_weights
 
 LABELS = np.array([0] * 70 + [1] * 25 + [3] * 5)
 LOGITS = torch.tensor([[2.0, 0.0, -1.0], [0.5, 0.5, 0.5], [-3.0, 1.0, 2.0]])
@@ -40,3 +40,9 @@ def test_a_fault_inside_leaves_no_weights_behind() -> None:
     with pytest.raises(RuntimeError), class_weighted(torch.zeros(3)):
         raise RuntimeError
     assert float(cross_entropy(LOGITS, CLASSES)) > 0
+
+
+def test_weights_of_samples_are_those_of_their_classes() -> None:
+    assert sample_weights(CLASSES).tolist() == [1, 1, 1]
+    with class_weighted(torch.tensor([0.5, 3.0, 0.0])):
+        assert sample_weights(CLASSES).tolist() == [0.5, 0, 3]

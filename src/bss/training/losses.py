@@ -35,6 +35,16 @@ def cross_entropy(
     return each.mean() if reduction == "mean" else each
 
 
+def sample_weights(labels: Tensor) -> Tensor:
+    """The weight of each sample's class, (B,), for losses that are no cross-entropy; ones where classes weigh alike.
+
+    Args:
+        labels: (B,), int64.
+    """
+    weights = _WEIGHTS.get()
+    return torch.ones(len(labels), device=labels.device) if weights is None else weights[labels]
+
+
 @contextmanager
 def class_weighted(weights: Tensor) -> Iterator[None]:
     """Weigh every `cross_entropy` inside by the class of the sample.

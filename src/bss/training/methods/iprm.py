@@ -1,0 +1,153 @@
+"""IPRM: features of two modalities are mixed on the sphere, by how far each is from what the mixture says."""
+
+from collections.abc import Mapping
+from itertools import combinations
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
+
+from pydantic import Field
+
+from bss.training.methods.joint import Joint
+from bss.types import FUSED
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from bss.model import MultimodalModel, Outputs
+    from bss.training.loader import Batch
+    from bss.training.trainer import Trainer
+
+EDGE = 1e-6
+"""By how much a cosine stays within -1 and 1, where the angle's gradient is not finite."""
+
+
+class IPRM(Joint):
+    """Each pair of modalities has a head on a mixture of their features, unit vectors at the angle theta,
+
+        mix = sin(l theta) / sin(theta) x + sin((1 - l) theta) / sin(theta) y.
+
+    Each step looks first, without gradient: l <- kept l + (1 - kept) l^ with the l^ of the step before, both one half
+    at first; of the mixture by that l, KL_x = KL(p_x || p_mix) in the batch's mean, and the new
+    l^ = KL_y / (KL_x + KL_y). Then it learns with l^: fused_weight CE of the mixtures, unimodal_weight CE of the
+    modalities. The fused logits are the sum of the modalities' and the mixtures', by the last l.
+
+    Source: IPRM (IJCAI 2025) by its code, which has a head for each pair, or of three modalities one random pair a
+    step.
+    """
+
+    grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"kept": (0.5, 0.8, 0.95)}
+    strategies: ClassVar[tuple[str, ...]] = ("ddp",)
+    kept: Annotated[float, Field(ge=0, le=1)] = 0.8
+    """Share that l keeps from step to step; 1 mixes by half in the look ahead and in evaluation."""
+
+    def prepare(self, model: "MultimodalModel") -> None:
+        """The sum of all heads as the fusion."""
+        import torch
+        from torch import nn
+
+        from bss.training.methods._late_fusion import LateFusion
+
+        heads = {name: model.branch(name).head for name in model.branches}
+        width, classes = max(head.in_features for head in heads.values()), next(iter(heads.values())).out_features
+        pairs = list(combinations(heads, 2))
+
+        class Mixtures(nn.Module):
+            """A head of each pair, and linear layers that bring narrower features to the width of the widest."""
+
+            share: torch.Tensor
+            newest: torch.Tensor
+
+            def __init__(self) -> None:
+                super().__init__()
+                self.widened = nn.ModuleDict(
+                    {
+                        name: nn.Linear(head.in_features, width, bias=False)
+                        for name, head in heads.items()
+                        if head.in_features < width
+                    }
+                )
+                self.mixed = nn.ModuleList([nn.Linear(width, classes) for _ in pairs])
+                self.register_buffer("share", torch.full((len(pairs),), 0.5))
+                self.register_buffer("newest", torch.full((len(pairs),), 0.5))
+
+            def mixtures(self, features: Mapping[str, torch.Tensor], shares: torch.Tensor) -> torch.Tensor:
+                """The logits (B, pairs, C), by the first ones' shares (pairs,); zeros where one is absent."""
+                wide = {
+                    name: self.widened[name](values).float() if name in self.widened else values.float()
+                    for name, values in features.items()
+                }
+                found = []
+                for (one, other), share, head in zip(pairs, shares, self.mixed, strict=True):
+                    there = features[one].any(dim=1) & features[other].any(dim=1)
+                    found.append(head(slerp(wide[one], wide[other], share)) * there[:, None])
+                return torch.stack(found, dim=1).float()
+
+            def forward(
+                self, logits: torch.Tensor, present: torch.Tensor, features: Mapping[str, torch.Tensor]
+            ) -> torch.Tensor:
+                return logits.sum(dim=0) + self.mixtures(features, self.share).sum(dim=1)
+
+        model.fusion = LateFusion(model, Mixtures())
+
+    def step(self, trainer: "Trainer", batch: "Batch") -> "tuple[Outputs, Tensor]":
+        """Look at the mixtures, then learn from those by the new shares."""
+        import torch
+
+        from bss.training.losses import cross_entropy
+        from bss.training.methods._late_fusion import asked_apart
+
+        rule = cast(Any, trainer.model.fusion).rule
+        rule.share = self.kept * rule.share + (1 - self.kept) * rule.newest
+        outputs = trainer.forward(batch.inputs)
+        logits = [outputs.logits[name].detach() for name in trainer.model.branches]
+        with torch.no_grad():
+            seen = asked_apart(trainer, lambda features: rule.mixtures(features, rule.share), outputs.features)
+        shares = [
+            new_share(one, other, mixed)
+            for (one, other), mixed in zip(combinations(logits, 2), seen.unbind(dim=1), strict=True)
+        ]
+        rule.newest = newest = torch.stack(shares).to(rule.newest)
+        mixed = asked_apart(trainer, lambda features: rule.mixtures(features, newest), outputs.features)
+        losses = [
+            (cross_entropy(z, batch.labels, reduction="none") * z.any(dim=1)).mean() for z in mixed.unbind(dim=1)
+        ]
+        unimodal = {name: z for name, z in outputs.logits.items() if name != FUSED}
+        loss = self.fused_weight * torch.stack(losses).sum() + self.loss(unimodal, batch.labels)
+        return self.descend(trainer, batch, outputs, loss)
+
+
+def new_share(one: "Tensor", other: "Tensor", mixed: "Tensor") -> "torch.Tensor":
+    """l^ of the first modality, in [0, 1]: large where the mixture says what it says, one half where both do.
+
+    Args:
+        one: logits of the first modality, (B, C).
+        other: of the second one.
+        mixed: of their mixture; zeros of a sample that lacks one, which does not count.
+    """
+    import torch
+    from torch.nn.functional import kl_div
+
+    logs = mixed.log_softmax(dim=1)
+    first, second = (
+        (kl_div(logs, z.log_softmax(dim=1), reduction="none", log_target=True).sum(dim=1) * mixed.any(dim=1)).mean()
+        for z in (one, other)
+    )
+    total = first + second
+    return torch.where(total > 0, second / total.where(total > 0, 1.0), 0.5).clamp(0, 1)
+
+
+def slerp(one: "Tensor", other: "Tensor", share: "Tensor | float") -> "Tensor":
+    """The mixture (B, width) of the directions of two features, on the arc between them.
+
+    Args:
+        one: (B, width).
+        other: (B, width).
+        share: of the first one, in [0, 1].
+    """
+    from bss.training.methods.mmcosine import unit
+
+    one, other = unit(one), unit(other)
+    angle = (one * other).sum(dim=1, keepdim=True).clamp(EDGE - 1, 1 - EDGE).acos()
+    first, second = ((part * angle).sin() / angle.sin() for part in (share, 1 - share))
+    mixture: Tensor = first * one + second * other
+    return mixture
