@@ -1,11 +1,11 @@
-"""The contract of a training method, over the whole registry and both variants of what has two.
+"""The contract of a training method, over the whole registry and all variants of what has some.
 
 By day each method proves what is its own alone; what is the same code for all, a few prove for them.
 """
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import polars as pl
@@ -42,11 +42,12 @@ def spec(name: str, variant: str | None = None) -> Any:
     return {"name": name, **METHODS[name].example, **fields, **({"variant": variant} if variant else {})}
 
 
-SPECS = [
-    spec(name, variant)
-    for name in METHODS
-    for variant in (["published", "released"] if "variant" in METHODS[name].model_fields else [None])
-]
+def variants(name: str) -> tuple[str | None, ...]:
+    field = METHODS[name].model_fields.get("variant")
+    return get_args(field.annotation) if field else (None,)
+
+
+SPECS = [spec(name, variant) for name in METHODS for variant in variants(name)]
 some_methods = pytest.mark.parametrize("given", telling(SPECS))
 methods = pytest.mark.parametrize("given", [pytest.param(*each.values, id=each.id) for each in telling(SPECS)])
 
