@@ -96,18 +96,19 @@ def test_copies_learn_as_they_would_by_themselves_and_the_model_rests(splits: Sp
             assert_same(part(found[0], "branches."), part(before, "branches."))
             assert_same(part(found[0], "fusion."), part(before, "fusion."))
     copies, alone, together = found
-    assert_same(part(copies, "copies.alone."), part(alone, "branches."))
+    assert_same(part(copies, "copies_alone."), part(alone, "branches."))
     heads = ".head."
-    assert_same(part(copies, "copies.together.branches.", heads), part(together, "branches.", heads))
-    assert_same(part(copies, "copies.together.fusion."), part(together, "fusion."))
+    assert_same(part(copies, "copies_together.", heads), part(together, "branches.", heads))
+    assert_same(part(copies, "copies_fusion."), part(together, "fusion."))
 
 
 def moved(trainer: Trainer) -> None:
     """The copies are other than the model."""
     torch.manual_seed(1)
     with torch.no_grad():
-        for weight in trainer.model.copies.parameters():
-            weight.add_(0.2 * torch.randn(weight.shape))
+        for name, weight in trainer.model.named_parameters():
+            if name.startswith("copies"):
+                weight.add_(0.2 * torch.randn(weight.shape))
 
 
 def test_weights_come_from_the_losses_of_the_copies(splits: Splits) -> None:
@@ -119,7 +120,7 @@ def test_weights_come_from_the_losses_of_the_copies(splits: Splits) -> None:
     before = [mean_losses(look(), names).tolist() for look in looks]
     method.begin_epoch(trainer, 0, *looks)
     moved(trainer)
-    copies: Any = trainer.model.copies
+    model: Any = trainer.model
     method.begin_epoch(trainer, 1, *looks)
     after = []
     for split in both:
@@ -127,9 +128,9 @@ def test_weights_come_from_the_losses_of_the_copies(splits: Splits) -> None:
         trainer.model.eval()
         logits, features = {}, {}
         for name in trainer.model.branches:
-            logits[name] = copies["alone"][name](batch.inputs[name])[1]
-            features[name] = copies["together"]["branches"][name](batch.inputs[name])[0]
-        logits[FUSED] = copies["together"]["fusion"](features)
+            logits[name] = model.copies_alone[name](batch.inputs[name])[1]
+            features[name] = model.copies_together[name](batch.inputs[name])[0]
+        logits[FUSED] = model.copies_fusion(features)
         after.append([float(torch.nn.functional.cross_entropy(logits[n].detach(), batch.labels)) for n in names])
     assert trainer.memory["weights"].tolist() == pytest.approx(slow_weights(before, after), rel=1e-3)
     assert [mean_losses(look(), names).tolist() for look in looks] == before, "the model answers again"

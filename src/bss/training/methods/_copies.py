@@ -1,7 +1,7 @@
 """Copies of a model that learn beside it: of its branches, each alone, and of encoders and fusion together.
 
-They are modules of the model, `copies`, so checkpoints and processes take care of them. The model gives what they say
-where the inputs name them, or within `copies_asked`.
+They are modules of the model, `copies_alone`, `copies_together` and `copies_fusion`, so checkpoints and processes
+take care of them. The model gives what they say where the inputs name them, or within `copies_asked`.
 """
 
 from collections.abc import Iterator
@@ -30,23 +30,24 @@ OF_COPY = "_of_copy"
 
 def add_copies(model: "MultimodalModel") -> None:
     """Give the model the copies; for `Method.prepare`."""
-    together = {"branches": deepcopy(model.branches), "fusion": deepcopy(cast(nn.Module, model.fusion))}
-    model.copies = nn.ModuleDict({"alone": deepcopy(model.branches), "together": nn.ModuleDict(together)})
+    model.copies_alone, model.copies_together = deepcopy(model.branches), deepcopy(model.branches)
+    model.copies_fusion = deepcopy(cast(nn.Module, model.fusion))
     model.register_forward_hook(_with_copies)
 
 
 def remove_copies(model: "MultimodalModel") -> None:
     """Leave the model without them; for `Method.export`."""
-    del model.copies
+    del model.copies_alone, model.copies_together, model.copies_fusion
 
 
 def restart_copies(trainer: "Trainer") -> None:
     """Take the copies, and what the optimizer remembers of their weights, to where the model is."""
-    model, state = trainer.model, trainer.optimizer.state
-    copies = cast(Any, model.copies)
-    together = copies["together"]
-    pairs = [(copies["alone"], model.branches), (together["branches"], model.branches)]
-    for copy, own in [*pairs, (together["fusion"], cast(nn.Module, model.fusion))]:
+    model, state = cast(Any, trainer.model), trainer.optimizer.state
+    for copy, own in (
+        (model.copies_alone, model.branches),
+        (model.copies_together, model.branches),
+        (model.copies_fusion, model.fusion),
+    ):
         copy.load_state_dict(own.state_dict())
         for mine, theirs in zip(copy.parameters(), own.parameters(), strict=True):
             state.pop(mine, None)
@@ -80,14 +81,14 @@ def _renamed(model: Any, inputs: "dict[str, Tensor]") -> "dict[str, Tensor]":
     return {f"{name}{OF_COPY}" if name in model.branches else name: values for name, values in inputs.items()}
 
 
-def _with_copies(model: "MultimodalModel", arguments: Any, outputs: Outputs) -> Outputs:
-    inputs, copies = arguments[0], cast(Any, getattr(model, "copies", None))  # none once they are removed
-    if copies is None or not any(f"{name}{OF_COPY}" in inputs for name in model.branches):
+def _with_copies(model: Any, arguments: Any, outputs: Outputs) -> Outputs:
+    inputs = arguments[0]
+    if not any(f"{name}{OF_COPY}" in inputs for name in model.branches):
         return outputs
     logits, features = {}, {}
     for name in model.branches:
         values, present = inputs[f"{name}{OF_COPY}"], inputs.get(f"{name}{PRESENT}")
-        _, logits[name] = copies["alone"][name](values, present)
-        features[name], _ = copies["together"]["branches"][name](values, present)
-    logits[FUSED] = copies["together"]["fusion"](features)
+        _, logits[name] = model.copies_alone[name](values, present)
+        features[name], _ = model.copies_together[name](values, present)
+    logits[FUSED] = model.copies_fusion(features)
     return Outputs(logits, features)
