@@ -42,7 +42,7 @@ class DIMML(Method):
     strategies: ClassVar[tuple[str, ...]] = ("ddp",)
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"temperature": (1.0, 10.0, 50.0)}
     example: ClassVar[Mapping[str, Any]] = {"alone_epochs": 2}
-    alone_epochs: Annotated[int, Field(ge=1)] = 10
+    alone_epochs: Annotated[int, Field(ge=1)] = 8
     """Epochs of the first phase; the rest is the second one."""
     starts: Annotated[int, Field(ge=0)] = 2
     """First epoch with the contrast, from 0."""
