@@ -60,6 +60,9 @@ class Trainer:
         num_steps: steps of the warm-up that the weights come from.
         num_samples: samples of those steps.
         class_weights: of the cross-entropies, (C,); all alike where left out.
+
+    Raises:
+        InputError: the method cannot be shared by fsdp, by which the runtime spreads the weights.
     """
 
     def __init__(
@@ -74,6 +77,8 @@ class Trainer:
         num_samples: int = 0,
         class_weights: Tensor | None = None,
     ) -> None:
+        if runtime.is_sharded and "fsdp" not in method.strategies:
+            raise InputError(f"spread.strategy: {method.name} needs ddp, not fsdp")
         with seeded(seed, f"weights of {method.name}"):
             method.prepare(model)
         runtime.prepare(model)

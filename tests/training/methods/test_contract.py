@@ -1,11 +1,12 @@
-"""The contract of a training method, over the whole registry and both variants of what has two.
+"""The contract of a training method, over the whole registry and all variants of what has some.
 
 By day each method proves what is its own alone; what is the same code for all, a few prove for them.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import polars as pl
@@ -42,11 +43,12 @@ def spec(name: str, variant: str | None = None) -> Any:
     return {"name": name, **METHODS[name].example, **fields, **({"variant": variant} if variant else {})}
 
 
-SPECS = [
-    spec(name, variant)
-    for name in METHODS
-    for variant in (["published", "released"] if "variant" in METHODS[name].model_fields else [None])
-]
+def variants(name: str) -> tuple[str | None, ...]:
+    field = METHODS[name].model_fields.get("variant")
+    return get_args(field.annotation) if field else (None,)
+
+
+SPECS = [spec(name, variant) for name in METHODS for variant in variants(name)]
 some_methods = pytest.mark.parametrize("given", telling(SPECS))
 methods = pytest.mark.parametrize("given", [pytest.param(*each.values, id=each.id) for each in telling(SPECS)])
 
@@ -282,3 +284,20 @@ def test_the_registry_is_whole() -> None:
     folder = ROOT / "src/bss/training/methods"
     files = {file.stem for file in folder.glob("[!_]*.py")} - {"method"}
     assert set(METHODS) == files
+
+
+@methods
+def test_samples_that_lack_a_modality_train_too(given: Any, pair: Splits) -> None:
+    """In one batch half of them lack the first modality, in the next one all."""
+    method, runtime, train = METHODS.build(given), Runtime.start(SETTINGS), pair[Split.TRAIN]
+    trainer = Trainer(new_model(pair), method, LAST, runtime)
+    present = np.arange(len(train)) % 2 == 1
+    present[16:32] = False
+    gaps = replace(train, present={"m0": present})
+    validation = partial(split_evidence, trainer.module, pair[Split.VALIDATION], 16, runtime)
+    for epoch in range(method.least_epochs + 1):
+        method.begin_epoch(trainer, epoch, partial(split_evidence, trainer.module, gaps, 16, runtime), validation)
+        order = method.order(np.arange(48), trainer.memory)
+        trainer.train_epoch(batches(gaps, order.indices, 16, runtime, hidden=order.hidden, cuts=order.cuts), LAST.lr)
+    for name, values in trainer.model.state_dict().items():
+        assert values.isfinite().all(), name

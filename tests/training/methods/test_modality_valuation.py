@@ -212,5 +212,5 @@ def test_what_cannot_be_valued_is_refused(tmp_path: Path) -> None:
 
 def test_spread_weights_are_refused(splits: dict[Split, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Runtime, "is_sharded", property(lambda runtime: True))
-    with pytest.raises(ValueError, match="asks the fusion alone, which needs ddp, not fsdp"):
+    with pytest.raises(ValueError, match="needs ddp, not fsdp"):
         trained(splits, ModalityValuation(), model_of(splits))
