@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from bss.errors import InputError
 from bss.training.methods.joint import Joint
+from bss.training.methods.method import Record
 
 if TYPE_CHECKING:
     import torch
@@ -35,6 +36,12 @@ class AMSS(Joint):
     convolutions alone, and its H_y is the cross-entropy of the label shares with their own softmax.
     """
 
+    record: ClassVar[Record] = Record(
+        paper="AMSS, TPAMI 2025",
+        families=("gradient",),
+        extra="M + 1 passes of the fusion",
+        reported={"CREMA-D": 70.3, "KS": 72.25},
+    )
     strategies: ClassVar[tuple[str, ...]] = ("ddp",)
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"plus": (False, True), "temperature": (0.1, 0.2, 0.5)}
     variant: Literal["published", "released"] = "published"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from bss.training.methods.fused_only import FusedOnly
+from bss.training.methods.method import Record
 
 if TYPE_CHECKING:
     import torch
@@ -32,6 +33,7 @@ class ARL(FusedOnly):
     1 + 1 / M.
     """
 
+    record: ClassVar[Record] = Record(paper="ARL, ICCV 2025", families=("gradient",), extra="M passes of the fusion")
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"gamma": (1.0, 2.0, 4.0)}
     strategies: ClassVar[tuple[str, ...]] = ("ddp",)
     variant: Literal["published", "released"] = "published"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import Field
 
 from bss.data.packed import PRESENT
-from bss.training.methods.method import Method
+from bss.training.methods.method import Method, Record
 from bss.types import FUSED
 
 if TYPE_CHECKING:
@@ -38,6 +38,11 @@ class DIMML(Method):
     measured before each epoch on the training split, are INFERRED.
     """
 
+    record: ClassVar[Record] = Record(
+        paper="DI-MML, ACM MM 2024",
+        families=("loss", "schedule"),
+        extra="B^2 products an ordered pair; a pass an epoch",
+    )
     from_warmup: ClassVar[bool] = False
     strategies: ClassVar[tuple[str, ...]] = ("ddp",)
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"temperature": (1.0, 10.0, 50.0)}

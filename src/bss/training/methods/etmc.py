@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from bss.training.methods.method import Record
 from bss.training.methods.tmc import TMC
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ class ETMC(TMC):
     (TPAMI 2022) by its code, where the fusion is a linear layer on the features side by side.
     """
 
+    record: ClassVar[Record] = Record(
+        paper="ETMC, TPAMI 2022", families=("fusion", "loss"), extra="heads and fusion twice"
+    )
     strategies: ClassVar[tuple[str, ...]] = ("ddp",)
 
     def prepare(self, model: "MultimodalModel") -> None:

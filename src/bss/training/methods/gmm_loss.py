@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import Field
 
 from bss.training.methods.joint import Joint
-from bss.training.methods.method import Order
+from bss.training.methods.method import Order, Record
 from bss.types import FUSED
 
 if TYPE_CHECKING:
@@ -33,6 +33,12 @@ class GMMLoss(Joint):
     Source: INFERRED. Of the paper (arXiv 2510.21797) the parts are known to us, and no equation and no code.
     """
 
+    record: ClassVar[Record] = Record(
+        paper="Probabilistic Sample Separation, 2025",
+        families=("loss",),
+        extra="a pass an epoch",
+        reported={"CREMA-D": 80.65, "KS": 72.42},
+    )
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"gap_weight": (0.3, 1.0, 3.0)}
     example: ClassVar[Mapping[str, Any]] = {"balanced_from": 2}
     balance_weight: Annotated[float, Field(ge=0)] = 1.0

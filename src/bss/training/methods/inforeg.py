@@ -9,6 +9,7 @@ from pydantic import Field
 from bss.errors import InputError
 from bss.registry import Count
 from bss.training.methods.joint import Joint
+from bss.training.methods.method import Record
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,6 +41,9 @@ class InfoReg(Joint):
     which the fusion is the sum.
     """
 
+    record: ClassVar[Record] = Record(
+        paper="InfoReg, CVPR 2025", families=("gradient",), extra="M + 1 passes of the fusion"
+    )
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"strength": (0.1, 0.3, 0.95)}
     strategies: ClassVar[tuple[str, ...]] = ("ddp",)
     variant: Literal["published", "released"] = "published"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 from pydantic import Field
 
 from bss.training.methods.joint import Joint
+from bss.training.methods.method import Record
 from bss.types import FUSED
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ class IPRM(Joint):
     step.
     """
 
+    record: ClassVar[Record] = Record(
+        paper="IPRM, IJCAI 2025", families=("fusion",), extra="heads twice, mixtures three times"
+    )
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"kept": (0.5, 0.8, 0.95)}
     strategies: ClassVar[tuple[str, ...]] = ("ddp",)
     kept: Annotated[float, Field(ge=0, le=1)] = 0.8

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from bss.data.packed import PRESENT
 from bss.training.methods.joint import Joint
+from bss.training.methods.method import Record
 from bss.types import FUSED
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ class MIDAS(Joint):
     Source: INFERRED in good part; MIDAS (NeurIPS 2025) is known to us by a summary, without code.
     """
 
+    record: ClassVar[Record] = Record(
+        paper="MIDAS, NeurIPS 2025", families=("data", "loss"), extra="a pass, forward and backward"
+    )
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"misaligned_weight": (0.3, 1.0, 3.0)}
     misaligned_weight: Annotated[float, Field(ge=0)] = 1.0
     """Weight of the misaligned samples, lambda; 0 makes none, and is joint."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from bss.training.methods.joint import Joint
+from bss.training.methods.method import Record
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,6 +31,9 @@ class MSES(Joint):
     takes the whole model and the optimizer back; that `published` takes back what stops alone is INFERRED.
     """
 
+    record: ClassVar[Record] = Record(
+        paper="MSES, ACPR 2019", families=("schedule",), extra="none; a pass of validation an epoch"
+    )
     strategies: ClassVar[tuple[str, ...]] = ("ddp",)
     looks_at_validation: ClassVar[bool] = True
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"patience": (1, 2, 4)}

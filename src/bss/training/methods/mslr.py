@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from bss.errors import InputError
-from bss.training.methods.method import Method
+from bss.training.methods.method import Method, Record
 from bss.types import FUSED
 
 if TYPE_CHECKING:
@@ -30,6 +30,11 @@ class MSLR(Method):
     update changes, which is a learning rate with every optimizer.
     """
 
+    record: ClassVar[Record] = Record(
+        paper="MSLR, ACL Findings 2022",
+        families=("gradient",),
+        extra="a copy of the weights; a pass of validation an epoch",
+    )
     strategies: ClassVar[tuple[str, ...]] = ("ddp",)
     looks_at_validation: ClassVar[bool] = True
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"strategy": ("keep", "dynamic"), "window": (3, 5)}

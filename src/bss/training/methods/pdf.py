@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 from pydantic import Field
 
 from bss.training.methods.joint import Joint
+from bss.training.methods.method import Record
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +28,9 @@ class PDF(Joint):
     Source: PDF (ICML 2024) by its code, which has two modalities.
     """
 
+    record: ClassVar[Record] = Record(
+        paper="PDF, ICML 2024", families=("fusion",), extra="heads and small nets twice"
+    )
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"confidence_weight": (0.3, 1.0, 3.0)}
     strategies: ClassVar[tuple[str, ...]] = ("ddp",)
     confidence_weight: Annotated[float, Field(ge=0)] = 1.0

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from bss.training.methods.joint import Joint
+from bss.training.methods.method import Record
 from bss.types import FUSED
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class QMF(Joint):
     its code. `released` subtracts the margin |t_i - t_j|, so that up to it the wrong order costs nothing.
     """
 
+    record: ClassVar[Record] = Record(paper="QMF, ICML 2023", families=("fusion", "loss"), extra="the heads twice")
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"rank_weight": (0.1, 1.0, 10.0)}
     variant: Literal["published", "released"] = "published"
     rank_weight: Annotated[float, Field(ge=0)] = 1.0

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from bss.training.methods.joint import Joint
+from bss.training.methods.method import Record
 from bss.types import FUSED
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class TMC(Joint):
     code.
     """
 
+    record: ClassVar[Record] = Record(paper="TMC, ICLR 2021", families=("fusion", "loss"), extra="the heads twice")
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"anneal": (1, 3, 10)}
     anneal: Annotated[int, Field(ge=1)] = 3
     """Epochs until the divergence has its whole strength; in the first it has none."""
