@@ -129,7 +129,7 @@ def test_confidence_is_the_mean_probability_of_the_true_class() -> None:
     assert confidence(evidence, "a") == pytest.approx((1 / 4 + 4 / 5) / 2)
 
 
-@pytest.mark.parametrize("name", list(METHODS))
+@pytest.mark.parametrize("name", telling(METHODS))
 def test_a_method_learns(name: str, pair: Splits) -> None:
     learns(name, pair)
 

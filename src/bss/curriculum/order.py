@@ -20,6 +20,23 @@ def largest(values: np.ndarray, num: int) -> np.ndarray:
     return ordered(values)[:num]
 
 
+def relative_rarity(scores: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """How common scores as low as each are among others, by how common they are here: (N,), float64, in (0, 1].
+
+    The ratio of the two cumulative distributions, at most 1, and nowhere more than at a higher score.
+
+    Args:
+        scores: (N,).
+        others: (M,), in the same scale; half of one more counts as lower, so that no ratio is 0.
+    """
+    among_others = (np.searchsorted(np.sort(others), scores, side="right") + 0.5) / (len(others) + 1)
+    order = np.argsort(scores, kind="stable")
+    here = np.searchsorted(scores[order], scores, side="right") / len(scores)
+    ratios = np.minimum(1, among_others / here)
+    ratios[order] = np.minimum.accumulate(ratios[order][::-1])[::-1]
+    return ratios
+
+
 def is_in_play(scores: np.ndarray, num_in_play: int, ranks: AllRanks, *, anti: bool = False) -> np.ndarray:
     """Which of this rank's own samples, (N / ranks,), bool, are among the first of all in the order of `ordered`.
 

@@ -186,7 +186,7 @@ def test_every_epoch_makes_fresh_scores(given: Any, update: Literal["online", "m
     assert all(np.isfinite(each).all() for each in scores)
 
 
-@methods
+@some_methods
 def test_what_was_trained_is_what_is_judged(given: Any, pair: Splits) -> None:
     method = METHODS.build(given)
     model, again = new_model(pair), new_model(pair, seed=1)

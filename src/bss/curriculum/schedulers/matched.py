@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from bss.curriculum.order import DRAWS
+from bss.curriculum.order import DRAWS, relative_rarity
 from bss.curriculum.schedulers._measuring import Measuring
 
 if TYPE_CHECKING:
@@ -75,12 +75,7 @@ class Matched(Measuring):
             train: scores (N,) of the training samples.
             held_out: scores (M,) of held-out samples, in the same scale.
         """
-        below = np.searchsorted(np.sort(held_out), train, side="right") + 0.5
-        share = np.searchsorted(np.sort(train), train, side="right") / len(train)
-        weights = np.minimum(1, below / (len(held_out) + 1) / share) ** self.power
-        order = np.argsort(train, kind="stable")
-        weights[order] = np.minimum.accumulate(weights[order][::-1])[::-1]
-        return np.maximum(weights, LEAST)
+        return np.maximum(relative_rarity(train, held_out) ** self.power, LEAST)
 
     def probabilities(self, scores: np.ndarray) -> np.ndarray:
         """The weights of the first epoch divided by their sum."""
