@@ -1,0 +1,114 @@
+"""The leaderboard: `python -m docs.leaderboard NAME ...` writes its tables into docs/leaderboard.md.
+
+Each NAME is a folder of results that `bss compare leaderboard --on DATA` left.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from bss.errors import InputError
+from bss.evaluation.comparing.statistics import paired_difference
+from bss.evaluation.page.text import markdown
+from bss.evaluation.page.words import interval, percent
+from bss.evaluation.study.ranks import Ranks, row_accuracies
+from bss.exits import exits
+from bss.files import write_text
+from bss.paths import HERE
+from bss.training.catalogue import FAMILIES, entry
+
+PAGE = Path(__file__).parent / "leaderboard.md"
+BEGIN, END = "<!-- python -m docs.leaderboard writes from here -->", "<!-- to here -->"
+FIRST, BASE, OTHER = "joint", "random", "learned"
+CONFIDENCE = 0.95
+
+Accuracies = Mapping[str, Mapping[str, NDArray[np.float64]]]
+"""Data set -> row, METHOD · SCHEDULER -> accuracy of each seed, in [0, 1]."""
+
+
+def written(text: str, found: Accuracies) -> str:
+    """The page with its tables made anew."""
+    before, after = text.partition(BEGIN)[0], text.partition(END)[2]
+    distance = f"Critical distance (95 %) of two mean ranks: {ranks(found).distance:.1f}."
+    parts = [before + BEGIN, methods_table(found), distance, families_table(found), END + after]
+    return "\n\n".join(parts)
+
+
+def methods_table(found: Accuracies) -> str:
+    """A row a method, the best mean rank in random order first."""
+    order = ranks(found)
+    header = ["method", "family", "mean rank", *(f"{name}: to {FIRST}" for name in found)]
+    header += [f"{name}: {OTHER} to {BASE}" for name in found]
+    rows = []
+    for place in order.order:
+        method = order.rows[place]
+        row = [method, entry(method).record.families[0], f"{order.means[place]:.1f}"]
+        row += [_difference(runs[_row(method, BASE)], runs[_row(FIRST, BASE)]) for runs in found.values()]
+        row += [_difference(runs[_row(method, OTHER)], runs[_row(method, BASE)]) for runs in found.values()]
+        rows.append(row)
+    return markdown(header, rows, 2)
+
+
+def families_table(found: Accuracies) -> str:
+    """A row a family and a column a data set: the mean of its methods in random order against joint."""
+    methods = ranks(found).rows
+    rows = []
+    for family in FAMILIES:
+        names = [name for name in methods if name != FIRST and entry(name).record.families[0] == family]
+        if not names:
+            continue
+        cells = []
+        for runs in found.values():
+            of_family = np.mean([runs[_row(name, BASE)] for name in names], axis=0)
+            cells.append(_difference(of_family, runs[_row(FIRST, BASE)]))
+        rows.append([f"{family} ({len(names)})", *cells])
+    return markdown(["family (methods)", *(f"{name}: to {FIRST}" for name in found)], rows)
+
+
+def ranks(found: Accuracies) -> Ranks:
+    """The methods, ranked in random order."""
+    of_base = f" · {BASE}"
+    return Ranks(
+        {
+            name: {row.removesuffix(of_base): values for row, values in runs.items() if row.endswith(of_base)}
+            for name, runs in found.items()
+        },
+        CONFIDENCE,
+    )
+
+
+def read(names: Sequence[str]) -> Accuracies:
+    """The accuracies that studies have left.
+
+    Raises:
+        InputError: one has left none.
+    """
+    found = {}
+    for name in names:
+        path = HERE.studies / name / "runs.csv"
+        if not path.is_file():
+            raise InputError(f"{path} is missing; `bss compare leaderboard --on DATA` makes it")
+        runs = pl.read_csv(path).select("row", "seed", "accuracy")
+        found[name.removeprefix("leaderboard-")] = row_accuracies(runs)
+    return found
+
+
+def _row(method: str, scheduler: str) -> str:
+    return f"{method} · {scheduler}"
+
+
+def _difference(values: NDArray[np.float64], reference: NDArray[np.float64]) -> str:
+    found = paired_difference(values, reference, CONFIDENCE)
+    same = np.array_equal(values, reference)
+    return percent(float(np.mean(values))) if same else interval(found.mean, found.low, found.high)
+
+
+if __name__ == "__main__":
+    with exits():
+        if not sys.argv[1:]:
+            raise InputError("name results of `bss compare leaderboard`, such as leaderboard-avdigits")
+        write_text(written(PAGE.read_text(encoding="utf-8"), read(sys.argv[1:])), PAGE)

@@ -1,0 +1,56 @@
+"""The leaderboard's tables, from made-up runs."""
+
+import numpy as np
+import pytest
+
+from bss.errors import InputError
+from bss.parsing import read_mapping
+from bss.training.methods.method import METHODS
+from docs import leaderboard
+from tests.helpers import ROOT
+
+FOUND = {
+    "one": {
+        "joint · random": np.array([0.80, 0.82, 0.81]),
+        "joint · learned": np.array([0.81, 0.82, 0.83]),
+        "ogm · random": np.array([0.83, 0.85, 0.83]),
+        "ogm · learned": np.array([0.80, 0.81, 0.80]),
+        "agm · random": np.array([0.81, 0.83, 0.83]),
+        "agm · learned": np.array([0.81, 0.83, 0.83]),
+    }
+}
+
+
+def test_the_best_comes_first_with_its_differences() -> None:
+    rows = [line.strip("| ").split(" | ") for line in leaderboard.methods_table(FOUND).splitlines()[2:]]
+    assert [row[0] for row in rows] == ["ogm", "agm", "joint"]
+    assert rows[0][1] == "gradient"
+    assert rows[0][2] == "1.2", "first twice, and once on a par"
+    assert rows[0][3].startswith("+2.7 [")
+    assert rows[0][4].startswith("-3.3 [")
+    assert rows[2][3] == "81.0", "joint itself: its accuracy"
+
+
+def test_a_family_is_the_mean_of_its_methods() -> None:
+    (row,) = leaderboard.families_table(FOUND).splitlines()[2:]
+    assert row.startswith("| gradient (2) | +2.0 [")
+
+
+def test_the_page_keeps_its_words() -> None:
+    text = f"before\n\n{leaderboard.BEGIN}\nold\n{leaderboard.END}\nafter\n"
+    made = leaderboard.written(text, FOUND)
+    assert made.startswith("before\n\n")
+    assert made.endswith("\nafter\n")
+    assert "old" not in made
+    assert leaderboard.written(made, FOUND) == made
+    assert leaderboard.BEGIN in leaderboard.PAGE.read_text()
+
+
+def test_a_study_that_was_not_run_is_named() -> None:
+    with pytest.raises(InputError, match="leaderboard-nowhere"):
+        leaderboard.read(["leaderboard-nowhere"])
+
+
+def test_every_method_is_on_it_but_those_that_do_not_compete() -> None:
+    listed = read_mapping(ROOT / "comparisons/leaderboard.yaml")["methods"]
+    assert set(METHODS) - set(listed) == {"unimodal", "mwam", "grpo", "probe"}
