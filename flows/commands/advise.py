@@ -28,7 +28,7 @@ def start(verbose: bool) -> bool:
     from bss.evaluation.findings.advice import advise, in_words
     from bss.evaluation.grid.reader import read_warmed_up
 
-    found = advise(read_warmed_up(HERE, params.grid.seeds))
+    found = advise(read_warmed_up(params, HERE))
     write_text(in_words(found), HERE.advice("md"))
     with replaced(HERE.advice("csv")) as temporary:
         found.suspects.write_csv(temporary)

@@ -1,5 +1,7 @@
 """Advice before training: what it counts, what it names, and what it recommends."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -58,6 +60,15 @@ def test_what_stands_out_is_named_with_the_modality_that_contradicts() -> None:
     assert "likely to matter" in advice.recommendation
     assert "image in" in advice.findings[0].trust
     assert advice.findings[2].sentence == "image leads: 2.00 times as sure of the true class as the others."
+
+
+def test_the_budget_is_judged_once_there_are_trainings() -> None:
+    assert advise(seen()).findings[3].sentence == "Whether train.epochs is enough shows once the grid was run."
+    rising = [0.1 * epoch for epoch in range(8)]
+    for accuracies, sentence in ((rising, "The training may be too short."), (rising[::-1], "The budget is enough:")):
+        rows = {"method": "joint", "scheduler": "random", "seed": 0, "output": "fused", "epoch": range(8)}
+        history = pl.DataFrame({**rows, "validation_accuracy": accuracies, "validation_loss": 0.5})
+        assert advise(replace(seen(), history=history)).findings[3].sentence.startswith(sentence)
 
 
 def test_where_nothing_stands_out_random_order_is_kept() -> None:

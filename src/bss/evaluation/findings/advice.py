@@ -8,7 +8,7 @@ import polars as pl
 
 from bss.evaluation.findings.balance import LEAD
 from bss.evaluation.findings.preferences import class_share
-from bss.evaluation.findings.remarks import PREFERENCE
+from bss.evaluation.findings.remarks import PREFERENCE, budget_remark
 from bss.evaluation.page.section import Verdict
 from bss.evaluation.page.text import wrapped
 from bss.evaluation.page.words import counted, listed, percent
@@ -36,6 +36,8 @@ class WarmedUp:
     validation: pl.DataFrame
     """The same of the validation pairs."""
     modalities: Sequence[str]
+    history: pl.DataFrame | None = None
+    """Of the trainings, where the grid was run."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def advise(seen: WarmedUp) -> Advice:
     between = sum(classes) / len(classes)
     return Advice(
         _recommendation(stands_out, between >= PREFERENCE),
-        [tail_verdict(seen.scores, seen.held_out, found), _classes(between), _lead(seen)],
+        [tail_verdict(seen.scores, seen.held_out, found), _classes(between), _lead(seen), _budget(seen.history)],
         found,
     )
 
@@ -67,7 +69,7 @@ def in_words(advice: Advice) -> str:
     """The recommendation and the findings, in lines of 80 characters."""
     lines = [wrapped(advice.recommendation)]
     for finding in advice.findings:
-        lines += ["", wrapped(f"- {finding.sentence}"), wrapped(f"  {finding.trust}")]
+        lines += ["", wrapped(f"- {finding.sentence}"), *([wrapped(f"  {finding.trust}")] if finding.trust else [])]
     return "\n".join(lines) + "\n"
 
 
@@ -148,6 +150,16 @@ def _classes(share: float) -> Verdict:
     if share >= PREFERENCE:
         return Verdict(sentence, "An order by the score is then in part an order by class.")
     return Verdict(sentence, "The score ranks pairs within their classes.")
+
+
+def _budget(history: pl.DataFrame | None) -> Verdict:
+    """Whether the trainings had come to an end."""
+    if history is None:
+        return Verdict("Whether train.epochs is enough shows once the grid was run.")
+    sentence, _, advice = next(budget_remark(history), "").partition(": ")
+    if not advice:
+        return Verdict("The budget is enough: most runs were best before their last epoch.")
+    return Verdict(f"{sentence}.", f"{advice[:1].upper()}{advice[1:]}")
 
 
 def _lead(seen: WarmedUp) -> Verdict:

@@ -27,12 +27,12 @@ SETTLED = 0.005
 
 def remarks(inputs: ReportInputs) -> list[str]:
     """All remarks on a grid."""
-    return [*budget_remark(inputs), *split_remark(inputs), *chance_remark(inputs), *preference_remark(inputs)]
+    return [*budget_remark(inputs.history), *split_remark(inputs), *chance_remark(inputs), *preference_remark(inputs)]
 
 
-def budget_remark(inputs: ReportInputs) -> Iterator[str]:
+def budget_remark(history: pl.DataFrame) -> Iterator[str]:
     """Whether most runs were best in their last epoch: then they were still learning."""
-    fused = inputs.history.filter(pl.col("output") == FUSED)
+    fused = history.filter(pl.col("output") == FUSED)
     runs = [run.sort("epoch") for _, run in fused.group_by("method", "scheduler", "seed", maintain_order=True)]
     last = [run for run in runs if run.height > 1 and kept_epoch(run, "best")["epoch"] == run["epoch"][-1]]
     if 2 * len(last) <= len(runs):

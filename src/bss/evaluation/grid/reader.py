@@ -86,9 +86,10 @@ def _fusion_norms(workspace: Workspace, cell: Cell, meta: Meta) -> pl.DataFrame:
     return pl.DataFrame({"output": list(meta.modalities), "norm": [float(np.linalg.norm(part)) for part in parts]})
 
 
-def read_warmed_up(workspace: Workspace, seeds: Sequence[int]) -> WarmedUp:
-    """What the warm-up of every seed has left."""
-    meta = Meta.read(workspace.packed)
+def read_warmed_up(params: Params, workspace: Workspace) -> WarmedUp:
+    """What the warm-up of every seed has left, and the history of the grid where all of it was trained."""
+    meta, seeds = Meta.read(workspace.packed), params.grid.seeds
+    was_run = all((workspace.run(cell) / "history.parquet").is_file() for cell in params.cells)
     confidences = {
         split: pl.concat([_confidences(workspace.evidence(seed, split), seed, meta) for seed in seeds])
         for split in (Split.TRAIN, Split.VALIDATION)
@@ -100,6 +101,7 @@ def read_warmed_up(workspace: Workspace, seeds: Sequence[int]) -> WarmedUp:
         train=confidences[Split.TRAIN],
         validation=confidences[Split.VALIDATION],
         modalities=tuple(meta.modalities),
+        history=tables_of(workspace.run, "history", params.cells) if was_run else None,
     )
 
 
