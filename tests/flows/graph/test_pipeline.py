@@ -63,6 +63,21 @@ def test_every_artifact_is_there(workspace: Workspace) -> None:
     assert (folder / "reports/report.html").read_text().startswith("<!")
 
 
+def test_advice_is_of_what_the_warm_up_left(workspace: Workspace) -> None:
+    printed = workspace.run("python", "-m", "bss", "advise").stdout
+    words = (workspace.folder / "reports/advice.md").read_text()
+    assert words in printed
+    assert "of the training pairs score lower than 95 % of the held-out pairs" in " ".join(words.split())
+    held_out = pl.read_parquet(workspace.folder / "data/held_out/0.parquet")
+    validation = pl.read_parquet(workspace.folder / "data/packed/validation/manifest.parquet")
+    assert held_out["id"].to_list() == validation["id"].to_list()
+    listed = pl.read_csv(workspace.folder / "reports/advice.csv")
+    assert listed.columns == ["id", "class", "balance_score", "num_seeds", "least_sure"]
+    ids = pl.read_parquet(workspace.folder / "data/scores/0.parquet")["id"].to_list()
+    assert set(listed["id"].to_list()) <= set(ids)
+    assert workspace.changed() == set(), "it leaves every stage as it was"
+
+
 def test_a_stage_by_itself_leaves_the_bytes_of_a_forked_one(workspace: Workspace) -> None:
     """Also: a stage run by hand is the stage that DVC runs."""
     runs = workspace.folder / "models/runs/joint-learned-0"

@@ -29,7 +29,7 @@ from bss.training.runtime import Runtime
 from bss.training.trainer import Trainer
 from bss.types import FUSED, Split
 from tests.helpers import ROOT
-from tests.helpers.methods import telling
+from tests.helpers.methods import every, telling
 from tests.helpers.steps import Splits, assert_same
 from tests.helpers.toy import SETTINGS, TRAIN, packed_toy
 
@@ -50,7 +50,7 @@ def variants(name: str) -> tuple[str | None, ...]:
 
 SPECS = [spec(name, variant) for name in METHODS for variant in variants(name)]
 some_methods = pytest.mark.parametrize("given", telling(SPECS))
-methods = pytest.mark.parametrize("given", [pytest.param(*each.values, id=each.id) for each in telling(SPECS)])
+methods = pytest.mark.parametrize("given", every(SPECS))
 
 
 def has_fusion(given: Any, splits: Splits) -> bool:
