@@ -93,7 +93,8 @@ def damage(
 def other_classes(labels: np.ndarray, classes: Sequence[str], draw: np.random.Generator) -> np.ndarray:
     """For each label (N,) one of the other classes, each as likely as any, (N,)."""
     own = np.array([classes.index(label) for label in labels], np.int64)
-    return np.array(classes, object)[(own + draw.integers(1, len(classes), len(own))) % len(classes)]
+    others: np.ndarray = (own + draw.integers(1, len(classes), len(own))) % len(classes)
+    return np.asarray(np.array(classes, object)[others])
 
 
 def project(items: "pl.DataFrame", modality: str, num_components: int | None) -> "pl.DataFrame":

@@ -74,7 +74,7 @@ class Maps(Kind):
     def noisy(self, value: Any, draw: np.random.Generator) -> np.ndarray:
         """The maps that are read, under noise of the same variance over all their numbers."""
         maps = np.moveaxis(self.read(value), 0, -1).astype(np.float64)
-        most = float(np.finfo(self.dtype).max)
+        most = float(np.finfo(np.float16).max)
         noisy = with_noise(maps, maps.std(), draw).clip(-most, most)
         return np.moveaxis(noisy, 0, -1) if self.time_last else noisy
 

@@ -150,8 +150,8 @@ def _write_arrays(
             rows_of[array] = rows.select(ROW, "id")
             damages = dataset.damages(rows, name)
             for start in range(0, len(rows), NUM_VALUES):
-                column, done = (part[start : start + NUM_VALUES] for part in (rows[name], damages))
-                blocks.append(Block(array, start, kind, column, root, forbidden, measured, done))
+                part = slice(start, start + NUM_VALUES)
+                blocks.append(Block(array, start, kind, rows[name][part], root, forbidden, measured, damages[part]))
     size = max(items[ROW]) + 1
     outcome = _Rows(
         defaultdict(lambda: [None] * size),
