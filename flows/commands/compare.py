@@ -13,7 +13,7 @@ import typer
 
 from bss.commands.completion import overlays, studies
 from flows.commands.exits import command, expect_name, ready, run_through_prefect
-from flows.studies.study_run import composed
+from flows.studies.study_run import StudyRun, composed_each
 
 
 def main(
@@ -54,16 +54,24 @@ def run(
 ) -> bool:
     """Check everything, then run the flow; whether all stages are up to date and the results are written.
 
+    Of a study with `each` that is done for one combination of its values after the other, until one fails.
+
     Args:
         typed: the command, which the page shows.
     """
     expect_name(name)
     ready()
-    study_run = composed(study, on, command=typed, name=name, seeds=seeds, folds=folds, settings=settings)
+    runs = composed_each(study, on, command=typed, name=name, seeds=seeds, folds=folds, settings=settings)
+    return all(_run(each, verbose) for each in runs)
+
+
+def _run(study_run: StudyRun, verbose: bool) -> bool:
     params = study_run.params
     num_rows = len(params.grid.methods) * len(params.grid.schedulers)
     times = " x ".join(
         [*([f"{study_run.study.folds} folds"] if study_run.study.folds else []), f"{len(params.grid.seeds)} seeds"]
     )
     typer.echo(f"{num_rows} rows x {times} on {params.preprocess.titled(Path(params.raw))}")
+    if study_run.study.each:
+        typer.echo(study_run.about[-1])
     return run_through_prefect("compare", study_run, verbose)

@@ -27,7 +27,7 @@ from flows.pages.form import lay_over, offered
 from flows.pages.turns import in_turn
 from flows.studies import flow as studies
 from flows.studies.study import FOLDER
-from flows.studies.study_run import composed
+from flows.studies.study_run import composed_each
 
 NOW = params.load(HERE.params)
 
@@ -104,9 +104,13 @@ def compare(study: Study, on: Data | None = None, seeds: Count | None = None) ->
 
     def run() -> State[None]:
         try:
-            study_run = composed(study, on, command=command, seeds=seeds)
+            runs = composed_each(study, on, command=command, seeds=seeds)
         except InputError as error:
             return Failed(message=str(error))
-        return studies.compare.fn(study_run)
+        for run in runs:
+            state = studies.compare.fn(run)
+            if not state.is_completed():
+                break
+        return state
 
     return in_turn(run)

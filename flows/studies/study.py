@@ -38,6 +38,8 @@ class Study(Overlay):
     folds: Annotated[int, Field(ge=2)] | None = None
     """Parts that the data are dealt into: each is the test split once, with every seed, so that intervals include the
     chance in which pairs are tested. The data set has the fields `folds` and `fold`."""
+    each: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
+    """Dotted key of params.yaml -> values: the whole study is run for every combination, with results of its own."""
     methods: list[str] = Field(default=["joint"], min_length=1)
     """Names in params.yaml. Every row is also compared with the first of several in the baseline's order."""
     tune: bool = False

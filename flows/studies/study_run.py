@@ -1,12 +1,13 @@
 """A study, ready to run: its rows, and the parameters that come of params.yaml, a data set and settings."""
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from bss.evaluation.comparing.variant import Variant
 from bss.evaluation.page.words import percent
@@ -159,6 +160,37 @@ def composed(
     )
     checked(run.of(run.repeats[-1]), Params, Path("folds"))
     return run
+
+
+def composed_each(
+    study: str, on: str | None, *, name: str | None = None, settings: Sequence[str] = (), **options: Any
+) -> list[StudyRun]:
+    """A run for every combination of the values that a study has under `each`; one of a study that has none.
+
+    Args:
+        study: as of `composed`.
+        on: likewise.
+        name: of the results; that of a run has its values behind it.
+        settings: texts `key=value`; a key that the study has under `each` takes this value alone.
+        options: the other arguments of `composed`.
+
+    Raises:
+        InputError: as `composed`, before anything is run.
+    """
+    places = [find(study, FOLDER), *([find(on, FOLDER / "on")] if on else [])]
+    given = dict(map(setting, settings))
+    each = {
+        key: [given[key]] if key in given else values
+        for key, values in checked(read_mapping(places[0]), Study, places[0]).each.items()
+    }
+    name = name or "-".join(place.stem for place in places)
+    found = []
+    for values in product(*each.values()):
+        varied = dict(zip(each, values, strict=True))
+        texts = [f"{key}={json.dumps(value)}" for key, value in varied.items()]
+        run = composed(study, on, name=Variant(name, varied).name, settings=[*settings, *texts], **options)
+        found.append(replace(run, about=(*run.about, *([f"{', '.join(texts)}."] if texts else []))))
+    return found
 
 
 def as_method(variant: Variant) -> str:

@@ -16,7 +16,7 @@ from bss.training.methods.ogm import OGM
 from flows.graph.plan import Planned
 from flows.studies.flow import _joined
 from flows.studies.study import FOLDER, Overlay, Study, find, overlaid
-from flows.studies.study_run import StudyRun, composed
+from flows.studies.study_run import StudyRun, composed, composed_each
 from flows.studies.workspaces import workspaces
 from tests.helpers import ROOT
 
@@ -85,6 +85,45 @@ def test_a_data_set_without_folds_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(ROOT)
     with pytest.raises(ValueError, match="folds: preprocess: unknown key 'folds'"):
         composed("schedulers", None, command="bss compare schedulers --folds 3", folds=3)
+
+
+def test_a_study_is_run_for_each_combination_of_its_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    runs = composed_each("damage", "avdigits", command="bss compare damage", seeds=2)
+    assert len(runs) == len({run.name for run in runs}) == 20
+    assert runs[6].name == "damage-avdigits-damage_kind_noise-damage_0_1"
+    assert runs[6].raw["preprocess"] == {"name": "avdigits", "damage_kind": "noise", "damage": 0.1}
+    assert runs[6].about[-1] == 'preprocess.damage_kind="noise", preprocess.damage=0.1.'
+    assert [run.params.grid.seeds for run in runs] == [[0, 1]] * 20
+
+
+def test_a_value_that_is_given_is_the_only_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    given = ["preprocess.damage_kind=blank", "train.epochs=3"]
+    runs = composed_each("damage", "avdigits", command="bss compare damage", settings=given, name="mine")
+    assert [run.raw["preprocess"]["damage"] for run in runs] == [0.0, 0.1, 0.2, 0.4, 0.6]
+    assert {run.raw["preprocess"]["damage_kind"] for run in runs} == {"blank"}
+    assert {run.params.train.epochs for run in runs} == {3}
+    assert runs[0].name == "mine-damage_kind_blank-damage_0_0"
+    given = ["preprocess.damage=0.2", "preprocess.damage_kind=noise"]
+    (run,) = composed_each("order", "avdigits", command="bss compare order", settings=given)
+    assert run == composed("order", "avdigits", command="bss compare order", settings=given)
+    assert run.raw["preprocess"] == {"name": "avdigits", "damage": 0.2, "damage_kind": "noise"}
+
+
+def test_a_wrong_value_of_each_is_refused_before_the_first_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(ROOT)
+    (tmp_path / "wrong.yaml").write_text(
+        yaml.safe_dump(
+            {"about": "x", "seeds": 1, "schedulers": {"random": {}}, "each": {"preprocess.damage": [0.1, 2]}}
+        )
+    )
+    with pytest.raises(ValueError, match=r"preprocess\.damage: 2"):
+        composed_each(str(tmp_path / "wrong.yaml"), "avdigits", command="bss compare wrong")
+    with pytest.raises(ValueError, match=r"preprocess\.damage_kind: .*'nose'"):
+        composed_each("damage", "avdigits", command="x", settings=["preprocess.damage_kind=nose"])
 
 
 def test_values_are_combined_and_everything_else_stays() -> None:

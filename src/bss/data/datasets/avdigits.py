@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from bss.data.datasets._damage import damage, project
+from bss.data.datasets._damage import Damageable, project
 from bss.data.datasets._fetch import Source, obtain, raw_folder
-from bss.data.datasets.dataset import Dataset
 from bss.data.datasets.digits import SPEECH
 from bss.data.kinds.image import Image
 from bss.data.kinds.kind import Kind
@@ -50,7 +49,7 @@ NUM_TAKES = 50
 PER_CLASS = len(SPEAKERS) * NUM_TAKES
 
 
-class AVDigits(Dataset):
+class AVDigits(Damageable):
     """One pair a recording: speaker split 1,800 / 200 / 1,000, official split 2,400 / 300 / 300.
 
     No image is used twice.
@@ -65,10 +64,6 @@ class AVDigits(Dataset):
     `official`: test = takes 0-4 of all six, as the publisher says; validation = takes 5-9, our choice."""
     image_components: int | None = Field(default=None, ge=1, le=784)
     """Images keep only their first principal components, fitted on train; 4 matches the sounds."""
-    damage: float = Field(default=0.0, ge=0, le=1)
-    """Fraction of the training pairs in which one modality contradicts the label."""
-    seed: int = Field(default=0, ge=0)
-    """Seed of the damage; the pairing is fixed."""
 
     @property
     def modalities(self) -> Mapping[str, Kind]:
@@ -99,7 +94,7 @@ class AVDigits(Dataset):
             }
         )
         items = project(items, "image", self.image_components)
-        items = damage(items, tuple(self.modalities), self.damage, self.seed)
+        items = self.damaged(items)
         return items.with_columns(speaker=pl.col("audio").str.extract(r"_(.+)_"))
 
     def _split(self, name: str) -> str:

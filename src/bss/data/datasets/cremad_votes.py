@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from bss.data.datasets._damage import damage
+from bss.data.datasets._damage import Damageable
 from bss.data.datasets._fetch import Source, obtain, raw_folder
-from bss.data.datasets.dataset import Allowed, Dataset
+from bss.data.datasets.dataset import Allowed
 from bss.data.kinds.features import Features
 from bss.data.kinds.kind import Kind
 from bss.errors import InputError
@@ -53,7 +53,7 @@ NUM_HELD_OUT = 14
 SPLIT_SEED = 0
 
 
-class CremadVotes(Dataset):
+class CremadVotes(Damageable):
     """One pair a clip: actor split 63 / 14 / 14 actors, random split 6,028 / 670 / 744 clips."""
 
     sources: ClassVar[tuple[Source, ...]] = (VOTES, TRAIN_LIST, TEST_LIST)
@@ -66,10 +66,6 @@ class CremadVotes(Dataset):
     split: Literal["actor", "random"] = "actor"
     """`actor`: disjoint actors, drawn once and for all. `random`: the published lists of OGM-GE;
     validation = a tenth of each class of their training list, our choice."""
-    damage: float = Field(default=0.0, ge=0, le=1)
-    """Fraction of the training pairs in which one modality contradicts the label."""
-    seed: int = Field(default=0, ge=0)
-    """Seed of the damage; the splits are fixed."""
 
     @property
     def modalities(self) -> Mapping[str, Kind]:
@@ -91,8 +87,8 @@ class CremadVotes(Dataset):
         `actor`; `damaged`; `agree`: whether an emotion with the most votes on the voice is one with the most
         on the face, any of them where several tie; `vote_similarity`: the cosine of the two modalities, in
         0 .. 1; `both_agreement`: share of the votes on voice and face together that went to the intended
-        emotion. Of a damaged pair, `agree` and `vote_similarity` compare what is in the pair, and
-        `both_agreement` is that of the clip.
+        emotion. Of a pair with a swapped modality, `agree` and `vote_similarity`
+        compare what is in the pair, and `both_agreement` is that of the clip; of one damaged otherwise all three are.
         """
         import polars as pl
 
@@ -101,9 +97,9 @@ class CremadVotes(Dataset):
         name = pl.col("id").str.split("_").list
         items = items.with_columns(actor=name.get(0), label=name.get(2, null_on_oob=True))
         split = by_actor(items["actor"].to_list()) if self.split == "actor" else by_list(items, root)
-        items = damage(items.with_columns(split=pl.Series(split)), tuple(self.modalities), self.damage, self.seed)
-        voice, face = items["voice"].to_numpy(), items["face"].to_numpy()
         intended = items["label"].to_numpy()[:, None] == np.array(self.classes)
+        items = self.damaged(items.with_columns(split=pl.Series(split)))
+        voice, face = items["voice"].to_numpy(), items["face"].to_numpy()
         return items.with_columns(
             agree=pl.Series((winners(voice) & winners(face)).any(axis=1)),
             vote_similarity=pl.Series(cosine(voice, face)),

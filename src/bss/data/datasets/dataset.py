@@ -2,13 +2,15 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from bss.data.kinds.kind import Kind
 from bss.registry import Component, Registry
+from bss.seeds import generator
 
 if TYPE_CHECKING:
     import polars as pl
@@ -18,6 +20,20 @@ if TYPE_CHECKING:
 
 FAULT = "fault"
 Allowed = Literal["silent", "one_colour", "same_content"]
+
+
+@dataclass(frozen=True)
+class Damage:
+    """What is done on purpose to one raw value when it is read."""
+
+    is_blank: bool
+    """Whether the sample is what `Kind.blank` gives; else the value is given noise."""
+    seed: int
+    """Of the noise: the same one gives the same noise."""
+
+    def noisy(self, kind: Kind, value: Any) -> Any:
+        """The raw value with noise of its own power, see `Kind.noisy`."""
+        return kind.noisy(value, generator(self.seed, "noise"))
 
 
 class Dataset(Component):
@@ -58,6 +74,15 @@ class Dataset(Component):
     @abstractmethod
     def classes(self) -> tuple[str, ...]:
         """Class names; a label is an index into them."""
+
+    def damages(self, items: "pl.DataFrame", modality: str) -> "list[Damage | None]":
+        """What is done to each value of a modality when it is read; None where nothing is.
+
+        Args:
+            items: some rows of the items, or of the manifest that was made of them.
+            modality: the column.
+        """
+        return [None] * len(items)
 
     @abstractmethod
     def locate(self) -> Path:

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from pydantic import Field
 
-from bss.data.datasets._damage import damage, project
-from bss.data.datasets.dataset import Dataset
+from bss.data.datasets._damage import Damageable, project
 from bss.data.kinds.audio import Audio
 from bss.data.kinds.image import Image
 from bss.data.kinds.kind import Kind
@@ -47,7 +46,7 @@ avdigits that are not in its test split, each held out once: 53 % against 43 % w
 """
 
 
-class Digits(Dataset):
+class Digits(Damageable):
     """1,797 pairs: 1,200 train, 240 validation, 357 test. No voice and no image is in two splits.
 
     Every image is used once, every recording at most once.
@@ -59,7 +58,7 @@ class Digits(Dataset):
         "A spoken and a written digit of a pair share their class and nothing else.",
     )
     damage: float = Field(default=0.4, ge=0, le=1)
-    """Fraction of the training pairs in which one modality contradicts the label."""
+    """Fraction of the training pairs that are damaged."""
     image_components: int | None = Field(default=5, ge=1, le=64)
     """Images keep only their first principal components, fitted on train; whole, they are too easy."""
     seed: int = Field(default=0, ge=0)
@@ -102,7 +101,7 @@ class Digits(Dataset):
         images = (images.reshape(-1, 8, 8) * (255 / 16)).round().astype(np.uint8)
         items = pl.concat(self._pairs(images[labels == int(label)], label) for label in self.classes)
         items = project(items, "image", self.image_components)
-        items = damage(items, tuple(self.modalities), self.damage, self.seed)
+        items = self.damaged(items)
         return items.with_columns(voice=pl.col("audio").str.extract(r"/(.+)_\d_\d\.opus$"))
 
     def _pairs(self, images: np.ndarray, label: str) -> "pl.DataFrame":

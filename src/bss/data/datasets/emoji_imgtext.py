@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from bss.data.datasets._damage import damage
+from bss.data.datasets._damage import Damageable
 from bss.data.datasets._fetch import Source, obtain, raw_folder
-from bss.data.datasets.dataset import Dataset
 from bss.data.kinds.image import Image
 from bss.data.kinds.kind import Kind
 from bss.data.kinds.text import WORD, Text, split_words
@@ -63,7 +62,7 @@ VARYING = frozenset(
 """Words of a name that tell variants of one drawing apart."""
 
 
-class EmojiImgText(Dataset):
+class EmojiImgText(Damageable):
     """1,636 pairs in eight classes, 1,145 / 163 / 328; with the flags 1,906 in nine, 1,334 / 190 / 382.
 
     A class is a group of Emojibase. About 70 % of each class are train, 10 % validation and 20 % test, drawn once
@@ -83,10 +82,6 @@ class EmojiImgText(Dataset):
     """Whether the flags are a ninth class, an easy one: their names have the word "flag" in them."""
     image_size: int = Field(default=36, ge=8, le=72)
     """Pixels a side; 72 are published."""
-    damage: float = Field(default=0.0, ge=0, le=1)
-    """Fraction of the training pairs in which one modality contradicts the label."""
-    seed: int = Field(default=0, ge=0)
-    """Seed of the damage; the split is fixed."""
 
     @property
     def modalities(self) -> Mapping[str, Kind]:
@@ -122,7 +117,7 @@ class EmojiImgText(Dataset):
                 "text": [self._text(entry) for entry in entries],
             }
         )
-        items = damage(items, tuple(self.modalities), self.damage, self.seed)
+        items = self.damaged(items)
         return items.with_columns(pl.Series("name", names), pl.Series("motif", motifs))
 
     def _text(self, entry: Mapping[str, Any]) -> str:

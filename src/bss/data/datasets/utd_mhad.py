@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from bss.data.datasets._damage import Damageable
 from bss.data.datasets._fetch import Source, obtain, raw_folder
-from bss.data.datasets.dataset import Dataset
 from bss.data.kinds.depth import Depth
 from bss.data.kinds.kind import Kind, Size
 from bss.data.kinds.sequence import Sequence
@@ -65,7 +65,7 @@ def _paths(sensor: str) -> list[str]:
     return [f"{SENSORS[sensor]}/{file_name(*recording, sensor)}" for recording in RECORDINGS]
 
 
-class UTDMHAD(Dataset):
+class UTDMHAD(Damageable):
     """861 recordings. The published split is cross-subject: people 1, 3, 5 and 7 train, 2, 4, 6 and 8 test.
 
     Validation is one of the people who train. The depth files may be the published ones or thinned out; frames are
@@ -144,10 +144,10 @@ class UTDMHAD(Dataset):
         return obtain(tuple(part for part in self.sources if part.path in used), raw_folder(self.name))
 
     def items(self, root: Path) -> "pl.DataFrame":
-        """The recordings by action, person and take, with the columns `group` (the person) and `take`."""
+        """The recordings by action, person and take, with the columns `damaged`, `group` (the person) and `take`."""
         import polars as pl
 
-        return pl.DataFrame(
+        items = pl.DataFrame(
             {
                 "id": [f"a{action}_s{person}_t{take}" for action, person, take in RECORDINGS],
                 "label": [ACTIONS[action - 1] for action, _, _ in RECORDINGS],
@@ -158,6 +158,7 @@ class UTDMHAD(Dataset):
             group=pl.Series([f"person {person}" for _, person, _ in RECORDINGS]),
             take=pl.Series([take for _, _, take in RECORDINGS]),
         )
+        return self.damaged(items)
 
     def _split(self, person: int) -> str:
         if person in self.test_people:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from bss.data.kinds._noise import with_noise
 from bss.data.kinds.features import as_array, from_file
 from bss.data.kinds.kind import Exhibit, Kind, Size
 from bss.data.kinds.video import middles
@@ -69,6 +70,13 @@ class Maps(Kind):
         if not np.isfinite(resized).all():
             raise InputError("a number is not finite as a float16 (more than 65504?)")
         return resized.reshape(self.shape)
+
+    def noisy(self, value: Any, draw: np.random.Generator) -> np.ndarray:
+        """The maps that are read, under noise of the same variance over all their numbers."""
+        maps = np.moveaxis(self.read(value), 0, -1).astype(np.float64)
+        most = float(np.finfo(np.float16).max)
+        noisy = with_noise(maps, maps.std(), draw).clip(-most, most)
+        return np.moveaxis(noisy, 0, -1) if self.time_last else noisy
 
     def exhibit(self, value: Any) -> Exhibit:
         """The middle map, its largest value white; of several channels their magnitude."""

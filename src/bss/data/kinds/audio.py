@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from bss.data.kinds import _media as media
 from bss.data.kinds._complete import check_bytes, check_seconds
+from bss.data.kinds._noise import with_noise
 from bss.data.kinds.kind import Exhibit, Kind
 from bss.errors import InputError
 
@@ -84,7 +85,7 @@ class Audio(Kind):
         return round(self.seconds * self.sample_rate)
 
     def read(self, value: Any) -> np.ndarray:
-        """The spectrogram of the file at path `value`.
+        """The spectrogram of the file at path `value`, or of an array (samples,) of numbers at `sample_rate`.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -106,9 +107,23 @@ class Audio(Kind):
 
     def describe(self, value: Any) -> dict[str, float | str]:
         """The duration in seconds."""
-        return {"duration": duration(value)}
+        lasts = len(value) / self.sample_rate if isinstance(value, np.ndarray) else duration(value)
+        return {"duration": lasts}
+
+    def noisy(self, value: Any, draw: np.random.Generator) -> np.ndarray:
+        """The samples of the whole recording under white noise of the same mean square."""
+        samples = self._samples(value)
+        return with_noise(samples, np.sqrt(np.square(samples).mean()), draw)
+
+    def blank(self) -> np.ndarray:
+        """Silence."""
+        return np.full(self.shape, np.log(np.float32(self.floor)), self.dtype)
 
     def _samples(self, value: Any) -> np.ndarray:
+        if isinstance(value, np.ndarray):
+            if value.ndim != 1 or value.dtype.kind != "f" or not len(value):
+                raise InputError(f"an array (samples,) of floats is needed, got {value.dtype} {value.shape}")
+            return value
         samples, rate = decode(value)
         if rate == self.sample_rate:
             return samples
@@ -128,7 +143,8 @@ class Audio(Kind):
             return samples[: self.num_samples]
         if self.length == "crop":
             lasts = len(samples) / self.sample_rate
-            raise InputError(f"{value} lasts {lasts:.3f} s, 'crop' needs {self.seconds} s: take 'pad' or 'tile'")
+            name = "a recording" if isinstance(value, np.ndarray) else value
+            raise InputError(f"{name} lasts {lasts:.3f} s, 'crop' needs {self.seconds} s: take 'pad' or 'tile'")
         return np.pad(samples, (0, missing), mode="wrap" if self.length == "tile" else "constant")
 
 

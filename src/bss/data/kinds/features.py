@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from bss.data.kinds._matlab import from_mat, is_matlab
+from bss.data.kinds._noise import with_noise
 from bss.data.kinds.kind import Exhibit, Kind
 from bss.errors import InputError
 
@@ -68,6 +69,11 @@ class Features(Kind):
 
     def _of_size(self, size: int) -> Self:
         return type(self)(**{**dict(self), "size": size})
+
+    def noisy(self, value: Any, draw: np.random.Generator) -> np.ndarray:
+        """The numbers plus noise of the same mean square, which is 0 dB where all of them are in one unit."""
+        numbers = self.read(value)
+        return with_noise(numbers, np.sqrt(np.square(numbers).mean()), draw)
 
     def exhibit(self, value: Any) -> Exhibit:
         """The numbers as text, each after its name, cut after 24 of them."""

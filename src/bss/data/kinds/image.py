@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from bss.data.kinds._noise import with_noise
 from bss.data.kinds._picture import from_array, from_file, of_bytes, on_white
 from bss.data.kinds.kind import Exhibit, Kind, Size
 from bss.errors import InputError
@@ -75,6 +76,12 @@ class Image(Kind):
         file = io.BytesIO()
         picture.save(file, "PNG")
         return Exhibit("image/png", file.getvalue())
+
+    def noisy(self, value: Any, draw: np.random.Generator) -> np.ndarray:
+        """The pixels under noise of the same variance, cut to 0 .. 255; a picture of one colour has none."""
+        pixels = self.read(value).transpose(1, 2, 0).astype(np.float64)
+        noisy = with_noise(pixels, pixels.std(), draw).round().clip(0, 255).astype(np.uint8)
+        return np.asarray(noisy[..., 0] if self.channels == 1 else noisy)
 
     def is_constant(self, array: np.ndarray) -> bool:
         """Whether every pixel has the same colour."""

@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Self
 import numpy as np
 from pydantic import Field, PositiveInt
 
+from bss.errors import InputError
 from bss.registry import Component, Registry
 
 Size = PositiveInt | Annotated[tuple[PositiveInt, PositiveInt], Field(strict=False)]  # of YAML comes a list
@@ -103,6 +104,20 @@ class Kind(Component):
     @abstractmethod
     def exhibit(self, value: Any) -> Exhibit:
         """The raw value for a page that a person looks at."""
+
+    def noisy(self, value: Any, draw: np.random.Generator) -> Any:
+        """A raw value as `read` and `exhibit` take it: the given one with as much noise as signal (0 dB).
+
+        The noise is white and added at the size or rate that a sample is read in, so that no resizing takes it away.
+
+        Raises:
+            InputError: the kind has no noise, or the value cannot be used; as `read` for the rest.
+        """
+        raise InputError(f"there is no noise for the kind {self.name}")
+
+    def blank(self) -> np.ndarray:
+        """The sample that says nothing, as `read` would give it: zeros, unless the kind has a better nothing."""
+        return np.zeros(self.shape, self.dtype)
 
     def describe(self, value: Any) -> dict[str, float | str]:
         """Facts of one raw value for the manifest, for example its duration in seconds."""

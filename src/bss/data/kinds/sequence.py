@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from pydantic import Field
 
+from bss.data.kinds._noise import with_noise
 from bss.data.kinds._series import resized
 from bss.data.kinds.features import as_array, common_size, from_file, singles
 from bss.data.kinds.kind import Exhibit, Kind
@@ -53,9 +54,7 @@ class Sequence(Kind):
             FileNotFoundError: there is no such file.
             InputError: it has no step, steps of another size, or a number that is not finite as a float32.
         """
-        if self.resize:
-            return resized(singles(self._steps(value)), self.length).astype(self.dtype)
-        numbers = singles(self._steps(value)[: self.length])
+        numbers = self._numbers(value)
         return np.pad(numbers, ((0, self.length - len(numbers)), (0, 0)), constant_values=np.nan)
 
     def fitted(self, values: Values[Any]) -> Self:
@@ -69,6 +68,11 @@ class Sequence(Kind):
     def _of_size(self, size: int) -> Self:
         return type(self)(**{**dict(self), "size": size})
 
+    def noisy(self, value: Any, draw: np.random.Generator) -> np.ndarray:
+        """The steps that are read, each number under noise of its own variance over them."""
+        numbers = self._numbers(value)
+        return with_noise(numbers, numbers.std(axis=0), draw)
+
     def exhibit(self, value: Any) -> Exhibit:
         """The number of steps, and the mean of each number over them."""
         steps = self._steps(value)
@@ -78,6 +82,12 @@ class Sequence(Kind):
     def describe(self, value: Any) -> dict[str, float | str]:
         """The number of steps."""
         return {"steps": float(len(self._steps(value)))}
+
+    def _numbers(self, value: Any) -> np.ndarray:
+        """The steps that are read, in single precision."""
+        if self.resize:
+            return resized(singles(self._steps(value)), self.length).astype(self.dtype)
+        return singles(self._steps(value)[: self.length])
 
     def _steps(self, value: Any) -> np.ndarray:
         needed = f"steps of {self.size or 'equally many'} numbers are needed"

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from bss.data.kinds._noise import with_noise
 from bss.data.kinds._series import resized
 from bss.data.kinds.features import as_array, from_file, singles
 from bss.data.kinds.kind import Exhibit, Kind
@@ -105,6 +106,14 @@ class Skeleton(Kind):
         if self.view == "motion":
             places = motions(places)
         return places.reshape(self.shape).astype(self.dtype)
+
+    def noisy(self, value: Any, draw: np.random.Generator) -> np.ndarray:
+        """The places of `length` frames; each coordinate of a person under noise of its own variance over joints and
+        frames. Who is not there stays so."""
+        places = resized(self._places(value), self.length)
+        moved = with_noise(places, places.std(axis=(0, 2), keepdims=True), draw)
+        people = np.where(places.any(axis=(2, 3), keepdims=True), moved, 0).swapaxes(0, 1)
+        return np.asarray(np.moveaxis(people, 1, -1) if self.time_last else people)
 
     def exhibit(self, value: Any) -> Exhibit:
         """Moments from the first frame to the last as stick figures, or dots without `parents`.

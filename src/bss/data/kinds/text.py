@@ -109,6 +109,21 @@ class Text(Kind):
         ids = [self._ids.get(word, UNKNOWN) for word in split_words(value)[: self.length]]
         return np.array(ids + [PADDING] * (self.length - len(ids)), self.dtype)
 
+    def noisy(self, value: Any, draw: np.random.Generator) -> str:
+        """The words in their order, and among them, at random places, as many drawn from the vocabulary.
+
+        Each word of the training texts is as likely as any. A text that becomes longer than `length` loses its end.
+        """
+        words = np.array(split_words(self._text(value)), object)
+        known = [word for word in self._ids if WORD.fullmatch(word)]
+        mixed = draw.choice(np.array(known, object), 2 * len(words))
+        mixed[np.sort(draw.choice(len(mixed), len(words), replace=False))] = words
+        return " ".join(mixed)
+
+    def blank(self) -> np.ndarray:
+        """Nothing but padding: an empty text."""
+        return np.full(self.shape, self.padding, self.dtype)
+
     def exhibit(self, value: Any) -> Exhibit:
         """The whole text as it is."""
         value = self._text(value)
@@ -116,7 +131,7 @@ class Text(Kind):
         return Exhibit("text/plain", value.encode())
 
     def _text(self, value: Any) -> Any:
-        return from_file(value) if self.from_files else value
+        return from_file(value) if self.from_files and isinstance(value, Path) else value
 
     @cached_property
     def _tokenizer(self) -> Any:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bss.data.datasets.dataset import Damage
 from bss.data.kinds.kind import Kind
 from bss.data.packing.scale import Moments, moments
 from bss.errors import InputError
@@ -55,6 +56,8 @@ class Block:
     """Name of the fault of a constant sample; None where it is none."""
     measured: bool
     """Whether the moments of the rows are wanted."""
+    damages: Sequence[Damage | None]
+    """What is done to each value on purpose."""
 
     @property
     def note(self) -> Path:
@@ -68,7 +71,7 @@ class Block:
 
     def fingerprint(self) -> str:
         """SHA-256 over the values and how they are read: size and time of files, content of other values."""
-        digest = sha256(f"{_code()} {self.kind!r} {self.forbidden} {self.measured}".encode())
+        digest = sha256(f"{_code()} {self.kind!r} {self.forbidden} {self.measured} {self.damages}".encode())
         for value in self.values:
             digest.update(repr(_identity(value)).encode())
         return digest.hexdigest()
@@ -157,7 +160,7 @@ def pack_block(block: Block) -> Packed:
             row = nothing
             if value is not None:
                 try:
-                    row = read_row(block.kind, value, block.forbidden)
+                    row = read_row(block.kind, value, block.forbidden, block.damages[place])
                     packed.facts[place] = block.kind.describe(value)
                 except (InputError, OSError) as error:
                     packed.faults[place] = reason(error, value)
@@ -204,18 +207,22 @@ def _noted(block: Block) -> Packed | None:
     return Packed(noted["facts"], faults, {int(at): Moments(*three) for at, three in noted["moments"].items()})
 
 
-def read_row(kind: Kind, value: Any, forbidden: str | None) -> np.ndarray:
+def read_row(kind: Kind, value: Any, forbidden: str | None, damage: Damage | None = None) -> np.ndarray:
     """The array of one raw value as it is packed.
 
     Args:
         kind: that reads it.
         value: as the kind reads it.
         forbidden: name of the fault of a constant sample; None where it is none.
+        damage: what is done to it on purpose.
 
     Raises:
         InputError: it cannot be used; `reason` says why in short.
         OSError: it is a path that cannot be opened.
     """
+    if damage is not None and damage.is_blank:
+        return kind.blank()
+    value = value if damage is None else damage.noisy(kind, value)
     array = np.ascontiguousarray(kind.read(value), kind.dtype)
     if array.shape != kind.shape:
         raise InputError(f"has shape {array.shape}, {kind.shape} is declared")

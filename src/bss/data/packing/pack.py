@@ -148,9 +148,10 @@ def _write_arrays(
             forbidden = None if kind.constant in dataset.allow else kind.constant
             measured = kind.normalised and not kind.by_number and split == Split.TRAIN
             rows_of[array] = rows.select(ROW, "id")
+            damages = dataset.damages(rows, name)
             for start in range(0, len(rows), NUM_VALUES):
-                column = rows[name][start : start + NUM_VALUES]
-                blocks.append(Block(array, start, kind, column, root, forbidden, measured))
+                part = slice(start, start + NUM_VALUES)
+                blocks.append(Block(array, start, kind, rows[name][part], root, forbidden, measured, damages[part]))
     size = max(items[ROW]) + 1
     outcome = _Rows(
         defaultdict(lambda: [None] * size),

@@ -8,6 +8,8 @@ from typing import Any
 
 import polars as pl
 
+from bss.data.datasets._damage import LABEL, TRUE_LABEL
+from bss.data.datasets.dataset import Damage
 from bss.data.kinds.kind import Kind
 from bss.data.packed import PackedSplit
 from bss.data.packing.blocks import raw_values
@@ -22,6 +24,8 @@ PLACES = ("most", "median", "least")
 
 Drawing = Callable[[int], Shown]
 """From the index of a training pair to its picture."""
+Damages = Callable[[pl.DataFrame, str], list[Damage | None]]
+"""From some rows of the manifest and a modality to what was done to their values, see `Dataset.damages`."""
 FEW = 8
 """So many numbers are read as words; more of them are drawn."""
 
@@ -33,16 +37,18 @@ def examples(
     root: Path,
     num: int,
     drawings: Mapping[str, Drawing] | None = None,
+    damages: Damages | None = None,
 ) -> tuple[Example, ...]:
     """The `num` most balanced pairs, best first, as many around the median, and the least, worst first; first seed.
 
     Args:
         scores: columns seed, index, balance_score.
-        manifest: of the training split: index, id, class, a column a modality, maybe `damaged`.
+        manifest: of the training split: index, id, class, a column a modality, maybe `damaged` and `true_label`.
         kinds: modality -> kind.
         root: folder that the paths in the manifest start from.
         num: shown at each place; no pair is shown twice.
         drawings: see `drawings`; a modality that has none is shown as its kind exhibits it.
+        damages: of the data set: what was done to the values as they were read.
     """
     drawn = drawings or {}
     first = scores.filter(pl.col("seed") == pl.col("seed").min()).select("index", "balance_score")
@@ -52,17 +58,18 @@ def examples(
     chosen = pl.concat([group.with_columns(place=pl.lit(place)) for place, group in zip(PLACES, groups, strict=True)])
     pairs = chosen.join(manifest.with_columns(damage(manifest)), on="index", maintain_order="left")
     values = {name: raw_values(pairs[name], root, paths=kind.paths) for name, kind in kinds.items()}
+    done = {name: damages(pairs, name) if damages else [None] * len(pairs) for name in kinds}
     return tuple(
         Example(
             id=str(pair["id"]),
             class_name=str(pair["class"]),
             score=pair["balance_score"],
             place=pair["place"],
-            damage=pair["damage"],
+            damage=_words(pair),
             modalities=tuple(
                 drawn[name](pair["index"])
                 if name in drawn and values[name][row] is not None
-                else _shown(name, kind, values[name][row])
+                else _shown(name, kind, values[name][row], done[name][row])
                 for name, kind in kinds.items()
             ),
         )
@@ -90,9 +97,16 @@ def damage(manifest: pl.DataFrame) -> pl.Series:
     return damaged.cast(pl.String).fill_null("").replace("none", "")
 
 
-def _shown(modality: str, kind: Kind, value: Any) -> Shown:
-    if value is None:
-        return Shown(modality, "text", "missing")
+def _words(pair: Mapping[str, Any]) -> str:
+    """What was damaged in a pair; of a wrong label also what would be right."""
+    right = pair.get(TRUE_LABEL)
+    return f"{pair['damage']}, right is {right}" if right is not None and pair["damage"] == LABEL else pair["damage"]
+
+
+def _shown(modality: str, kind: Kind, value: Any, damage: Damage | None) -> Shown:
+    if value is None or (damage and damage.is_blank):
+        return Shown(modality, "text", "missing" if value is None else "blank")
+    value = damage.noisy(kind, value) if damage else value
     exhibit = kind.exhibit(value)
     media, size = exhibit.media_type.partition("/")[0], len(exhibit.content)
     if size > MAX_BYTES:

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 from safetensors import safe_open
 
+from bss.data.kinds.kind import Kind
 from bss.data.packed import MANIFEST, Meta, open_split
 from bss.evaluation.artifacts import as_judged, metrics_of, of_cell, read_table, runtime_of, tables_of
 from bss.evaluation.findings.advice import WarmedUp
@@ -35,7 +36,7 @@ def read_grid(params: Params, parameters: Mapping[str, object], workspace: Works
     manifest = read_table(workspace.packed / Split.TRAIN / MANIFEST)
     seeds = params.grid.seeds
     scores, held_out = (_of_seeds(place, seeds) for place in (workspace.scores, workspace.held_out))
-    kinds, split = data.modalities, open_split(workspace.packed, Split.TRAIN)
+    kinds, split = with_words(data.modalities, meta), open_split(workspace.packed, Split.TRAIN)
     return ReportInputs(
         dataset=data.titled(Path(params.raw)),
         notes=(*data.notes, *_notes(meta)),
@@ -50,7 +51,11 @@ def read_grid(params: Params, parameters: Mapping[str, object], workspace: Works
         pacing=pl.concat([_pacing(workspace, scheduler, params) for scheduler in params.grid.schedulers]),
         draws=tables_of(workspace.run, "draws", cells),
         manifest=manifest,
-        examples=examples(scores, manifest, kinds, data.locate(), params.report.num_examples, drawings(split, kinds)),
+        examples=examples(
+            *(scores, manifest, kinds, data.locate(), params.report.num_examples),
+            drawings=drawings(split, kinds),
+            damages=data.damages,
+        ),
         command="make run",
         parameters=parameters,
         versions=versions(),
@@ -62,6 +67,15 @@ def read_grid(params: Params, parameters: Mapping[str, object], workspace: Works
         keep=params.train.keep,
         fusion_norms=pl.concat([of_cell(_fusion_norms(workspace, cell, meta), cell) for cell in params.cells]),
     )
+
+
+def with_words(kinds: Mapping[str, Kind], meta: Meta) -> dict[str, Kind]:
+    """The kinds, those of texts with the words that they learned from the training split."""
+    learned = meta.modalities
+    return {
+        name: kind if learned[name].tokens is None else kind.recalled(learned[name].shape, learned[name].tokens)
+        for name, kind in kinds.items()
+    }
 
 
 def _notes(meta: Meta) -> Iterator[str]:
