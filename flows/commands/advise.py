@@ -1,5 +1,6 @@
 """Whether the order will matter on this data: `bss advise`. Exit as for `bss run`."""
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -25,10 +26,15 @@ def start(verbose: bool) -> bool:
         return False
     params = ready()
 
+    from bss.evaluation.artifacts import tables_of
     from bss.evaluation.findings.advice import advise, in_words
     from bss.evaluation.grid.reader import read_warmed_up
+    from flows.graph.plan import plan
 
-    found = advise(read_warmed_up(params, HERE))
+    seen = read_warmed_up(dict.fromkeys(params.grid.seeds, HERE))
+    if not any(stage.stale for stage in plan([])):
+        seen = replace(seen, history=tables_of(HERE.run, "history", params.cells))
+    found = advise(seen)
     write_text(in_words(found), HERE.advice("md"))
     with replaced(HERE.advice("csv")) as temporary:
         found.suspects.write_csv(temporary)

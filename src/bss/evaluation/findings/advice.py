@@ -39,6 +39,18 @@ class WarmedUp:
     history: pl.DataFrame | None = None
     """Of the trainings, where the grid was run."""
 
+    @property
+    def confidences(self) -> dict[str, float]:
+        """Modality -> the mean probability that its own output gives to the true class of validation pairs."""
+        return {name: float(self.validation[name].to_numpy().mean()) for name in self.modalities}
+
+    @property
+    def lead(self) -> tuple[str, float]:
+        """The surest modality, and its confidence by the mean of the others'."""
+        leader = max(self.confidences, key=self.confidences.__getitem__)
+        others = [mean for name, mean in self.confidences.items() if name != leader]
+        return leader, self.confidences[leader] / (sum(others) / len(others))
+
 
 @dataclass(frozen=True)
 class Advice:
@@ -164,11 +176,8 @@ def _budget(history: pl.DataFrame | None) -> Verdict:
 
 def _lead(seen: WarmedUp) -> Verdict:
     """Which modality is surest of the true class of validation pairs."""
-    means = {name: float(seen.validation[name].to_numpy().mean()) for name in seen.modalities}
-    leader = max(means, key=means.__getitem__)
-    others = [mean for name, mean in means.items() if name != leader]
-    ratio = means[leader] / (sum(others) / len(others))
-    each = listed([f"{name} {percent(mean)} %" for name, mean in means.items()])
+    leader, ratio = seen.lead
+    each = listed([f"{name} {percent(mean)} %" for name, mean in seen.confidences.items()])
     trust = f"Mean probability of the true class on validation, each modality's own output after the warm-up: {each}."
     if ratio < LEAD:
         return Verdict(f"No modality leads: the surest, {leader}, is at {ratio:.2f} times the others.", trust)

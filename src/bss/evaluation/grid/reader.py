@@ -1,6 +1,6 @@
 """The artifacts of a grid of runs, gathered into what the report is made of."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,9 @@ def read_grid(params: Params, parameters: Mapping[str, object], workspace: Works
     meta, data, cells = Meta.read(workspace.packed), params.preprocess, [*params.cells, *params.alone]
     manifest = read_table(workspace.packed / Split.TRAIN / MANIFEST)
     seeds = params.grid.seeds
-    scores, held_out = (_of_seeds(place, seeds) for place in (workspace.scores, workspace.held_out))
+    scores, held_out = (
+        pl.concat([_of_seed(place(seed), seed) for seed in seeds]) for place in (workspace.scores, workspace.held_out)
+    )
     kinds, split = with_words(data.modalities, meta), open_split(workspace.packed, Split.TRAIN)
     return ReportInputs(
         dataset=data.titled(Path(params.raw)),
@@ -100,22 +102,21 @@ def _fusion_norms(workspace: Workspace, cell: Cell, meta: Meta) -> pl.DataFrame:
     return pl.DataFrame({"output": list(meta.modalities), "norm": [float(np.linalg.norm(part)) for part in parts]})
 
 
-def read_warmed_up(params: Params, workspace: Workspace) -> WarmedUp:
-    """What the warm-up of every seed has left, and the history of the grid where all of it was trained."""
-    meta, seeds = Meta.read(workspace.packed), params.grid.seeds
-    was_run = all((workspace.run(cell) / "history.parquet").is_file() for cell in params.cells)
-    confidences = {
-        split: pl.concat([_confidences(workspace.evidence(seed, split), seed, meta) for seed in seeds])
+def read_warmed_up(places: Mapping[int, Workspace]) -> WarmedUp:
+    """What the warm-up of every seed has left, from seed -> the workspace that it was run in."""
+    first = next(iter(places.values()))
+    meta = Meta.read(first.packed)
+    train, validation = (
+        pl.concat([_confidences(place.evidence(seed, split), seed, meta) for seed, place in places.items()])
         for split in (Split.TRAIN, Split.VALIDATION)
-    }
+    )
     return WarmedUp(
-        scores=_of_seeds(workspace.scores, seeds),
-        held_out=_of_seeds(workspace.held_out, seeds),
-        manifest=read_table(workspace.packed / Split.TRAIN / MANIFEST),
-        train=confidences[Split.TRAIN],
-        validation=confidences[Split.VALIDATION],
+        scores=pl.concat([_of_seed(place.scores(seed), seed) for seed, place in places.items()]),
+        held_out=pl.concat([_of_seed(place.held_out(seed), seed) for seed, place in places.items()]),
+        manifest=read_table(first.packed / Split.TRAIN / MANIFEST),
+        train=train,
+        validation=validation,
         modalities=tuple(meta.modalities),
-        history=tables_of(workspace.run, "history", params.cells) if was_run else None,
     )
 
 
@@ -131,8 +132,8 @@ def _confidences(path: Path, seed: int, meta: Meta) -> pl.DataFrame:
     return pl.DataFrame(columns).with_row_index("index").with_columns(seed=pl.lit(seed))
 
 
-def _of_seeds(place: Callable[[int], Path], seeds: Sequence[int]) -> pl.DataFrame:
-    return pl.concat([read_table(place(seed)).with_columns(seed=pl.lit(seed)) for seed in seeds])
+def _of_seed(path: Path, seed: int) -> pl.DataFrame:
+    return read_table(path).with_columns(seed=pl.lit(seed))
 
 
 def _runtimes(workspace: Workspace, cells: Iterable[Cell]) -> tuple[str, ...]:
