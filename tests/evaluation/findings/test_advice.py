@@ -8,21 +8,20 @@ import pytest
 
 from bss.evaluation.findings.advice import WarmedUp, advise, in_words, low_shares, suspects, tail_verdict
 
-RNG = np.random.default_rng(0)
 SEEDS = (3, 8)
 
 
 def seen(num_bad: int = 60, num_good: int = 240, num_held_out: int = 100, gap: float = 1.0) -> WarmedUp:
     """Good pairs are as held-out ones; bad ones score `gap` lower, and image is least sure of their label."""
-    number = num_bad + num_good
+    rng, number = np.random.default_rng(0), num_bad + num_good
     is_bad = np.arange(number) < num_bad
     scores, held_out, train, validation = [], [], [], []
     for seed in SEEDS:
-        balance = RNG.normal(0.5, 0.1, number) - gap * is_bad
+        balance = rng.normal(0.5, 0.1, number) - gap * is_bad
         rows = {"seed": seed, "index": range(number)}
         ids = [f"pair-{index}" for index in range(number)]
         scores.append(pl.DataFrame({**rows, "id": ids, "label": np.arange(number) % 3, "balance_score": balance}))
-        held_out.append(pl.DataFrame({"seed": seed, "balance_score": RNG.normal(0.5, 0.1, num_held_out)}))
+        held_out.append(pl.DataFrame({"seed": seed, "balance_score": rng.normal(0.5, 0.1, num_held_out)}))
         image = np.where(is_bad, 0.1, 0.9)
         train.append(pl.DataFrame({**rows, "audio": 0.5, "image": image}))
         validation.append(pl.DataFrame({"seed": seed, "index": range(4), "audio": 0.3, "image": 0.6}))
