@@ -4,7 +4,7 @@ Each NAME is a folder of results that `bss compare leaderboard --on DATA` left.
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from bss.errors import InputError
 from bss.evaluation.comparing.statistics import paired_difference
 from bss.evaluation.page.text import markdown
 from bss.evaluation.page.words import interval, percent
-from bss.evaluation.study.ranks import Ranks, row_accuracies
+from bss.evaluation.study.ranks import Accuracies, Ranks, common_rows, row_accuracies
 from bss.exits import exits
 from bss.files import write_text
 from bss.paths import HERE
@@ -25,9 +25,6 @@ PAGE = Path(__file__).parent / "leaderboard.md"
 BEGIN, END = "<!-- python -m docs.leaderboard writes from here -->", "<!-- to here -->"
 FIRST, BASE, OTHER = "joint", "random", "learned"
 CONFIDENCE = 0.95
-
-Accuracies = Mapping[str, Mapping[str, NDArray[np.float64]]]
-"""Data set -> row, METHOD · SCHEDULER -> accuracy of each seed, in [0, 1]."""
 
 
 def written(text: str, found: Accuracies) -> str:
@@ -82,7 +79,7 @@ def ranks(found: Accuracies) -> Ranks:
 
 
 def read(names: Sequence[str]) -> Accuracies:
-    """The accuracies that studies have left.
+    """The accuracies that studies have left, of the rows that all of them have.
 
     Raises:
         InputError: one has left none.
@@ -94,7 +91,7 @@ def read(names: Sequence[str]) -> Accuracies:
             raise InputError(f"{path} is missing; `bss compare leaderboard --on DATA` makes it")
         runs = pl.read_csv(path).select("row", "seed", "accuracy")
         found[name.removeprefix("leaderboard-")] = row_accuracies(runs)
-    return found
+    return common_rows(found)[0]
 
 
 def _row(method: str, scheduler: str) -> str:

@@ -35,9 +35,12 @@ def run(names: list[str], out: Path, confidence: float) -> bool:
         raise InputError(f"{HERE.studies} holds no comparison yet; `bss compare methods --on NAME` makes one")
     places = {name: lookup("comparison", name, known) for name in dict.fromkeys(names)}
 
-    from bss.evaluation.study.ranks import Ranks, row_accuracies, write_ranks
+    from bss.evaluation.study.ranks import Ranks, common_rows, row_accuracies, write_ranks
 
-    ranks = Ranks({name: row_accuracies(_runs(place)) for name, place in places.items()}, confidence)
+    accuracies, others = common_rows({name: row_accuracies(_runs(place)) for name, place in places.items()})
+    if others:
+        typer.echo(f"not ranked, because not on all of them: {', '.join(others)}")
+    ranks = Ranks(accuracies, confidence)
     typed = shlex.join(["bss", *sys.argv[1:]])
     write_ranks(ranks, ", ".join(places), typed, out)
     show(out / "ranks.md", out / "ranks.html")

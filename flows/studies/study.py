@@ -42,6 +42,8 @@ class Study(Overlay):
     """Dotted key of params.yaml -> values: the whole study is run for every combination, with results of its own."""
     methods: list[str] = Field(default=["joint"], min_length=1)
     """Names in params.yaml. Every row is also compared with the first of several in the baseline's order."""
+    leave_out: bool = False
+    """Whether methods that cannot be used with the data are left out, and named; else they are an error."""
     tune: bool = False
     """Whether each method's fields are chosen first, from its own small grid, by the validation accuracy in the
     baseline's order, the mean over all seeds."""

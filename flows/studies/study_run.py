@@ -14,6 +14,7 @@ from bss.evaluation.page.words import percent
 from bss.params import Params
 from bss.parsing import checked, read_mapping, setting
 from bss.paths import HERE
+from bss.registry import lookup
 from bss.training.methods.method import METHODS
 from bss.types import BASELINE
 from flows.studies.study import FOLDER, Overlay, Raw, Study, find, overlaid
@@ -56,6 +57,10 @@ class Repeated(ABC):
     @abstractmethod
     def of(self, repeat: Repeat) -> Raw:
         """The content of params.yaml for one repeat."""
+
+
+FIRST = "joint"
+"""A method that any data can be used with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,17 +154,29 @@ def composed(
     raw["methods"] = METHODS.every(raw.get("methods", {}))  # so that an overlay may vary each
     for overlay in overlays:
         raw = overlaid(raw, overlay.params)
-    raw = overlaid(rows.parameters(raw), dict(map(setting, settings)), may_add=True)
+    values = dict(map(setting, settings))
+    rows, left_out = suited(rows, overlaid(raw, values, may_add=True), places[0]) if rows.leave_out else (rows, [])
+    raw = overlaid(rows.parameters(raw), values, may_add=True)
     run = StudyRun(
         name=name or "-".join(place.stem for place in places),
         study=rows,
         params=checked(raw, Params, places[0]),
         raw=raw,
-        about=tuple(part.about for part in (rows, *overlays)),
+        about=(*(part.about for part in (rows, *overlays)), *left_out),
         command=command,
     )
     checked(run.of(run.repeats[-1]), Params, Path("folds"))
     return run
+
+
+def suited(rows: Study, raw: Raw, origin: Path) -> tuple[Study, list[str]]:
+    """A study without the methods that cannot be used with the data, and a sentence for each of them."""
+    whole = rows.parameters(raw)
+    params = checked({**whole, "grid": {**whole["grid"], "methods": [FIRST]}}, Params, origin)
+    reasons = {name: params.unsuited(lookup("training method", name, params.methods)) for name in rows.methods}
+    kept = [name for name, reason in reasons.items() if not reason]
+    sentences = [f"Left out: {name}. {reason[:1].upper()}{reason[1:]}." for name, reason in reasons.items() if reason]
+    return checked({**rows.model_dump(), "methods": kept}, Study, origin), sentences
 
 
 def composed_each(

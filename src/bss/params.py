@@ -230,13 +230,20 @@ class Params(Strict):
 
     @model_validator(mode="after")
     def _methods_suit_the_data(self) -> Self:
-        shapes = {name: kind.shape for name, kind in self.preprocess.modalities.items()}
         for key, name, method in self._trainings:
-            try:
-                method.check_shapes(shapes)
-            except InputError as error:
-                raise InputError(f"{key}: '{name}' cannot be used with these data: {error}") from error
+            if reason := self.unsuited(method):
+                raise InputError(f"{key}: '{name}' cannot be used with these data: {reason}")
         return self
+
+    def unsuited(self, method: Method) -> str:
+        """Why a method cannot be used with the data; empty where it can."""
+        kinds = self.preprocess.modalities
+        words = [name for name, kind in kinds.items() if not kind.normalised]
+        try:
+            method.check_shapes({name: kind.shape for name, kind in kinds.items()}, words)
+        except InputError as error:
+            return str(error)
+        return ""
 
     @model_validator(mode="after")
     def _methods_come_to_their_end(self) -> Self:

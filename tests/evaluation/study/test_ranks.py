@@ -8,8 +8,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from bss.errors import InputError
 from bss.evaluation.comparing.statistics import critical_distance
-from bss.evaluation.study.ranks import Ranks, row_accuracies, write_ranks
+from bss.evaluation.study.ranks import Ranks, common_rows, row_accuracies, write_ranks
 from flows.commands import ranks
 
 FIRST = {"joint · random": np.array([0.7, 0.8]), "aug · random": np.array([0.9, 0.8])}
@@ -41,6 +42,16 @@ def test_the_page_and_the_table_name_every_row_and_data_set(tmp_path: Path) -> N
     assert table.splitlines()[0] == "| row | all | a | b |"
     assert "| joint · random | 1.5 | 1.8 | 1.3 |" in table  # 7.5 / 5, 3.5 / 2, 4 / 3
     assert "Critical distance (95 %): 0.9" in table
+
+
+def test_rows_that_one_data_set_lacks_are_named_and_not_ranked() -> None:
+    values = np.array([0.5, 0.6])
+    rows = {"joint": values, "aim": values, "ogm": values}
+    found, others = common_rows({"a": rows, "b": {"joint": values, "ogm": values, "mwam": values}})
+    assert [list(each) for each in found.values()] == [["joint", "ogm"]] * 2
+    assert others == ["aim", "mwam"]
+    with pytest.raises(InputError, match="a, b have 1 rows in common"):
+        common_rows({"a": rows, "b": {"joint": values}})
 
 
 def test_what_cannot_be_compared_is_refused() -> None:

@@ -16,7 +16,7 @@ from bss.training.methods.ogm import OGM
 from flows.graph.plan import Planned
 from flows.studies.flow import _joined
 from flows.studies.study import FOLDER, Overlay, Study, find, overlaid
-from flows.studies.study_run import StudyRun, composed, composed_each
+from flows.studies.study_run import StudyRun, composed, composed_each, suited
 from flows.studies.workspaces import workspaces
 from tests.helpers import ROOT
 
@@ -46,11 +46,30 @@ def raw_on(place: Path) -> dict[str, Any]:
 @pytest.mark.parametrize("place", PLACES, ids=lambda path: path.stem)
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_every_study_fits_every_data_set(path: Path, place: Path) -> None:
-    given = checked(read_mapping(path), Study, path)
-    run = run_of(given, raw_on(place))
+    given, raw = checked(read_mapping(path), Study, path), raw_on(place)
+    if given.leave_out:
+        given, _ = suited(given, raw, path)
+    run = run_of(given, raw)
     assert run.params.grid.schedulers == [variant.name for variant in given.variants()]
     assert len(run.params.grid.seeds) >= 10, "an expected gain needs ten paired seeds"
     assert (run.tuning() is not None) is given.tune
+
+
+def test_methods_that_the_data_cannot_be_used_with_are_left_out_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    run = composed("methods", "emoji_imgtext", command="bss compare")
+    assert not {"aim", "mwam"} & {*run.choices}
+    assert "ogm" in run.choices
+    (first, second) = (sentence for sentence in run.about if sentence.startswith("Left out: "))
+    assert first.startswith("Left out: aim. Aim learns inputs of two modalities or more, and words (text)")
+    assert second.startswith("Left out: mwam. Mwam compares the spectra")
+    assert {"aim", "mwam"} <= {*composed("methods", "avdigits", command="bss compare").choices}
+
+
+def test_one_that_is_not_to_be_left_out_is_refused() -> None:
+    raw = raw_on(ROOT / FOLDER / "on/emoji_imgtext.yaml")
+    with pytest.raises(ValueError, match=r"grid.methods: 'aim' cannot be used with these data: aim learns"):
+        run_of(study(methods=["joint", "aim"], schedulers={"random": {}}), raw)
 
 
 def test_seeds_and_folds_are_crossed() -> None:

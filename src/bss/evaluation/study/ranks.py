@@ -34,6 +34,24 @@ def row_accuracies(runs: pl.DataFrame) -> dict[str, NDArray[np.float64]]:
     return {str(row): each["accuracy"].to_numpy() for row, each in found.items()}
 
 
+Accuracies = Mapping[str, Mapping[str, NDArray[np.float64]]]
+"""Data set -> row -> accuracy of each seed in [0, 1], see `row_accuracies`."""
+
+
+def common_rows(accuracies: Accuracies) -> tuple[Accuracies, list[str]]:
+    """The rows that all data sets have, and the names of the others.
+
+    Raises:
+        InputError: there are fewer than two.
+    """
+    first, *others = accuracies.values()
+    common = [row for row in first if all(row in rows for rows in others)]
+    if len(common) < 2:
+        raise InputError(f"{', '.join(accuracies)} have {len(common)} rows in common, and ranks need two")
+    rest = dict.fromkeys(row for rows in accuracies.values() for row in rows if row not in common)
+    return {name: {row: rows[row] for row in common} for name, rows in accuracies.items()}, list(rest)
+
+
 @dataclass(frozen=True)
 class Ranks:
     """Rows ranked in every block, a block being one seed on one data set.
@@ -42,8 +60,7 @@ class Ranks:
         InputError: the data sets have other rows.
     """
 
-    accuracies: Mapping[str, Mapping[str, NDArray[np.float64]]]
-    """Data set -> row -> accuracy of each seed in [0, 1], see `row_accuracies`."""
+    accuracies: Accuracies
     confidence: float
 
     def __post_init__(self) -> None:

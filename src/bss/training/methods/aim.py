@@ -1,6 +1,6 @@
 """AIM: where one modality leads at a depth, it trains by a weaker block that shares its least changed weights."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from math import tanh
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -56,6 +56,14 @@ class AIM(Joint):
     """Steps of Adam that a making of prototypes takes."""
     prototype_lr: Annotated[float, Field(gt=0)] = 0.1
     """Its learning rate, in deviations of the inputs."""
+
+    def check_shapes(self, shapes: Mapping[str, tuple[int, ...]], words: Collection[str] = ()) -> None:
+        """Refuse data of which fewer than two modalities are quantities."""
+        if len(shapes) - len(words) < 2:
+            raise InputError(
+                f"aim learns inputs of two modalities or more, and words ({', '.join(words)}) are no quantities that "
+                f"can be learned; here are {', '.join(shapes)}"
+            )
 
     def begin_epoch(
         self,
@@ -166,11 +174,7 @@ class AIM(Joint):
         classes = torch.arange(num_classes, device=device)
         shapes = {name: (num_classes, *batch.inputs[name].shape[1:]) for name in branches}
         words = [name for name in branches if _is_of_words(batch.inputs[name], branches[name])]
-        if len(branches) - len(words) < 2:
-            raise InputError(
-                f"aim learns inputs of two modalities or more, and words ({', '.join(words)}) are no quantities that "
-                f"can be learned; here are {', '.join(branches)}"
-            )
+        self.check_shapes({name: shape[1:] for name, shape in shapes.items()}, words)
         learned = {
             name: torch.randn(shape, generator=generator, device=device).requires_grad_()
             for name, shape in shapes.items()

@@ -1,6 +1,6 @@
 """The contract of a training method."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
@@ -72,11 +72,12 @@ class Method(Component):
         """Epochs after which every part has trained that is to be trained; a shorter training is refused."""
         return 1
 
-    def check_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    def check_shapes(self, shapes: Mapping[str, tuple[int, ...]], words: Collection[str] = ()) -> None:
         """Refuse data that the method cannot be used with; asked when the parameters are read.
 
         Args:
             shapes: modality -> shape of one sample.
+            words: the modalities whose values are ids of words, and no quantities.
 
         Raises:
             InputError: it cannot; the message says what would be right.

@@ -1,6 +1,6 @@
 """MMLoRA: each modality alone, then low-rank adapters of all encoders together."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -52,7 +52,7 @@ class MMLoRA(Method):
         """One with adapters."""
         return self.alone_epochs + 1
 
-    def check_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    def check_shapes(self, shapes: Mapping[str, tuple[int, ...]], words: Collection[str] = ()) -> None:
         """Refuse names that are no modalities."""
         for name in self.modalities or ():
             if name not in shapes:

@@ -1,6 +1,6 @@
 """Modality-specific learning rates: each modality has its own, which follows its accuracy on validation."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -46,7 +46,7 @@ class MSLR(Method):
     window: Annotated[int, Field(ge=1)] = 3
     """Number of accuracies whose mean the current one is compared with."""
 
-    def check_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    def check_shapes(self, shapes: Mapping[str, tuple[int, ...]], words: Collection[str] = ()) -> None:
         """Refuse names that are no modalities."""
         for name in self.rates:
             if name not in shapes:

@@ -1,6 +1,6 @@
 """MWAM: a modality whose spectrum shows that the network prefers it weighs less in training."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from math import exp
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
@@ -70,11 +70,12 @@ class MWAM(Joint):
             raise InputError(f"beta is {self.beta}, above alpha, {self.alpha}: weights would be negative")
         return self
 
-    def check_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    def check_shapes(self, shapes: Mapping[str, tuple[int, ...]], words: Collection[str] = ()) -> None:
         """Refuse what has no two spectra to compare.
 
         Args:
             shapes: modality -> shape of one sample.
+            words: as of the base.
         """
         if len(self._maps(shapes)) < 2:
             listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())

@@ -1,6 +1,6 @@
 """CALM: one modality's probabilities of anchor classes are generated from another's."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -65,7 +65,7 @@ class CALM(Objective):
         """The labels do."""
         return self.task == "label"
 
-    def check_shapes(self, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    def check_shapes(self, shapes: Mapping[str, tuple[int, ...]], words: Collection[str] = ()) -> None:
         """Refuse a generated modality that is not there."""
         if self.generated is not None and self.generated not in shapes:
             raise InputError(f"generated: '{self.generated}' is no modality (known: {', '.join(sorted(shapes))})")
