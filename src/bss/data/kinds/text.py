@@ -117,7 +117,7 @@ class Text(Kind):
         words = np.array(split_words(self._text(value)), object)
         known = [word for word in self._ids if WORD.fullmatch(word)]
         mixed = draw.choice(np.array(known, object), 2 * len(words))
-        mixed[np.sort(draw.choice(len(mixed), len(words), replace=False))] = words
+        mixed[draw.permutation(len(mixed)) < len(words)] = words
         return " ".join(mixed)
 
     def blank(self) -> np.ndarray:
