@@ -109,7 +109,7 @@ def composed(
         command=command,
         rows=tuple(kept),
         left_out=left_out,
-        sources=dict(published.sources),
+        sources=published.sources,
     )
 
 

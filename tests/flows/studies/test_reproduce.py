@@ -134,7 +134,7 @@ def test_a_row_that_does_not_suit_is_left_out_with_its_reason(here: Path) -> Non
 )
 def test_what_is_missing_or_wrong_is_refused(given: dict[str, str], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=f"(?s){message}"):
-        composed(command="", **given)  # type: ignore[arg-type]
+        composed(command="", **given)
 
 
 def test_the_published_figures_are_of_known_data_and_methods() -> None:
@@ -165,7 +165,7 @@ def test_the_table_says_what_was_chosen_on_test_and_the_hours(tmp_path: Path) ->
     text = format_reproduction(
         Reproduction(
             data_set="cremad", rows=read_rows(rows, places), left_out={}, effort=found, max_parallel=2,
-            confidence=0.95, sources=dict(PUBLISHED.sources), notes=(), command="bss reproduce cremad",
+            confidence=0.95, sources=PUBLISHED.sources, notes=(), command="bss reproduce cremad",
         )
     )  # fmt: skip
     assert max(map(len, text.splitlines())) <= 80

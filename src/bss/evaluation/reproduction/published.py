@@ -60,7 +60,7 @@ class Row(Strict, use_attribute_docstrings=True):
 class Published(Strict, use_attribute_docstrings=True):
     """All figures, and where they stand."""
 
-    sources: Mapping[Literal["bss", "aug"], str]
+    sources: dict[str, str]
     """Paper -> title, place and table."""
     weights: dict[str, str]
     """File of an encoder's weights -> from where it comes."""
