@@ -1,6 +1,5 @@
 """The figures that papers print, and the rows of a grid that they are figures of."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
