@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from bss.paths import HERE
-from flows.commands import active, advise, compare, diff, distribute, ranks, retrain, run, ui, watch
+from flows.commands import advise, diff, distribute, retrain, run, ui, watch
 from flows.commands.exits import command
+from flows.commands.studies import active, compare, ranks, reproduce
 from flows.workspace.lifeline import end_with_parent
 
 app = typer.Typer(rich_markup_mode=None)
@@ -36,6 +37,7 @@ for _name, _main, _example in (
     ("advise", advise.main, "bss advise"),
     ("compare", compare.main, "bss compare schedulers --on avdigits-damaged"),
     ("active", active.main, "bss active --on avdigits-damaged --rounds 9"),
+    ("reproduce", reproduce.main, "bss reproduce cremad --rows concat,vanilla,bss-h,bss-l"),
     ("ranks", ranks.main, "bss ranks methods-avdigits methods-emoji_imgtext"),
     ("diff", diff.main, "bss diff HEAD~1 --html diff.html"),
     ("retrain", retrain.main, "bss retrain --base origin/main"),

@@ -83,7 +83,7 @@ def run_through_prefect(name: str, run: "Repeated", verbose: bool) -> bool:
         server.wait()
     state = getattr(flow, name)(run, return_state=True)
     if state.is_completed():
-        show(run.results / "table.txt", run.results / "page.html")
+        show(run.results / "table.txt", run.page)
     return succeeds(state)
 
 

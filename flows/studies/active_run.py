@@ -26,6 +26,10 @@ class ActiveRun(Repeated):
         grid = self.raw["active"]["grid"] | {"seeds": [repeat.seed]}
         return self.raw | {"active": self.raw["active"] | {"grid": grid}}
 
+    def targets(self, repeat: Repeat) -> list[str]:
+        """The judgements of all curves."""
+        return ["evaluate-active"]
+
 
 def composed(
     on: str | None,

@@ -18,13 +18,12 @@ from flows.graph.machine import Machine, usable_gpus
 from flows.graph.outcome import report_address
 from flows.graph.plan import Planned, kind
 from flows.studies.active_run import ActiveRun
+from flows.studies.reproduce_run import ReproduceRun
 from flows.studies.study_run import Repeat, Repeated, StudyRun
 from flows.studies.workspaces import held, prepare, workspaces
 from flows.workspace.forkserver import forkservers
 
 OF_A_CELL = ("train", "acquire", "evaluate")
-CELLS, CURVES = ("evaluate", "evaluate-alone"), ("evaluate-active",)
-"""The stages at the end: of a grid, and of active learning."""
 
 
 @flow(persist_result=False, retries=0)
@@ -57,7 +56,7 @@ def active(run: ActiveRun) -> State[None]:
     machine = Machine(usable_gpus(run.params.runtime.device))
     num_curves = len(run.params.active.grid.acquisitions) * len(run.repeats)
     with forkservers(num_curves + 1), held(run):
-        verdict = _run_cells(run, machine, CURVES)
+        verdict = _run_cells(run, machine)
     if verdict.is_completed():
         from flows.studies.results import write_active
 
@@ -66,10 +65,30 @@ def active(run: ActiveRun) -> State[None]:
     return verdict
 
 
+@flow(persist_result=False, retries=0)
+def reproduce(run: ReproduceRun) -> State[None]:
+    """Bring the rows of a paper up to date, each seed in a workspace of its own; the table has what there is by then.
+
+    Raises:
+        Busy: the same reproduction is running.
+    """
+    os.environ.setdefault(VARIABLE, str(SHARED.resolve()))
+    machine = Machine(usable_gpus(run.params.runtime.device))
+    with forkservers(len(run.rows) * len(run.repeats) + 1), held(run):
+        try:
+            verdict = _run_cells(run, machine)
+        finally:
+            from flows.studies.results import write_reproduced
+
+            write_reproduced(run)
+    _publish(run, "reproduction")
+    return verdict
+
+
 def _publish(run: Repeated, key: str) -> None:
     """Have Prefect show the table of a run, and the address of its page."""
     create_markdown_artifact((run.results / "table.md").read_text(encoding="utf-8"), key=key)
-    create_link_artifact(report_address(run.results / "page.html"), key="report", link_text="The page")
+    create_link_artifact(report_address(run.page), key="report", link_text="The page")
 
 
 def _run_all(run: StudyRun, machine: Machine) -> tuple[State[None], StudyRun]:
@@ -81,22 +100,22 @@ def _run_all(run: StudyRun, machine: Machine) -> tuple[State[None], StudyRun]:
     if (tuning := run.tuning()) is not None:
         orders = [name for name in run.params.grid.schedulers if name not in tuning.params.grid.schedulers]
         num_later = len(run.repeats) * len(run.choices) * len(orders)
-        if not (verdict := _run_cells(tuning, machine, CELLS, num_later)).is_completed():
+        if not (verdict := _run_cells(tuning, machine, num_later)).is_completed():
             return verdict, run
         from flows.studies.results import validation_accuracies
 
         run = run.tuned(validation_accuracies(tuning))
-    return _run_cells(run, machine, CELLS), run
+    return _run_cells(run, machine), run
 
 
-def _run_cells(run: Repeated, machine: Machine, targets: Sequence[str], num_later: int = 0) -> State[None]:
+def _run_cells(run: Repeated, machine: Machine, num_later: int = 0) -> State[None]:
     """Bring the cells of all repeats up to date; how that ended."""
     folders = {repeat: workspace.folder for repeat, workspace in workspaces(run).items()}
     for repeat, workspace in workspaces(run).items():
         prepare(workspace, run.of(repeat))
     max_parallel = run.params.max_parallel
     with ThreadPoolExecutor(max_parallel) as pool:
-        plans = pool.map(lambda folder: _plan(folder, machine, targets), folders.values())
+        plans = pool.map(lambda place: _plan(place[1], machine, run.targets(place[0])), folders.items())
         planned = _joined(dict(zip(folders, plans, strict=True)))
     return judge(run_planned(planned, machine, max_parallel, num_later=num_later))
 

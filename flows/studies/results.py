@@ -12,11 +12,14 @@ from bss.evaluation.findings.remarks import remarks
 from bss.evaluation.grid.inputs import joined
 from bss.evaluation.grid.page import write_report
 from bss.evaluation.grid.reader import read_grid
+from bss.evaluation.reproduction.reader import effort, read_rows
+from bss.evaluation.reproduction.table import Reproduction, write_reproduction
 from bss.evaluation.study.comparison import Comparison
 from bss.evaluation.study.page import write_comparison
 from bss.params import load
 from bss.types import BASELINE
 from flows.studies.active_run import ActiveRun
+from flows.studies.reproduce_run import ReproduceRun
 from flows.studies.study_run import StudyRun, as_method
 from flows.studies.workspaces import workspaces
 
@@ -37,6 +40,24 @@ def write_active(run: ActiveRun) -> None:
     """Write table and page of curves of active learning."""
     places = {repeat.seed: workspace for repeat, workspace in workspaces(run).items()}
     write_curves(read_curves(run.params, run.raw, places, run.about, run.command), run.name, run.results)
+
+
+def write_reproduced(run: ReproduceRun) -> None:
+    """Write the table of a reproduction, as far as it is."""
+    places = {repeat.seed: workspace for repeat, workspace in workspaces(run).items()}
+    params = run.params
+    reproduction = Reproduction(
+        data_set=params.preprocess.name,
+        rows=read_rows(run.rows, places),
+        left_out=run.left_out,
+        effort=effort(run.rows, places, params.max_parallel),
+        max_parallel=params.max_parallel,
+        confidence=params.report.confidence,
+        sources=run.sources,
+        notes=params.preprocess.notes,
+        command=run.command,
+    )
+    write_reproduction(reproduction, run.results)
 
 
 def write_results(run: StudyRun) -> None:

@@ -50,6 +50,11 @@ class Repeated(ABC):
         return HERE.studies / self.name
 
     @property
+    def page(self) -> Path:
+        """What a person opens of them."""
+        return self.results / "page.html"
+
+    @property
     @abstractmethod
     def repeats(self) -> list[Repeat]:
         """The times that it is run."""
@@ -57,6 +62,10 @@ class Repeated(ABC):
     @abstractmethod
     def of(self, repeat: Repeat) -> Raw:
         """The content of params.yaml for one repeat."""
+
+    @abstractmethod
+    def targets(self, repeat: Repeat) -> list[str]:
+        """The stages at the end of one repeat, which are brought up to date with all that they need."""
 
 
 FIRST = "joint"
@@ -118,6 +127,10 @@ class StudyRun(Repeated):
         if repeat.fold is None:
             return raw
         return raw | {"preprocess": raw["preprocess"] | {"folds": self.study.folds, "fold": repeat.fold}}
+
+    def targets(self, repeat: Repeat) -> list[str]:
+        """The judgements of all cells."""
+        return ["evaluate", "evaluate-alone"]
 
 
 def composed(

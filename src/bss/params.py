@@ -58,6 +58,13 @@ class Evaluate(Strict, use_attribute_docstrings=True):
     """Whether logistic regressions on the frozen features say what each encoder has learned."""
 
 
+class ByTest(Strict, use_attribute_docstrings=True):
+    """The protocol of papers whose best epoch is that of the test split; `bss reproduce` alone fills it."""
+
+    seeds: list[Annotated[int, Field(ge=0, lt=2**32)]]
+    """Seeds whose trainings keep the weights of every epoch, for `evaluate-by-test` to judge each on test."""
+
+
 class Report(Strict):
     """What the page compares and shows."""
 
@@ -116,6 +123,7 @@ class Params(Strict):
     runtime: RuntimeSettings
     active: Active
     evaluate: Evaluate
+    by_test: ByTest
     report: Report
     grid: Grid
     flow: FlowSettings
@@ -163,6 +171,7 @@ class Params(Strict):
             ("active.grid.acquisitions", self.active.grid.acquisitions, self.active.acquisitions),
             ("active.method", [self.active.method], self.methods),
             ("grid.seeds", [str(seed) for seed in self.grid.seeds], map(str, self.grid.seeds)),
+            ("by_test.seeds", [str(seed) for seed in self.by_test.seeds], map(str, self.grid.seeds)),
         ):
             _check_names(key, names, list(known))
         return self

@@ -189,6 +189,10 @@ class Workspace:
         """The folder of the weights, the history and the draws of one training."""
         return self.runs / str(cell)
 
+    def epochs(self, cell: Cell) -> Path:
+        """The weights of every epoch of a training. DVC does not know them; who has judged them removes them."""
+        return self.folder / f"models/epochs/{cell}"
+
     def runtime(self, cell: Cell) -> Path:
         """What one training ran on: device, precision and threads."""
         return self.run(cell) / "runtime.json"
@@ -212,6 +216,10 @@ class Workspace:
     def metrics(self, cell: Cell) -> Path:
         """The metrics of one cell on the test split."""
         return self.all_metrics / f"{cell}.json"
+
+    def by_test(self, cell: Cell) -> Path:
+        """The metrics of every epoch of one cell on the test split; only `bss reproduce` reads them."""
+        return self.folder / f"reports/by_test/{cell}.json"
 
     def predictions(self, cell: Cell) -> Path:
         """The folder of the predictions and the confusion matrices on the test split."""

@@ -114,7 +114,7 @@ def test_leaves_import_only_leaves_and_contracts() -> None:
 
 def test_only_evaluate_opens_the_test_split() -> None:
     openers = [path.name for path in (ROOT / "tasks").glob("*.py") if "Split.TEST" in path.read_text()]
-    assert sorted(openers) == ["evaluate.py", "evaluate_active.py"]
+    assert sorted(openers) == ["evaluate.py", "evaluate_active.py", "evaluate_by_test.py"]
     holders = {path for path in LIBRARY.rglob("*.py") if "Split.TEST" in path.read_text()}
     definers = {LIBRARY / "data" / "datasets" / f"{name}.py" for name in DATASETS}
     counts_its_pairs = {LIBRARY / "evaluation/diff/difference.py"}

@@ -198,4 +198,18 @@ def test_the_artifacts_lie_where_the_stages_say() -> None:
 
 def test_only_evaluation_depends_on_the_test_split() -> None:
     holders = [name for name, stage in STAGES.items() if "data/packed/test" in stage["deps"]]
-    assert holders == ["evaluate", "evaluate-alone", "evaluate-active"]
+    by_test = ["evaluate-by-test", "evaluate-by-test-alone"]
+    assert holders == ["evaluate", "evaluate-alone", *by_test, "evaluate-active"]
+
+
+def test_no_stage_reads_what_was_chosen_on_test() -> None:
+    outs = {"reports/by_test", "models/epochs"}
+    for name, stage in STAGES.items():
+        assert not [dep for dep in stage["deps"] if any(dep.startswith(out) for out in outs)], name
+    readers = {
+        path.relative_to(ROOT).as_posix()
+        for folder in ("src", "tasks", "flows")
+        for path in (ROOT / folder).rglob("*.py")
+        if "by_test(" in path.read_text() and "def by_test(" not in path.read_text()
+    }
+    assert readers == {"tasks/evaluate_by_test.py", "src/bss/evaluation/reproduction/reader.py"}

@@ -16,6 +16,7 @@ from bss.registry import lookup
 from bss.training import weights
 from bss.training.augment import Augmentation
 from bss.training.checkpoint import checkpoints_of
+from bss.training.epoch_weights import EpochWeights
 from bss.training.loader import batch_indices, cached
 from bss.training.loop import Report, fit
 from bss.training.losses import balanced_weights
@@ -66,8 +67,10 @@ def train_cell(params: "Params", cell: Cell, workspace: Workspace, report: Repor
     inputs += [workspace.warmup(cell.seed), plan]
     saved = checkpoints_of(params, workspace, str(cell), inputs, runtime) if runtime.is_first else None
     progress = partial(report, num_epochs) if runtime.is_first else None
+    kept = EpochWeights(workspace.epochs(cell), runtime) if cell.seed in params.by_test.seeds else None
+    after_epoch = partial(kept.keep, model) if kept else None
     started = time.monotonic()
-    history = fit(trainer, sampler, train, validation, params.train, num_epochs, progress, saved)
+    history = fit(trainer, sampler, train, validation, params.train, num_epochs, progress, saved, after_epoch)
     seconds, trained = time.monotonic() - started, weights.take(model)
     if saved is None:
         return
@@ -76,6 +79,8 @@ def train_cell(params: "Params", cell: Cell, workspace: Workspace, report: Repor
     write_json(runtime.facts, workspace.runtime(cell))
     write_json({"seconds": round(seconds, 2), "model": checksum(folder / WEIGHTS)}, workspace.seconds(cell))
     draws = pl.DataFrame({"id": train.ids, "num_draws": sampler.num_draws}).with_row_index("index")
+    if kept:
+        kept.seal(folder / WEIGHTS, num_epochs)
     for name, table in {"history": history, "draws": draws}.items():
         with replaced(folder / f"{name}.parquet") as temporary:
             table.write_parquet(temporary)

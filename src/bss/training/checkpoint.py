@@ -36,6 +36,7 @@ SMALL = 64 * 2**20
 """Bytes; size and time of the last change stand for the content of a larger file."""
 STATE = "state"
 SETTINGS = {"train", "runtime", "warmup", "score", "encoders", "fusion", "augment", "curriculum", "methods"}
+SETTINGS |= {"by_test"}
 """The sections of params.yaml that a checkpoint belongs to."""
 
 

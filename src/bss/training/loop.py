@@ -148,11 +148,13 @@ def fit(
     num_epochs: int,
     progress: Progress | None = None,
     checkpoints: Checkpoints | None = None,
+    after_epoch: Callable[[int], None] | None = None,
 ) -> pl.DataFrame:
     """Train with the sampler's sequences, keep the best epoch on validation or the last, and return the history.
 
     The history has one row an epoch and output that the method trains: losses, accuracy and mean probability of
-    the true class, steps and samples so far, learning rate.
+    the true class, steps and samples so far, learning rate. `after_epoch` is called with the number of each epoch,
+    from 0, before its checkpoint, on every rank.
     """
     runtime, batch_size, method = trainer.runtime, settings.batch_size, trainer.method
     selection = Selection(trainer.model, method.selected(trainer.model))
@@ -186,6 +188,8 @@ def fit(
             outputs = method.judged(on_validation.logits)
             rows = [_row(epoch, output, losses[output], on_validation, trainer, lr) for output in outputs]
             run.history += rows
+            if after_epoch:
+                after_epoch(epoch)
             run.end_epoch()
             if progress:
                 progress(epoch + 1, {key: rows[-1][key] for key in ("train_loss", "validation_accuracy")})

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from bss.errors import InputError
 from bss.evaluation.comparing.statistics import critical_distance
 from bss.evaluation.study.ranks import Ranks, common_rows, row_accuracies, write_ranks
-from flows.commands import ranks
+from flows.commands.studies import ranks
 
 FIRST = {"joint · random": np.array([0.7, 0.8]), "aug · random": np.array([0.9, 0.8])}
 SECOND = {"aug · random": np.array([0.1, 0.5, 0.3]), "joint · random": np.array([0.2, 0.4, 0.4])}

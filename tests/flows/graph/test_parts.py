@@ -13,8 +13,9 @@ import pytest
 
 import tasks
 from bss.errors import Busy
-from flows.commands import ranks, watch
 from flows.commands import run as pipeline
+from flows.commands import watch
+from flows.commands.studies import ranks
 from flows.graph.machine import visible_gpus
 from flows.graph.output import Progress, is_noise, reason, shortcut
 from flows.graph.plan import plan

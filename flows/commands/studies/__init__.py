@@ -1,0 +1,1 @@
+"""What compares many trainings, each in workspaces of their own, one command a file."""
