@@ -10,7 +10,7 @@ import multiprocessing
 import resource
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -73,12 +73,11 @@ def _takes(method: str, shapes: Mapping[str, tuple[int, ...]]) -> bool:
     return True
 
 
-def measure(quick: bool = False) -> list[Figure]:
+def measure(quick: bool = False) -> Iterator[Figure]:
     """Rounds of epochs in turns; then each method's memory, two processes at a time."""
-    figures = []
     for case in CASES:
         seconds = seconds_of_epochs(case, QUICK if quick else FULL)
-        figures += _against_base(f"{case}: an epoch of", seconds, " s")
+        yield from _against_base(f"{case}: an epoch of", seconds, " s")
     for case in list(CASES)[: 1 if quick else None]:
         names = methods(case)[: 2 if quick else None]
         todo = [(case, name, QUICK if quick else FULL) for name in names]
@@ -86,8 +85,7 @@ def measure(quick: bool = False) -> list[Figure]:
         with ProcessPoolExecutor(2, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as processes:
             megabytes = list(processes.map(megabytes_of_training, *zip(*todo, strict=True)))
         memory = {name: [number] for name, number in zip(names, megabytes, strict=True)}
-        figures += _against_base(f"{case}: memory of", memory, " MB")
-    return figures
+        yield from _against_base(f"{case}: memory of", memory, " MB")
 
 
 def seconds_of_epochs(case: str, size: Size) -> dict[str, list[float]]:
