@@ -4,8 +4,9 @@ import pytest
 from typer.testing import CliRunner
 
 from bss.__main__ import app
-from bss.commands.methods import FAMILIES
+from bss.commands.methods import FAMILIES, _page
 from bss.training.catalogue import FAMILIES as KNOWN
+from bss.training.catalogue import entry
 from bss.training.methods.method import METHODS
 
 
@@ -29,6 +30,15 @@ def test_one_is_shown_with_its_fields() -> None:
     assert "published, released" in text
     for field in METHODS["ogm"].model_fields:
         assert f"  {field} " in text
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_words_fit_the_terminal_and_formulas_stand(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    paragraphs = _page(entry(name)).split("\n\n")
+    for paragraph in paragraphs:
+        if not any(line.startswith(" ") for line in paragraph.splitlines()[:1]):
+            assert all(len(line) <= 80 for line in paragraph.splitlines()), paragraph
 
 
 def test_a_family_alone() -> None:

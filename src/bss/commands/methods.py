@@ -59,14 +59,9 @@ def _page(entry: "Entry") -> str:
         "reported": _numbers(record.reported),
         "benchmark": _numbers(record.benchmark),
     }
-    lines = [
-        entry.idea,
-        "",
-        *(_row(f"{key:<14}", value) for key, value in facts.items() if value),
-        "",
-        entry.text,
-        "",
-    ]
+    rows = [_row(f"{key:<14}", value) for key, value in facts.items() if value]
+    paragraphs = "\n\n".join(map(_filled, entry.text.split("\n\n")))
+    lines = [_filled(entry.idea), "", *rows, "", paragraphs, ""]
     for setting in entry.settings:
         lines.append(_row(f"  {setting.name:<20}", f"[{setting.default}] {setting.meaning}".rstrip()))
     return "\n".join(lines)
@@ -76,7 +71,18 @@ def _numbers(accuracies: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {percent:g} %" for name, percent in accuracies.items())
 
 
+def _filled(paragraph: str) -> str:
+    """A paragraph as wide as the terminal; a list, or one with a formula, which is indented, as it stands."""
+    lines = paragraph.split("\n")
+    if any(line.startswith((" ", "- ")) for line in lines):
+        return paragraph
+    return textwrap.fill(" ".join(lines), _width())
+
+
+def _width() -> int:
+    return max(get_terminal_size().columns, 60)
+
+
 def _row(head: str, text: str) -> str:
     """A head, and beside it a text on as many lines as it takes."""
-    width = max(get_terminal_size().columns, 60)
-    return textwrap.fill(f"{head} {text}", width, subsequent_indent=" " * (len(head) + 1), drop_whitespace=True)
+    return textwrap.fill(f"{head} {text}", _width(), subsequent_indent=" " * (len(head) + 1))
