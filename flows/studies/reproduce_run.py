@@ -72,7 +72,7 @@ def composed(
     """The published preset of a data set on params.yaml, then the settings, with the rows that suit the data.
 
     Args:
-        data_set: one with published figures.
+        data_set: one with published figures, or its short name.
         command: what repeats it.
         name: of the results; by default that of the data set, and of the settings where there are any.
         seeds: how many.
@@ -84,6 +84,7 @@ def composed(
         InputError: what is not there, or does not fit together.
     """
     published = read_published(TABLES)
+    data_set = published.short.get(data_set, data_set)
     if data_set not in published.data_sets:
         raise UnknownName("data set with published figures", data_set, published.data_sets)
     values = dict(map(setting, settings))

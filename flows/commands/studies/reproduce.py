@@ -18,7 +18,7 @@ from flows.studies.reproduce_run import composed
 
 def main(
     data: Annotated[
-        str, typer.Argument(help="cremad, kinetics_sounds, vggsound, twitter2015, sarcasm or nvgesture.")
+        str, typer.Argument(help="cremad, ks, vggsound, twitter2015, sarcasm or nvgesture.")
     ],
     values: Annotated[
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Instead of those of the published preset.")

@@ -127,7 +127,7 @@ def test_a_row_that_does_not_suit_is_left_out_with_its_reason(here: Path) -> Non
         ({"data_set": "twitter2015"}, MissingInput, "resnet50-0676ba61.pth is missing.*https://download.pytorch.org"),
         *(
             ({"data_set": name}, MissingInput, "(?s)is missing. The folder .*comes? from http.*Set BSS_DATA to")
-            for name in PUBLISHED.data_sets
+            for name in [*PUBLISHED.data_sets, *PUBLISHED.short]
             if name != "cremad"
         ),
     ],

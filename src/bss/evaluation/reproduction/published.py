@@ -64,6 +64,8 @@ class Published(Strict, use_attribute_docstrings=True):
     weights: dict[str, str]
     """File of an encoder's weights -> from where it comes."""
     data_sets: list[Name]
+    short: dict[str, Name] = Field(default_factory=dict)
+    """What papers call a data set, where that is not its name."""
     rows: list[Row]
 
 
