@@ -17,9 +17,7 @@ from flows.studies.reproduce_run import composed
 
 
 def main(
-    data: Annotated[
-        str, typer.Argument(help="cremad, ks, vggsound, twitter2015, sarcasm or nvgesture.")
-    ],
+    data: Annotated[str, typer.Argument(help="cremad, ks, vggsound, twitter2015, sarcasm or nvgesture.")],
     values: Annotated[
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Instead of those of the published preset.")
     ] = None,
