@@ -10,25 +10,25 @@ from pathlib import Path
 from typing import Any
 
 from bss.errors import InputError
-from bss.evaluation.findings.advice import STANDS_OUT, WarmedUp, low_shares
+from bss.evaluation.findings.advice import STANDS_OUT, low_shares
 from bss.evaluation.findings.balance import LEAD
 from bss.evaluation.findings.preferences import class_share
-from bss.evaluation.grid.reader import read_warmed_up
+from bss.evaluation.grid.warmed_up import WarmedUp, read_warmed_up
 from bss.evaluation.page.text import markdown
 from bss.evaluation.page.words import interval, percent
 from bss.exits import exits
 from bss.files import write_text
 from bss.paths import HERE, Workspace
+from docs.marked import filled
 
 PAGE = Path(__file__).with_suffix(".md")
-BEGIN, END = "<!-- python -m docs.advice writes from here -->", "<!-- to here -->"
+COMMAND = "python -m docs.advice"
 ORDERS = ("matched, power 2.0", "matched-once", "learned, multinomial", "heuristic-full")
 
 
 def written(text: str, names: Sequence[str]) -> str:
     """The page with its table made anew."""
-    before, after = text.partition(BEGIN)[0], text.partition(END)[2]
-    return f"{before}{BEGIN}\n\n{table(names)}\n\n{END}{after}"
+    return filled(text, COMMAND, table(names))
 
 
 def table(names: Sequence[str]) -> str:

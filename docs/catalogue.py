@@ -11,18 +11,18 @@ from bss.evaluation.page.text import markdown
 from bss.exits import exits
 from bss.files import write_text
 from bss.training.catalogue import Entry, entries, entry
+from docs.marked import filled
 
 FOLDER = Path(__file__).parent
 PAGE, PAGES = FOLDER / "methods.md", FOLDER / "methods"
 SOURCES = "../../src/bss/training/methods"
-BEGIN, END = "<!-- python -m docs.catalogue writes from here -->", "<!-- to here -->"
+COMMAND = "python -m docs.catalogue"
 PUBLISHED = ("CREMA-D", "KS", "VGGSound")
 
 
 def written(text: str) -> str:
     """The page with its tables made anew."""
-    before, after = text.partition(BEGIN)[0], text.partition(END)[2]
-    return f"{before}{BEGIN}\n\n{table()}\n\n{published()}\n\n{END}{after}"
+    return filled(text, COMMAND, table(), published())
 
 
 def table() -> str:

@@ -20,19 +20,18 @@ from bss.exits import exits
 from bss.files import write_text
 from bss.paths import HERE
 from bss.training.catalogue import FAMILIES, entry
+from docs.marked import filled
 
 PAGE = Path(__file__).parent / "leaderboard.md"
-BEGIN, END = "<!-- python -m docs.leaderboard writes from here -->", "<!-- to here -->"
+COMMAND = "python -m docs.leaderboard"
 FIRST, BASE, OTHER = "joint", "random", "learned"
 CONFIDENCE = 0.95
 
 
 def written(text: str, found: Accuracies) -> str:
     """The page with its tables made anew."""
-    before, after = text.partition(BEGIN)[0], text.partition(END)[2]
     distance = f"Critical distance (95 %) of two mean ranks: {ranks(found).distance:.1f}."
-    parts = [before + BEGIN, methods_table(found), distance, families_table(found), END + after]
-    return "\n\n".join(parts)
+    return filled(text, COMMAND, methods_table(found), distance, families_table(found))
 
 
 def methods_table(found: Accuracies) -> str:

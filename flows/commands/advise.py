@@ -28,7 +28,7 @@ def start(verbose: bool) -> bool:
 
     from bss.evaluation.artifacts import tables_of
     from bss.evaluation.findings.advice import advise, in_words
-    from bss.evaluation.grid.reader import read_warmed_up
+    from bss.evaluation.grid.warmed_up import read_warmed_up
     from flows.graph.plan import plan
 
     seen = read_warmed_up(dict.fromkeys(params.grid.seeds, HERE))

@@ -8,6 +8,7 @@ import pytest
 from bss.errors import InputError
 from bss.paths import HERE
 from docs import advice
+from docs.marked import END, begin
 from tests.evaluation.findings.test_advice import seen
 
 
@@ -25,11 +26,11 @@ def test_a_study_has_its_facts_and_its_gains(tmp_path: Path, monkeypatch: pytest
     assert leader == "image 2.00"
     assert advised == "matched"
     assert gains == ["+2.0 [+1.0, +3.0]"] * len(advice.ORDERS)
-    text = f"before\n{advice.BEGIN}\nold\n{advice.END}\nafter\n"
+    text = f"before\n{begin(advice.COMMAND)}\nold\n{END}\nafter\n"
     made = advice.written(text, ["order-some"])
     assert advice.written(made, ["order-some"]) == made
     assert "old" not in made
-    assert advice.BEGIN in advice.PAGE.read_text()
+    assert begin(advice.COMMAND) in advice.PAGE.read_text()
 
 
 def test_a_study_that_was_not_run_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

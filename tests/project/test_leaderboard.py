@@ -7,6 +7,7 @@ from bss.errors import InputError
 from bss.parsing import read_mapping
 from bss.training.methods.method import METHODS
 from docs import leaderboard
+from docs.marked import END, begin
 from tests.helpers import ROOT
 
 FOUND = {
@@ -37,13 +38,21 @@ def test_a_family_is_the_mean_of_its_methods() -> None:
 
 
 def test_the_page_keeps_its_words() -> None:
-    text = f"before\n\n{leaderboard.BEGIN}\nold\n{leaderboard.END}\nafter\n"
+    text = f"before\n\n{begin(leaderboard.COMMAND)}\nold\n{END}\nafter\n"
     made = leaderboard.written(text, FOUND)
     assert made.startswith("before\n\n")
     assert made.endswith("\nafter\n")
     assert "old" not in made
     assert leaderboard.written(made, FOUND) == made
-    assert leaderboard.BEGIN in leaderboard.PAGE.read_text()
+    assert begin(leaderboard.COMMAND) in leaderboard.PAGE.read_text()
+
+
+@pytest.mark.parametrize(
+    ("page", "lacks"), [("words", "writes from here"), (f"{begin(leaderboard.COMMAND)} words", END)]
+)
+def test_a_page_without_the_two_lines_loses_nothing(page: str, lacks: str) -> None:
+    with pytest.raises(InputError, match=f"lacks the line '.*{lacks}"):
+        leaderboard.written(page, FOUND)
 
 
 def test_a_study_that_was_not_run_is_named() -> None:

@@ -9,6 +9,7 @@ import polars as pl
 from bss.evaluation.findings.balance import LEAD
 from bss.evaluation.findings.preferences import class_share
 from bss.evaluation.findings.remarks import PREFERENCE, budget_remark
+from bss.evaluation.grid.warmed_up import WarmedUp
 from bss.evaluation.page.section import Verdict
 from bss.evaluation.page.text import wrapped
 from bss.evaluation.page.words import counted, listed, percent
@@ -19,37 +20,6 @@ STANDS_OUT = 0.08
 """Share of the training pairs with such low scores from which on they are called worse than held-out pairs. On the
 data sets here it was 0.02 to 0.05 where no pair was damaged, and 0.10 to 0.29 where 40 % were."""
 MOST_SEEDS = 0.5
-
-
-@dataclass(frozen=True)
-class WarmedUp:
-    """What the warmed-up models of all seeds say of the pairs."""
-
-    scores: pl.DataFrame
-    """A row a seed and training pair: seed, index, id, label, balance_score."""
-    held_out: pl.DataFrame
-    """A row a seed and validation pair: seed, balance_score, in the scale of the training pairs."""
-    manifest: pl.DataFrame
-    """A row a training pair: index, label, class."""
-    train: pl.DataFrame
-    """A row a seed and training pair: seed, index, and of each modality the probability of the true class."""
-    validation: pl.DataFrame
-    """The same of the validation pairs."""
-    modalities: Sequence[str]
-    history: pl.DataFrame | None = None
-    """Of the trainings, where the grid was run."""
-
-    @property
-    def confidences(self) -> dict[str, float]:
-        """Modality -> the mean probability that its own output gives to the true class of validation pairs."""
-        return {name: float(self.validation[name].to_numpy().mean()) for name in self.modalities}
-
-    @property
-    def lead(self) -> tuple[str, float]:
-        """The surest modality, and its confidence by the mean of the others'."""
-        leader = max(self.confidences, key=self.confidences.__getitem__)
-        others = [mean for name, mean in self.confidences.items() if name != leader]
-        return leader, self.confidences[leader] / (sum(others) / len(others))
 
 
 @dataclass(frozen=True)

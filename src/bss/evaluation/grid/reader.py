@@ -10,10 +10,10 @@ from safetensors import safe_open
 from bss.data.kinds.kind import Kind
 from bss.data.packed import MANIFEST, Meta, open_split
 from bss.evaluation.artifacts import as_judged, metrics_of, of_cell, read_table, runtime_of, tables_of
-from bss.evaluation.findings.advice import WarmedUp
 from bss.evaluation.grid.examples import drawings, examples
 from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.grid.provenance import commit, versions
+from bss.evaluation.grid.warmed_up import of_seed
 from bss.evaluation.page.words import counted, listed
 from bss.files import existing
 from bss.params import Params
@@ -36,7 +36,7 @@ def read_grid(params: Params, parameters: Mapping[str, object], workspace: Works
     manifest = read_table(workspace.packed / Split.TRAIN / MANIFEST)
     seeds = params.grid.seeds
     scores, held_out = (
-        pl.concat([_of_seed(place(seed), seed) for seed in seeds]) for place in (workspace.scores, workspace.held_out)
+        pl.concat([of_seed(place(seed), seed) for seed in seeds]) for place in (workspace.scores, workspace.held_out)
     )
     kinds, split = with_words(data.modalities, meta), open_split(workspace.packed, Split.TRAIN)
     return ReportInputs(
@@ -100,40 +100,6 @@ def _fusion_norms(workspace: Workspace, cell: Cell, meta: Meta) -> pl.DataFrame:
         return pl.DataFrame(schema=schema)
     parts = np.split(matrix.astype(np.float64), np.cumsum(widths)[:-1], axis=1)
     return pl.DataFrame({"output": list(meta.modalities), "norm": [float(np.linalg.norm(part)) for part in parts]})
-
-
-def read_warmed_up(places: Mapping[int, Workspace]) -> WarmedUp:
-    """What the warm-up of every seed has left, from seed -> the workspace that it was run in."""
-    first = next(iter(places.values()))
-    meta = Meta.read(first.packed)
-    train, validation = (
-        pl.concat([_confidences(place.evidence(seed, split), seed, meta) for seed, place in places.items()])
-        for split in (Split.TRAIN, Split.VALIDATION)
-    )
-    return WarmedUp(
-        scores=pl.concat([_of_seed(place.scores(seed), seed) for seed, place in places.items()]),
-        held_out=pl.concat([_of_seed(place.held_out(seed), seed) for seed, place in places.items()]),
-        manifest=read_table(first.packed / Split.TRAIN / MANIFEST),
-        train=train,
-        validation=validation,
-        modalities=tuple(meta.modalities),
-    )
-
-
-def _confidences(path: Path, seed: int, meta: Meta) -> pl.DataFrame:
-    """A row a sample: seed, index, and of each modality the probability that its own output gives the true class."""
-    with safe_open(existing(path), "np") as evidence:
-        labels = evidence.get_tensor("labels")
-        columns = {}
-        for name in meta.modalities:
-            logits = evidence.get_tensor(f"logits.{name}").astype(np.float64)
-            shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-            columns[name] = shares[np.arange(len(labels)), labels] / shares.sum(axis=1)
-    return pl.DataFrame(columns).with_row_index("index").with_columns(seed=pl.lit(seed))
-
-
-def _of_seed(path: Path, seed: int) -> pl.DataFrame:
-    return read_table(path).with_columns(seed=pl.lit(seed))
 
 
 def _runtimes(workspace: Workspace, cells: Iterable[Cell]) -> tuple[str, ...]:
