@@ -32,8 +32,8 @@ def test_a_probe_finds_what_is_in_the_features_alone() -> None:
     """The label is the sign of the second number of `a`, of a product over both modalities neither probe's."""
     generator = np.random.default_rng(0)
     a, b = generator.normal(size=(2, 400, 2)).astype(np.float32)
-    b[:, 0] *= 1000  # another unit: the penalty is on standardised features
-    labels = (a[:, 1] + b[:, 0] / 1000 > 0).astype(np.int64)
+    labels = (a[:, 1] + b[:, 0] > 0).astype(np.int64)
+    b *= 0.001  # another unit: the penalty is on standardised features
     halves = [evidence({"a": a[rows], "b": b[rows]}, labels[rows]) for rows in (slice(200), slice(200, None))]
     found = linear_probe(*halves)
     assert list(found) == ["a", "b", "fused"]

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 import torch
@@ -71,10 +72,15 @@ def test_advice_is_of_what_the_warm_up_left(workspace: Workspace) -> None:
     held_out = pl.read_parquet(workspace.folder / "data/held_out/0.parquet")
     validation = pl.read_parquet(workspace.folder / "data/packed/validation/manifest.parquet")
     assert held_out["id"].to_list() == validation["id"].to_list()
+    scores = pl.read_parquet(workspace.folder / "data/scores/0.parquet")
+    expected = np.zeros(len(held_out))
+    for name, sign in (("prediction_similarity", 1), ("training_loss", -1)):
+        low, high = scores[name].to_numpy().min(), scores[name].to_numpy().max()
+        expected += sign * (held_out[name].to_numpy() - low) / (high - low)
+    assert held_out["balance_score"].to_numpy() == pytest.approx(expected), "in the scale of the training pairs"
     listed = pl.read_csv(workspace.folder / "reports/advice.csv")
     assert listed.columns == ["id", "class", "balance_score", "num_seeds", "least_sure"]
-    ids = pl.read_parquet(workspace.folder / "data/scores/0.parquet")["id"].to_list()
-    assert set(listed["id"].to_list()) <= set(ids)
+    assert set(listed["id"].to_list()) <= set(scores["id"].to_list())
     assert workspace.changed() == set(), "it leaves every stage as it was"
 
 
