@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install
 SYNC := $(BIN)/uv pip sync --compile-bytecode --python $(BIN)/python
+COMPILE := uv pip compile --universal --python-version 3.11 --no-annotate --no-header --no-emit-index-url \
+  --no-emit-find-links --no-emit-package bss --upgrade pyproject.toml
 CPU := $(filter cpu,$(TORCH))
 $(if $(filter-out cpu,$(TORCH)),$(error TORCH=$(TORCH): the choice is TORCH=cpu, or nothing for the build with CUDA))
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -22,10 +24,10 @@ retrain: .venv/ready  ## what dvc.lock has no results for, compared with BASE (H
 gate: .venv/ready  ## the stages that `make retrain` would run; needs no data
 	bss retrain --dry
 
-test: .venv/ready lint  ## format, lint, types and the test suite
+test: .venv/integrations lint  ## format, lint, types and the test suite
 	python -m pytest -n 2 --dist loadgroup
 
-test-all: .venv/ready lint  ## the suite with what repeats it at greater length, as a nightly job runs it
+test-all: .venv/integrations lint  ## the suite with what repeats it at greater length, as a nightly job runs it
 	python -m pytest -n 2 --dist loadgroup --nightly --ui --distribute --kills 20
 
 test-faults: .venv/ready  ## kills a run at 20 moments and compares what it leaves; SEED=1 for other moments
@@ -48,9 +50,9 @@ lint: .venv/ready
 	ruff check .
 	mypy
 
-lock:  ## write requirements.lock anew, from the ranges in pyproject.toml
-	uv pip compile --universal --python-version 3.11 --all-extras --no-annotate --no-header \
-	  --no-emit-index-url --no-emit-find-links --no-emit-package bss --upgrade pyproject.toml -o requirements.lock
+lock:  ## write both locks anew, from the ranges in pyproject.toml
+	$(COMPILE) --extra dev -o requirements.lock
+	$(COMPILE) --extra integrations --constraint requirements.lock -o requirements.integrations.lock
 
 # uv installs in seconds what pip installs in minutes; where uv cannot reach an index that pip can, pip does it.
 # The build of torch for the CPU is of the same version and needs none of the libraries of CUDA, which the lock names;
@@ -67,6 +69,13 @@ else
 	@$(SYNC) requirements.lock || $(PIP) -r requirements.lock
 endif
 	@$(PIP) -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+# What the suite tries beside the pipeline: other trainers, loggers, search, export. `make run` needs none of it.
+.venv/integrations: requirements.integrations.lock .venv/ready
+	@grep -vxFf requirements.lock requirements.integrations.lock > .venv/integrations.lock
+	@$(BIN)/uv pip install -q --compile-bytecode --no-deps --python $(BIN)/python -r .venv/integrations.lock || \
+	  $(PIP) -q --no-deps -r .venv/integrations.lock
 	@touch $@
 
 clean:  ## every artifact and the environment; the cache of results stays
