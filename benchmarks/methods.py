@@ -1,9 +1,12 @@
-"""The cost of each training method against `joint`, at its default settings: time of an epoch and peak memory.
+"""The cost of each training method against `joint`, at its default settings: time of an epoch, its floating-point
+operations, and peak memory.
 
 The sizes are those of avdigits (small CNNs) and of features of two widths (MLPs); the values are made up. An epoch is
 all that `fit` does between two looks at validation, the clean passes included that some methods ask for; a round is
-four epochs, after as many as each phase of the method needs. Memory is the most that a process of its
-own ever holds, less the most it held before the first step: of the GPU where there is one, else resident memory.
+four epochs, after as many as each phase of the method needs. Operations are those of matrix products and
+convolutions, forward and backward, in such an epoch; two ResNet-18s, where arithmetic takes the time. Memory is the
+most that a process of its own ever holds, less the most it held before the first step: of the GPU where there is one,
+else resident memory.
 """
 
 import multiprocessing
@@ -18,6 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.figures import Figure, ratios
 from benchmarks.throughput import runtime
@@ -46,7 +50,7 @@ class Size(NamedTuple):
     num_rounds: int
 
 
-FULL, QUICK = Size(2000, 4, 3), Size(64, 1, 1)
+FULL, LARGE, QUICK = Size(2000, 4, 3), Size(64, 4, 4), Size(64, 1, 1)
 CASES = {
     "avdigits": {
         "audio": ModalityMeta(kind="audio", shape=(1, 65, 41), mean=0, std=1, encoder="small_cnn"),
@@ -57,6 +61,14 @@ CASES = {
         "wide": ModalityMeta(kind="features", shape=(512,), mean=0, std=1, encoder="mlp"),
     },
 }
+
+COSTLY = ("aug", "data_remixing", "mmpareto")
+LARGE_CASE = "resnet18"
+RESNETS = {
+    "audio": ModalityMeta(kind="audio", shape=(1, 65, 41), mean=0, std=1, encoder="resnet18"),
+    "image": ModalityMeta(kind="image", shape=(3, 64, 64), mean=0, std=1, encoder="resnet18"),
+}
+"""A size at which arithmetic takes the time: with small networks each call costs more than what it computes."""
 
 
 def methods(case: str) -> list[str]:
@@ -76,8 +88,9 @@ def _takes(method: str, shapes: Mapping[str, tuple[int, ...]]) -> bool:
 def measure(quick: bool = False) -> Iterator[Figure]:
     """Rounds of epochs in turns; then each method's memory, two processes at a time."""
     for case in CASES:
-        seconds = seconds_of_epochs(case, QUICK if quick else FULL)
+        seconds = seconds_of_epochs(case, methods(case), QUICK if quick else FULL)
         yield from _against_base(f"{case}: an epoch of", seconds, " s")
+    yield from time_by_operations(QUICK if quick else LARGE)
     for case in list(CASES)[: 1 if quick else None]:
         names = methods(case)[: 2 if quick else None]
         todo = [(case, name, QUICK if quick else FULL) for name in names]
@@ -88,10 +101,21 @@ def measure(quick: bool = False) -> Iterator[Figure]:
         yield from _against_base(f"{case}: memory of", memory, " MB")
 
 
-def seconds_of_epochs(case: str, size: Size) -> dict[str, list[float]]:
+def time_by_operations(size: Size) -> Iterator[Figure]:
+    """How much longer the costly methods take than their operations say."""
+    seconds = seconds_of_epochs(LARGE_CASE, [BASE, *COSTLY], size)
+    operations = {name: operations_of_an_epoch(LARGE_CASE, name, size) for name in seconds}
+    for name in COSTLY:
+        counted = operations[name] / operations[BASE]
+        yield Figure(f"{LARGE_CASE}: operations of {name} / {BASE}", [counted])
+        over = [ratio / counted for ratio in ratios(seconds[name], seconds[BASE])]
+        yield Figure(f"{LARGE_CASE}: time by operations of {name} / {BASE}", over, goal=("at most", 1.1))
+
+
+def seconds_of_epochs(case: str, names: list[str], size: Size) -> dict[str, list[float]]:
     """Method -> seconds of an epoch in each round."""
     split = made_up(case, size.num_pairs)
-    trainings = {name: Training(name, split) for name in methods(case)}
+    trainings = {name: Training(name, split) for name in names}
     seconds: dict[str, list[float]] = {name: [] for name in trainings}
     for number in range(size.num_rounds + 1):
         for name, training in trainings.items():
@@ -103,6 +127,17 @@ def seconds_of_epochs(case: str, size: Size) -> dict[str, list[float]]:
             if number:
                 seconds[name].append((_now() - start) / size.num_epochs)
     return seconds
+
+
+def operations_of_an_epoch(case: str, method: str, size: Size) -> float:
+    """Floating-point operations of an epoch, in the mean of a round's."""
+    training = Training(method, made_up(case, size.num_pairs))
+    for _ in range(max(size.num_epochs, training.trainer.method.least_epochs)):
+        training.epoch()
+    with FlopCounterMode(display=False) as counter:
+        for _ in range(size.num_epochs):
+            training.epoch()
+    return counter.get_total_flops() / size.num_epochs
 
 
 def megabytes_of_training(case: str, method: str, size: Size) -> float:
@@ -117,7 +152,7 @@ def megabytes_of_training(case: str, method: str, size: Size) -> float:
 def made_up(case: str, num_pairs: int) -> PackedSplit:
     """Noise around a mean of each class, held in memory."""
     generator = np.random.default_rng(0)
-    modalities, labels = CASES[case], np.arange(num_pairs) % NUM_CLASSES
+    modalities, labels = {**CASES, LARGE_CASE: RESNETS}[case], np.arange(num_pairs) % NUM_CLASSES
     arrays = {}
     for name, modality in modalities.items():
         means = generator.normal(size=(NUM_CLASSES, *modality.shape)).astype(np.float32)
@@ -152,7 +187,7 @@ class Training:
         trainer.train_epoch(todo, LR, length=len(batch_indices(order.indices, BATCH_SIZE, order.cuts)))
 
 
-def _against_base(what: str, values: dict[str, list[float]], unit: str) -> list[Figure]:
+def _against_base(what: str, values: dict[str, list[float]], unit: str = "") -> list[Figure]:
     base = values[BASE]
     others = [Figure(f"{what} {name} / {BASE}", ratios(measured, base)) for name, measured in values.items()]
     return [Figure(f"{what} {BASE}", base, unit), *others[1:]]
