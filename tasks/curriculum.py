@@ -15,14 +15,15 @@ def curriculum(scheduler: tasks.SchedulerName, seed: tasks.Seed) -> None:
     from bss.registry import lookup
 
     component = lookup("scheduler", scheduler, settings.schedulers)
-    columns = ["id", *component.criteria]
+    columns = ["id", "label", *component.criteria]
     scores, held_out = (
         pl.read_parquet(existing(place), columns=columns) for place in (HERE.scores(seed), HERE.held_out(seed))
     )
     values, others = ({name: table[name].to_torch() for name in component.criteria} for table in (scores, held_out))
     first = component.scored(values, held_out=others).numpy()
-    order = order_table(component, scores["id"], first)
-    sequence = sequence_table(component, first, seed, settings.epochs)
+    labels = scores["label"].to_numpy()
+    order = order_table(component, scores["id"], first, labels)
+    sequence = sequence_table(component, first, seed, settings.epochs, labels)
     write_plan(HERE.curriculum(scheduler, seed), order, sequence)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from bss.curriculum.order import multinomial, ordered, softmax, systematic, weighted_permutation
+from bss.curriculum.order import multinomial, ordered, softmax, systematic, weighted_permutation, within_class
 from bss.curriculum.pacing.pacing import PACINGS
 from bss.curriculum.plan import order_table, read_plan, recorded_indices, sequence_table, write_plan
 from bss.curriculum.sampler import CurriculumSampler
@@ -61,6 +61,33 @@ def test_the_ranking_is_the_slow_one_and_stable() -> None:
     scores = np.array([0.5, 1.0, -1.0, 1.0, 0.5])
     assert ordered(scores).tolist() == sorted(range(5), key=lambda index: (-scores[index], index)) == [1, 3, 0, 4, 2]
     assert ordered(scores, anti=True).tolist() == [2, 0, 4, 1, 3]
+
+
+def test_scores_within_a_class_are_the_quantiles_of_all() -> None:
+    scores = np.array([0.9, 0.1, 0.5, -1.0, 0.2, 0.1, 0.3, 0.7])
+    labels = np.array([4, 4, 4, 0, 4, 4, 0, 7])
+    every, found = sorted(scores), within_class(scores, labels)
+    for score, label, quantile in zip(scores, labels, found, strict=True):
+        of_class = scores[labels == label]
+        rank = sum(other < score for other in of_class) + sum(other == score for other in of_class) / 2
+        place = rank / len(of_class) * len(scores) - 0.5  # among all, from 0
+        low, high = every[max(0, floor(place))], every[min(len(scores) - 1, floor(place) + 1)]
+        assert quantile == pytest.approx(low + (place - floor(place)) * (high - low))
+    assert found[7] == pytest.approx(np.median(scores)), "alone in its class"
+    assert within_class(scores, np.zeros(8, int)) == pytest.approx(np.where(scores == 0.1, (0.1 + 0.1) / 2, scores))
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_by_class_every_class_keeps_its_share_of_the_draws(name: str) -> None:
+    """Scores that differ by class alone as much as they differ within one."""
+    labels = np.repeat([0, 1], [1200, 400])
+    scores = np.random.default_rng(0).uniform(-1, 0, 1600) + labels
+    scheduler = SCHEDULERS.example(name, by_class=True)
+    drawn = labels[epoch_indices(scheduler, scores, 0, 3, labels)]
+    assert drawn.mean() == pytest.approx(0.25, abs=0.04)
+    if name != "random":
+        by_score = labels[epoch_indices(SCHEDULERS.example(name), scores, 0, 3)]
+        assert by_score.mean() > 0.26
 
 
 @pytest.mark.parametrize("temperature", [0.1, 1.0, 5.0])

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, distributed
 from torch.utils.data import DataLoader, Dataset
 
+from bss.curriculum.order import within_class
 from bss.curriculum.sampler import CurriculumSampler
 from bss.curriculum.schedulers.heuristic import Heuristic
 from bss.curriculum.schedulers.learned import Learned
@@ -360,3 +361,19 @@ def test_scores_are_normalised_over_all_ranks(tmp_path: Path, forkservers: Path)
 
 if __name__ == "__main__":
     work(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
+
+
+def test_by_class_follows_the_place_in_the_class_and_keeps_the_scores_as_they_are() -> None:
+    scheduler = Learned(by_class=True)
+    sampler = CurriculumSampler(N, scheduler, seed=4, scores=SCORES, labels=LABELS)
+    assert np.array_equal(sampler.sequence(), epoch_indices(Learned(), within_class(SCORES, LABELS.numpy()), 4, 0))
+    sampler.observe(range(N), logits(), LABELS)
+    sampler.end_epoch()
+    raw = CurriculumSampler(N, Learned(), seed=4, scores=SCORES)
+    raw.observe(range(N), logits(), LABELS)
+    raw.end_epoch()
+    assert np.array_equal(sampler.scores, raw.scores)
+    with pytest.raises(ValueError, match="by_class: give labels"):
+        CurriculumSampler(N, scheduler)
+    with pytest.raises(ValueError, match=r"labels have the shape \(3,\), expected \(50,\)"):
+        CurriculumSampler(N, scheduler, labels=[0, 1, 2])

@@ -37,6 +37,28 @@ def relative_rarity(scores: np.ndarray, others: np.ndarray) -> np.ndarray:
     return ratios
 
 
+def within_class(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Scores (N,), float64, by which a sample stands in the whole where it stands in its class.
+
+    The quantile of all scores at the sample's mid-rank among those of its class; equal scores of a class stay equal.
+    So all classes have the same distribution, near that of all, and whatever draws by it keeps their shares.
+
+    Args:
+        scores: (N,).
+        labels: (N,), the class of each sample.
+    """
+    result = np.empty(len(scores), dtype=np.float64)
+    quantiles = (np.arange(len(scores)) + 0.5) / len(scores)
+    of_all = np.sort(scores)
+    by_label = np.argsort(labels, kind="stable")
+    starts = np.flatnonzero(np.diff(labels[by_label])) + 1
+    for members in np.split(by_label, starts):
+        of_class = np.sort(scores[members])
+        below, until = (np.searchsorted(of_class, scores[members], side=side) for side in ("left", "right"))
+        result[members] = np.interp((below + until) / 2 / len(members), quantiles, of_all)
+    return result
+
+
 def is_in_play(scores: np.ndarray, num_in_play: int, ranks: AllRanks, *, anti: bool = False) -> np.ndarray:
     """Which of this rank's own samples, (N / ranks,), bool, are among the first of all in the order of `ordered`.
 

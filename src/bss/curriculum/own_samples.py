@@ -27,16 +27,22 @@ class OwnSamples(Samples):
     """
 
     def __init__(
-        self, num_samples: int, scheduler: Scheduler, scores: np.ndarray | Tensor | None, ranks: AllRanks
+        self,
+        num_samples: int,
+        scheduler: Scheduler,
+        scores: np.ndarray | Tensor | None,
+        labels: np.ndarray | Tensor | None,  # of no use where no rank holds all scores
+        ranks: AllRanks,
     ) -> None:
         if num_samples < ranks.num_replicas:
             raise ValueError(f"num_samples is {num_samples}, expected one for each of {ranks.num_replicas} ranks")
         if not scheduler.has_share:
+            why = "has by_class" if scheduler.by_class else "has no `share`"
             raise ValueError(
-                f"the scheduler '{scheduler.name}' has no `share`, so it needs all scores: leave shard='local' out"
+                f"the scheduler '{scheduler.name}' {why}, so it needs all scores: leave shard='local' out"
             )
         ranks.check_group()
-        super().__init__(ranks.rows(num_samples), scheduler, scores, ranks, np.float32, np.int32)
+        super().__init__(ranks.rows(num_samples), scheduler, scores, None, ranks, np.float32, np.int32)
         self._num_samples = num_samples
         self._num_counted = 0
         self._others = self._nothing()

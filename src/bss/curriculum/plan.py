@@ -13,14 +13,17 @@ from bss.errors import InputError
 from bss.files import existing, replaced
 
 
-def order_table(scheduler: Scheduler, ids: pl.Series, scores: np.ndarray) -> pl.DataFrame:
+def order_table(
+    scheduler: Scheduler, ids: pl.Series, scores: np.ndarray, labels: np.ndarray | None = None
+) -> pl.DataFrame:
     """One row a training sample: index, id, balance_score, rank, probability.
 
     `rank` is the place in the order, from 0, which is drawn first; `probability` that of the first epoch, or null.
     """
+    followed = scheduler.followed(scores, labels)
     place = np.empty(len(scores), dtype=np.int64)
-    place[ordered(scores, anti=scheduler.anti)] = np.arange(len(scores))
-    probabilities = scheduler.probabilities(scores)
+    place[ordered(followed, anti=scheduler.anti)] = np.arange(len(scores))
+    probabilities = scheduler.probabilities(followed)
     return pl.DataFrame(
         {
             "index": np.arange(len(scores)),
@@ -34,15 +37,17 @@ def order_table(scheduler: Scheduler, ids: pl.Series, scores: np.ndarray) -> pl.
     )
 
 
-def sequence_table(scheduler: Scheduler, scores: np.ndarray, seed: int, num_epochs: int) -> pl.DataFrame:
+def sequence_table(
+    scheduler: Scheduler, scores: np.ndarray, seed: int, num_epochs: int, labels: np.ndarray | None = None
+) -> pl.DataFrame:
     """One row an epoch: epoch, fraction and num_samples in play, indices (int32).
 
     The indices are null where the scheduler draws them from scores that training has yet to measure.
     """
     epochs = range(num_epochs)
-    is_fixed = scheduler.probabilities(scores) is None
+    is_fixed = scheduler.probabilities(scheduler.followed(scores, labels)) is None
     indices = [
-        pl.Series(epoch_indices(scheduler, scores, seed, epoch), dtype=pl.Int32) if is_fixed else None
+        pl.Series(epoch_indices(scheduler, scores, seed, epoch, labels), dtype=pl.Int32) if is_fixed else None
         for epoch in epochs
     ]
     fractions = [scheduler.fraction(epoch) for epoch in epochs]

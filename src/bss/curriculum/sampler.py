@@ -39,15 +39,17 @@ class CurriculumSampler(Sampler[int]):
         seed: of the draws.
         scores: balance scores (N,) to start from, larger is more balanced; all alike where left out. With `shard`
             local those of `rows`, as `balance_score(..., shard="local")` gives them.
+        labels: (N,), the class of each sample; needed by a scheduler with `by_class`.
         recorded: epoch -> indices, where the sequences were laid out beforehand.
         rank: number of this process among those that share a training, in [0, num_replicas).
         num_replicas: number of those processes.
         shard: `local`: each rank holds its own samples alone, those whose index is `rank` modulo `num_replicas`.
 
     Raises:
-        ValueError: no sample, a number that is not whole, no scheduler, scores that are not (N,) or not finite, a
-            rank out of range, an unknown shard. With `shard` local also: no process group of these ranks, a rank
-            without a sample, a scheduler without `share`, recorded sequences.
+        ValueError: no sample, a number that is not whole, no scheduler, scores that are not (N,) or not finite,
+            labels that are not (N,) or missing where they are needed, a rank out of range, an unknown shard. With
+            `shard` local also: no process group of these ranks, a rank without a sample, a scheduler without `share`,
+            recorded sequences.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class CurriculumSampler(Sampler[int]):
         seed: int = 0,
         *,
         scores: np.ndarray | Tensor | None = None,
+        labels: np.ndarray | Tensor | None = None,
         recorded: Callable[[int], np.ndarray] | None = None,
         rank: int = 0,
         num_replicas: int = 1,
@@ -67,13 +70,15 @@ class CurriculumSampler(Sampler[int]):
         rank = whole("rank", rank, 0, num_replicas)
         if not isinstance(scheduler, Scheduler):
             raise ValueError(f"scheduler is {scheduler!r}, expected one such as bss.Random()")
+        if scheduler.by_class and labels is None:
+            raise ValueError(f"the scheduler '{scheduler.name}' has by_class: give labels, the class of each sample")
         if is_local(shard) and recorded is not None:
             raise ValueError("recorded sequences are of all samples: leave recorded out, or shard='local'")
         self.num_samples, self.scheduler, self.seed = num_samples, scheduler, seed
         self.rank, self.num_replicas, self.shard = rank, num_replicas, shard
         self.epoch = 0
         self._samples = (OwnSamples if is_local(shard) else AllSamples)(
-            num_samples, scheduler, scores, AllRanks(rank, num_replicas)
+            num_samples, scheduler, scores, labels, AllRanks(rank, num_replicas)
         )
         self._recorded = recorded
         self._position = 0

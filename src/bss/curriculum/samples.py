@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 from torch import Tensor, distributed
 
 from bss.curriculum.schedulers.scheduler import Scheduler, epoch_indices
-from bss.measure.numbers import real_array
+from bss.measure.numbers import real_array, whole_numbers
 from bss.measure.ranks import AllRanks
 
 
@@ -21,6 +21,7 @@ class Samples(ABC):
         rows: the indices of those samples.
         scheduler: makes the sequences, and says what becomes of fresh scores.
         scores: balance scores of those samples to start from, or None.
+        labels: classes of those samples, or None.
         ranks: that share the training.
         floats: the type of scores and criteria.
         counts: the type of the numbers of draws.
@@ -31,12 +32,14 @@ class Samples(ABC):
         rows: range,
         scheduler: Scheduler,
         scores: np.ndarray | Tensor | None,
+        labels: np.ndarray | Tensor | None,
         ranks: AllRanks,
         floats: DTypeLike,
         counts: DTypeLike,
     ) -> None:
         self.rows, self.scheduler, self.ranks = rows, scheduler, ranks
         self.scores = np.zeros(len(rows), floats) if scores is None else checked(scores, len(rows), floats)
+        self.labels = None if labels is None else checked_labels(labels, len(rows))
         self.criteria = np.full((len(scheduler.criteria), len(rows)), np.nan, floats)
         self.is_scored = np.full(len(rows), scores is not None)
         self.num_draws = np.zeros(len(rows), counts)
@@ -93,14 +96,19 @@ class AllSamples(Samples):
     """All samples, the same on every rank, float64."""
 
     def __init__(
-        self, num_samples: int, scheduler: Scheduler, scores: np.ndarray | Tensor | None, ranks: AllRanks
+        self,
+        num_samples: int,
+        scheduler: Scheduler,
+        scores: np.ndarray | Tensor | None,
+        labels: np.ndarray | Tensor | None,
+        ranks: AllRanks,
     ) -> None:
-        super().__init__(range(num_samples), scheduler, scores, ranks, np.float64, np.int64)
+        super().__init__(range(num_samples), scheduler, scores, labels, ranks, np.float64, np.int64)
         self._is_new = np.zeros(num_samples, dtype=bool)
 
     def sequence(self, seed: int, epoch: int) -> np.ndarray:
         """The indices over all ranks."""
-        return epoch_indices(self.scheduler, self.scores, seed, epoch)
+        return epoch_indices(self.scheduler, self.scores, seed, epoch, self.labels)
 
     def share(self, sequence: np.ndarray) -> np.ndarray:
         """Every `num_replicas`th; the first samples come again where the ranks would not get equally many."""
@@ -178,3 +186,15 @@ def checked(scores: np.ndarray | Tensor, num_samples: int, floats: DTypeLike = n
         index = int(np.flatnonzero(~np.isfinite(scores))[0])
         raise ValueError(f"scores are not finite, first at index {index}: {scores[index]}")
     return scores
+
+
+def checked_labels(labels: np.ndarray | Tensor, num_samples: int) -> np.ndarray:
+    """Labels (N,), int64.
+
+    Raises:
+        ValueError: they are no whole numbers, or not (N,).
+    """
+    checked = whole_numbers("labels", labels).cpu().numpy()
+    if checked.shape != (num_samples,):
+        raise ValueError(f"labels have the shape {checked.shape}, expected ({num_samples},)")
+    return checked

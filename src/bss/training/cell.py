@@ -57,7 +57,9 @@ def train_cell(params: "Params", cell: Cell, workspace: Workspace, report: Repor
     plan = workspace.curriculum(cell.scheduler, cell.seed)
     scores, recorded = read_plan(plan)
     scheduler = lookup("scheduler", cell.scheduler, params.curriculum.schedulers)
-    sampler = CurriculumSampler(len(train), scheduler, cell.seed, scores=scores, recorded=recorded)
+    sampler = CurriculumSampler(
+        len(train), scheduler, cell.seed, scores=scores, labels=train.labels, recorded=recorded
+    )
     augment = Augmentation(params.augment, train.meta)
     weighted = params.train.class_weights == "balanced"
     class_weights = balanced_weights(train.labels, len(train.meta.classes)) if weighted else None

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from bss.curriculum.order import within_class
 from bss.curriculum.shares import Shares
 from bss.measure.criteria.criterion import PUBLISHED, Criteria
 from bss.registry import Component, Registry
@@ -24,6 +25,8 @@ class Scheduler(Component):
     """Whether it compares the training samples with held-out ones, which training then has looked at."""
     anti: bool = False
     """Reverse the curriculum: imbalanced pairs first, or more often."""
+    by_class: bool = False
+    """Follow where each score stands within its class, so that every class keeps its share of what is drawn."""
     criteria: Criteria = PUBLISHED
     """Criteria of the balance score that it follows; where params.yaml leaves them out, `score.criteria`."""
 
@@ -56,7 +59,11 @@ class Scheduler(Component):
     @property
     def has_share(self) -> bool:
         """Whether it draws from scores of which each rank holds its own alone."""
-        return type(self).share is not Scheduler.share
+        return type(self).share is not Scheduler.share and not self.by_class
+
+    def followed(self, scores: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+        """The scores that `indices` and `probabilities` are given, (N,); `by_class` needs the labels, (N,)."""
+        return within_class(scores, labels) if self.by_class and labels is not None else scores
 
     def scored(
         self,
@@ -105,9 +112,11 @@ class Scheduler(Component):
         return scores
 
 
-def epoch_indices(scheduler: Scheduler, scores: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+def epoch_indices(
+    scheduler: Scheduler, scores: np.ndarray, seed: int, epoch: int, labels: np.ndarray | None = None
+) -> np.ndarray:
     """The indices of one epoch, int64, from that epoch's own generator."""
-    return scheduler.indices(scores, epoch, generator(seed, "curriculum", epoch))
+    return scheduler.indices(scheduler.followed(scores, labels), epoch, generator(seed, "curriculum", epoch))
 
 
 SCHEDULERS: Registry[Scheduler] = Registry("scheduler", "bss.curriculum.schedulers", Scheduler)
