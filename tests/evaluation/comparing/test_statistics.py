@@ -10,6 +10,8 @@ from bss.evaluation.comparing.statistics import (
     least_p,
     mean_ranks,
     paired_difference,
+    pairs_to_tell,
+    sd_of_differences,
     sign_flip_p,
     summary,
 )
@@ -143,3 +145,27 @@ def test_holm_equals_the_step_down_procedure() -> None:
     assert holm([]).tolist() == []
     with pytest.raises(ValueError, match=r"lie in \[0, 1\]"):
         holm([1.5])
+
+
+@pytest.mark.parametrize(
+    ("difference", "sd", "number"), [(1.0, 1.0, 10), (0.5, 1.0, 34), (-0.5, 1.0, 34), (0.2, 1.0, 199)]
+)
+def test_the_number_of_pairs_is_that_of_the_tables_of_power(difference: float, sd: float, number: int) -> None:
+    """Cohen's tables (1988) for the paired t test: d of 1, 0.5 and 0.2, two-sided 5 %, power 0.8."""
+    assert pairs_to_tell(difference, sd, 0.95, 0.8) == number
+
+
+def test_so_many_pairs_find_the_difference_as_often_as_asked() -> None:
+    number, generator = pairs_to_tell(0.8, 1.0, 0.95, 0.8), np.random.default_rng(0)
+    found = [paired_difference(generator.normal(0.8, 1, number), np.zeros(number), 0.95).low > 0 for _ in range(2000)]
+    assert np.mean(found) == pytest.approx(0.82, abs=0.03)
+    assert pairs_to_tell(0.8, 0.0, 0.95, 0.8) == 2
+    with pytest.raises(ValueError, match="no number of pairs tells it from 0"):
+        pairs_to_tell(0.0, 1.0, 0.95, 0.8)
+
+
+def test_an_interval_gives_back_the_spread_that_it_was_made_of() -> None:
+    values = [0.3, 0.1, -0.2, 0.4]
+    found = paired_difference(values, [0.0] * 4, 0.9)
+    assert sd_of_differences(found, 0.9) == pytest.approx(summary(values)[1])
+    assert math.isnan(sd_of_differences(paired_difference([1.0], [0.0], 0.9), 0.9))

@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from bss.evaluation.comparing.statistics import paired_difference
-from bss.evaluation.comparing.verdict import Compared, comparison_verdict, interval_note, p_note
+from bss.evaluation.comparing.statistics import paired_difference, pairs_to_tell, summary
+from bss.evaluation.comparing.verdict import Compared, comparison_verdict, interval_note, p_note, power_note
 from bss.evaluation.findings.verdicts import score_verdict, verdicts
 from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.grid.text import format_table
@@ -191,3 +191,12 @@ def test_the_majority_is_that_of_training(made: ReportInputs, train: list[int], 
     assert majority.class_name == "ab"[named]
     for name in ("accuracy", "balanced_accuracy", "macro_f1"):
         assert getattr(majority, name) == pytest.approx(expected[name])
+
+
+def test_a_study_says_how_many_seeds_tell_half_a_point() -> None:
+    rows = [paired_difference([0.01 * scale, 0.0, -0.01 * scale, 0.01], [0.0] * 4, 0.95) for scale in (0, 1, 2)]
+    assert power_note(rows, 0.95) == (
+        "Differences of a pair spread by 1.0 points (median of the rows): to find 0.5 points in 80 of 100 studies "
+        f"takes {pairs_to_tell(0.005, summary([0.01, 0, -0.01, 0.01])[1], 0.95, 0.8)} seeds."
+    )
+    assert not power_note([paired_difference([0.1], [0.0], 0.95)], 0.95), "one seed has no spread"

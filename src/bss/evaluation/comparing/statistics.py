@@ -1,5 +1,6 @@
 """Statistics of a handful of seeds: means, standard deviations, paired differences with their intervals, ranks."""
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from math import nan, sqrt
 
@@ -46,6 +47,46 @@ def paired_difference(
     alike = np.ptp(differences) <= 10**-DIGITS * np.abs(differences).max()
     margin = nan if alike else _quantile(confidence, len(differences)) * sd * sqrt(1 / len(differences) + overlap)
     return PairedDifference(mean, mean - margin, mean + margin, len(differences))
+
+
+def pairs_to_tell(difference: float, sd: float, confidence: float, power: float) -> int:
+    """The least number of pairs with which the paired t test finds a true mean difference with so much power.
+
+    By the noncentral t distribution; at least 2.
+
+    Args:
+        difference: the true mean, not 0, in any unit.
+        sd: standard deviation of the differences, in the same unit, at least 0.
+        confidence: 1 - alpha of the two-sided test, in (0, 1).
+        power: probability in (0, 1) that the test then rejects a mean of 0.
+
+    Raises:
+        ValueError: a difference of 0, or a probability out of range.
+    """
+    from scipy.stats import nct
+
+    _check_confidence(confidence)
+    _check_confidence(power)
+    if difference == 0:
+        raise ValueError("difference is 0: no number of pairs tells it from 0")
+    if sd == 0:
+        return 2
+
+    def is_enough(num_pairs: int) -> bool:
+        noncentrality = abs(difference) / sd * sqrt(num_pairs)
+        return bool(nct.sf(_quantile(confidence, num_pairs), num_pairs - 1, noncentrality) >= power)
+
+    most = 2
+    while not is_enough(most):
+        most *= 2
+    return bisect_left(range(most), True, lo=max(2, most // 2), key=is_enough)
+
+
+def sd_of_differences(found: PairedDifference, confidence: float) -> float:
+    """The standard deviation of the pairs' differences that a t interval without overlap was made of; nan of none."""
+    if found.num_pairs < 2:
+        return nan
+    return (found.high - found.mean) / _quantile(confidence, found.num_pairs) * sqrt(found.num_pairs)
 
 
 def sign_flip_p(values: ArrayLike, baseline: ArrayLike) -> float:

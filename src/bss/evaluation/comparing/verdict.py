@@ -3,14 +3,17 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
+from statistics import median
 from typing import Any
 
 import polars as pl
 
-from bss.evaluation.comparing.statistics import PairedDifference, least_p
+from bss.evaluation.comparing.statistics import PairedDifference, least_p, pairs_to_tell, sd_of_differences
 from bss.evaluation.page.section import Verdict
 from bss.evaluation.page.words import counted, interval, level, t_interval
 
+TOLD_APART, POWER = 0.005, 0.8
+"""The difference of accuracies that a study may be asked to find, and how often it should."""
 NUM_NAMED = 3
 """Runs that a remark names; of more it says how many."""
 
@@ -110,6 +113,23 @@ def interval_note(confidence: float, num_seeds: int, lows: pl.Series, num_folds:
     return (
         f"[{level(confidence)} t]: Student's t interval over {num_seeds} paired seeds. The seeds share one split of "
         f"the data, so it covers the chance in training, not that in which pairs are test pairs.{alike}"
+    )
+
+
+def power_note(found: Sequence[PairedDifference], confidence: float) -> str:
+    """How many pairs would tell half a point apart, by the spread of those that there are; empty where none has one.
+
+    Args:
+        found: the differences of all rows, as shares, from pairs without overlap.
+        confidence: of their intervals, in (0, 1).
+    """
+    spreads = [sd for each in found if not isnan(sd := sd_of_differences(each, confidence))]
+    if not spreads:
+        return ""
+    number = pairs_to_tell(TOLD_APART, median(spreads), confidence, POWER)
+    return (
+        f"Differences of a pair spread by {100 * median(spreads):.1f} points (median of the rows): to find "
+        f"{100 * TOLD_APART:.1f} points in {100 * POWER:.0f} of 100 studies takes {number} seeds."
     )
 
 

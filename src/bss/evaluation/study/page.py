@@ -3,8 +3,10 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import polars as pl
+
 from bss.evaluation.comparing.table import BESIDE
-from bss.evaluation.comparing.verdict import compared, comparison_verdict, has_p, p_note
+from bss.evaluation.comparing.verdict import compared, comparison_verdict, has_p, p_note, power_note
 from bss.evaluation.page.section import Block, Charts, Code, Facts, Prose, Section, Table, Verdict, Verdicts
 from bss.evaluation.page.template import rendered
 from bss.evaluation.page.text import markdown, plain, wrapped
@@ -74,7 +76,7 @@ def format_comparison(given: Comparison) -> str:
     else:
         header = ["row", *_main_header(given), "steps"]
         cells = [[given.label(row), *_main(given, row), f"{row['num_steps']:,}"] for row in rows]
-    notes = [*given.remarks, given.interval_note, _p_note(given)]
+    notes = [*given.remarks, given.interval_note, _p_note(given), _power_note(given)]
     parts = [[verdict.sentence for verdict in verdicts(given)], [plain(header, cells)], notes]
     wrapping = [[line if "\n" in line else wrapped(line) for line in lines if line] for lines in parts]
     return "\n\n".join("\n".join(lines) for lines in wrapping if lines)
@@ -86,6 +88,7 @@ def _notes(given: Comparison) -> Iterator[str]:
     if has_p(given.confidence, given.num_seeds):
         yield f"“Holm p”: the p value of the sign-flip test against {given.baseline}, corrected for all rows."
     yield _p_note(given)
+    yield _power_note(given)
     yield (
         "Test and validation are two splits, and choices belong on validation. Steps and samples are those of the "
         "whole training."
@@ -95,6 +98,13 @@ def _notes(given: Comparison) -> Iterator[str]:
 def _p_note(given: Comparison) -> str:
     num_compared = given.table["p"].count()
     return p_note(given.confidence, given.num_seeds, num_compared, given.repeat) if num_compared else ""
+
+
+def _power_note(given: Comparison) -> str:
+    if given.num_folds:
+        return ""
+    rows = given.table.filter(pl.col("difference").is_not_null()).to_dicts()
+    return power_note([compared(given.label(row), row).found for row in rows], given.confidence)
 
 
 def _cells(given: Comparison) -> tuple[list[str], list[list[str]]]:
