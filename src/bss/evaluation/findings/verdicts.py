@@ -7,7 +7,14 @@ from math import isnan
 import polars as pl
 
 from bss.evaluation.comparing.statistics import PairedDifference, paired_difference
-from bss.evaluation.comparing.verdict import NUM_NAMED, Compared, compared, comparison_verdict, in_points
+from bss.evaluation.comparing.verdict import (
+    NUM_NAMED,
+    Compared,
+    compared,
+    comparison_verdict,
+    in_points,
+    power_note,
+)
 from bss.evaluation.findings.advice import tail_verdict
 from bss.evaluation.findings.preferences import class_share, detection_areas
 from bss.evaluation.grid.inputs import ReportInputs
@@ -101,7 +108,9 @@ def _order_verdict(inputs: ReportInputs) -> Iterator[Verdict]:
     if fused["method"].n_unique() > 1:
         reference += " with the same method"
     found = comparison_verdict(runs, "order", reference, inputs.confidence)
-    yield replace(found, trust=" ".join(filter(None, [found.trust, _budgets(fused, inputs.baseline)])))
+    is_open = not any(run.found.low > 0 for run in runs)
+    power = power_note([run.found for run in runs], inputs.confidence) if is_open else ""
+    yield replace(found, trust=" ".join(filter(None, [found.trust, power, _budgets(fused, inputs.baseline)])))
 
 
 def _budgets(fused: pl.DataFrame, baseline: str) -> str:

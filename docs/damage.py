@@ -1,0 +1,99 @@
+"""Gain against damage: `python -m docs.damage DATA ...` writes docs/damage.md and a figure of each data set.
+
+Each DATA is one that `bss compare damage --on DATA` was run on; kinds and shares that were left out stay empty.
+"""
+
+import json
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from bss.errors import InputError
+from bss.evaluation.page.text import markdown
+from bss.evaluation.page.words import interval
+from bss.exits import exits
+from bss.files import write_text
+from bss.paths import HERE
+from docs.marked import filled
+
+PAGE = Path(__file__).with_suffix(".md")
+IMAGES = PAGE.parent / "images"
+COMMAND = "python -m docs.damage"
+Rows = list[Mapping[str, Any]]
+
+
+def found(data: str) -> dict[str, dict[float, Rows]]:
+    """Kind of damage -> its share of the training pairs -> the rows of the study.
+
+    Raises:
+        InputError: the study was not run on the data.
+    """
+    kinds: dict[str, dict[float, Rows]] = defaultdict(dict)
+    for folder in sorted(HERE.studies.glob(f"damage-{data}-damage_kind_*")):
+        match = re.fullmatch(rf"damage-{re.escape(data)}-damage_kind_(\w+)-damage_(\d+)_(\d+)", folder.name)
+        if match and (folder / "table.json").is_file():
+            share = float(f"{match[2]}.{match[3]}")
+            kinds[match[1]][share] = json.loads((folder / "table.json").read_text(encoding="utf-8"))
+    if not kinds:
+        raise InputError(f"{HERE.studies} has no damage-{data}-...; `bss compare damage --on {data}` makes it")
+    return {kind: dict(sorted(shares.items())) for kind, shares in kinds.items()}
+
+
+def table(data: str, kinds: Mapping[str, Mapping[float, Rows]]) -> str:
+    """A row a kind and a share: the accuracy of random order, and what each other order gains on test, in points."""
+    orders = [row["label"] for row in _first(kinds) if row["difference"] is not None]
+    lines = []
+    for kind, shares in kinds.items():
+        for share, rows in shares.items():
+            by_label = {row["label"]: row for row in rows}
+            gains = [interval(*(by_label[order][key] for key in ("difference", "low", "high"))) for order in orders]
+            [base] = (row for row in rows if row["difference"] is None)
+            lines.append([data, kind, f"{100 * share:.0f} %", f"{100 * base['accuracy']:.1f}", *gains])
+    return markdown(["data", "damage", "pairs", "random, test %", *orders], lines, 2)
+
+
+def draw(data: str, kinds: Mapping[str, Mapping[float, Rows]]) -> None:
+    """The gain of each order by the share of damaged pairs, a panel a kind, with its interval."""
+    figure = Figure(figsize=(3.4 * len(kinds), 3.0), layout="constrained", dpi=160)
+    panels = figure.subplots(1, len(kinds), sharey=True, squeeze=False)[0]
+    for axes, (kind, shares) in zip(panels, kinds.items(), strict=True):
+        axes.axhline(0, color="black", linewidth=0.8)
+        for order in [row["label"] for row in _first(kinds) if row["difference"] is not None]:
+            rows = [next(row for row in some if row["label"] == order) for some in shares.values()]
+            low, mean, high = ([100 * row[key] for row in rows] for key in ("low", "difference", "high"))
+            percents = [100 * share for share in shares]
+            [line] = axes.plot(percents, mean, marker="o", markersize=3.5, label=order)
+            axes.fill_between(percents, low, high, color=line.get_color(), alpha=0.12, linewidth=0)
+        axes.set_title(kind, fontsize=10)
+        axes.set_xlabel("damaged training pairs, %")
+        axes.set_xticks([100 * share for share in shares])
+    panels[0].set_ylabel("test accuracy to random, points")
+    panels[-1].legend(frameon=False, fontsize=8)
+    figure.suptitle(data, fontsize=11)
+    figure.savefig(IMAGES / f"damage-{data}.png")
+
+
+def _first(kinds: Mapping[str, Mapping[float, Rows]]) -> Rows:
+    return next(iter(next(iter(kinds.values())).values()))
+
+
+def main(names: Sequence[str]) -> None:
+    """The page with its figures and tables made anew."""
+    parts = []
+    for name in names:
+        kinds = found(name)
+        draw(name, kinds)
+        parts += [f"![gain against damage on {name}](images/damage-{name}.png)", table(name, kinds)]
+    write_text(filled(PAGE.read_text(encoding="utf-8"), COMMAND, *parts), PAGE)
+
+
+if __name__ == "__main__":
+    with exits():
+        if not sys.argv[1:]:
+            raise InputError("name data sets that `bss compare damage` was run on, such as avdigits")
+        main(sys.argv[1:])
