@@ -85,9 +85,7 @@ def test_by_class_every_class_keeps_its_share_of_the_draws(name: str) -> None:
     scheduler = SCHEDULERS.example(name, by_class=True)
     drawn = labels[epoch_indices(scheduler, scores, 0, 3, labels)]
     assert drawn.mean() == pytest.approx(0.25, abs=0.04)
-    if name != "random":
-        by_score = labels[epoch_indices(SCHEDULERS.example(name), scores, 0, 3)]
-        assert by_score.mean() > 0.26
+    assert labels[epoch_indices(Learned(), scores, 0, 3)].mean() > 0.4, "by the scores themselves they do not"
 
 
 @pytest.mark.parametrize("temperature", [0.1, 1.0, 5.0])
