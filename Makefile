@@ -10,7 +10,7 @@ $(if $(filter-out cpu,$(TORCH)),$(error TORCH=$(TORCH): the choice is TORCH=cpu,
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DO_NOT_TRACK := 1
 
-.PHONY: run ui retrain gate test test-all test-faults test-distribute test-ui bench screenshots lint lock clean
+.PHONY: run site ui retrain gate test test-all test-faults test-distribute test-ui bench screenshots lint lock clean
 
 run: .venv/ready  ## the main job: the whole pipeline through the Prefect flow
 	bss run
@@ -44,6 +44,9 @@ bench: .venv/ready  ## every benchmark, on a quiet machine (20 minutes), into do
 
 screenshots: .venv/ready  ## the pictures of the report in docs/images, from reports/report.html; needs Chromium
 	python -m docs.screenshots
+
+site: .venv/integrations  ## README and docs/ as a site with search and the API reference, in .site/
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
 
 lint: .venv/ready
 	ruff format --check .

@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # precise types; a scheduler that is not among them is public
     from bss.curriculum.sampler import CurriculumSampler as CurriculumSampler
     from bss.curriculum.schedulers.heuristic import Heuristic as Heuristic
     from bss.curriculum.schedulers.learned import Learned as Learned
+    from bss.curriculum.schedulers.matched import Matched as Matched
     from bss.curriculum.schedulers.progressive import Progressive as Progressive
     from bss.curriculum.schedulers.random import Random as Random
     from bss.curriculum.schedulers.self_paced import SelfPaced as SelfPaced
