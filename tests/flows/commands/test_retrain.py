@@ -25,6 +25,14 @@ def lines(workflow: str, job: str) -> list[str]:
     return [step["run"] for step in WORKFLOWS[workflow]["jobs"][job]["steps"] if "run" in step]
 
 
+def test_gitlab_runs_what_github_runs() -> None:
+    gitlab = yaml.safe_load((ROOT / ".gitlab-ci.yml").read_text())
+    commands = r"\.ci/\w+|make \w+(?: BASE=\S+)?"
+    for workflow, job in (("ci", "test"), ("retrain", "gate"), ("retrain", "retrain")):
+        theirs = " ".join(line for line in lines(workflow, job) if "gh pr" not in line)
+        assert re.findall(commands, " ".join(gitlab[job]["script"])) == re.findall(commands, theirs), job
+
+
 def with_environment(workspace: Workspace) -> Workspace:
     """The clone with an environment as `make` sets it up, made of links to the running one."""
     own, running = workspace.folder / ".venv", Path(sys.prefix)
