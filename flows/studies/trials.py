@@ -145,7 +145,9 @@ class Search:
         except InputError as error:
             if not isinstance(error.__cause__, NotFinite) and not isinstance(error, _Unfit):
                 raise
-            raise _stopped(trial, "its values do not go together" if isinstance(error, _Unfit) else "diverged") from error
+            raise _stopped(
+                trial, "its values do not go together" if isinstance(error, _Unfit) else "diverged"
+            ) from error
 
     def _accuracy(self, values: Values, look: Callable[[float, int], None]) -> float:
         """Mean over the seeds of the validation accuracy of the epoch that is kept.

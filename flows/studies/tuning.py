@@ -58,18 +58,18 @@ class Tuning:
         if num_seeds is not None and num_seeds > len(params.grid.seeds):
             raise InputError(f"--seeds {num_seeds}: grid.seeds has {len(params.grid.seeds)}; give it as many")
         raw = {**deepcopy(raw), "methods": METHODS.every(raw["methods"])}
+        raw["grid"] |= {"methods": [method], "schedulers": list(dict.fromkeys([BASELINE, scheduler]))}
+        checked(raw, Params, HERE.params)  # the method may not suit the data
         for key, range_ in params.search.items():
             _check(raw, key, range_)
-        raw["grid"] |= {"methods": [method], "schedulers": list(dict.fromkeys([BASELINE, scheduler]))}
         own = (TRAIN, f"{METHOD}{method}.", f"{SCHEDULER}{scheduler}.")
-        declared = {f"{METHOD}{method}.{name}": Range(choices=list(values)) for name, values in fields.items()}  # type: ignore[arg-type]
+        declared = {f"{METHOD}{method}.{name}": _declared(values) for name, values in fields.items()}
         ranges = {key: found for key, found in {**declared, **params.search}.items() if key.startswith(own)}
         if not ranges:
             raise InputError(
-                f"{HERE.params}: nothing to search for {method} in the order of {scheduler}: give {SECTION} a key that "
-                f"begins with {', '.join(own)}, as in {SECTION}: {{train.lr: {{low: 0.001, high: 0.01, log: true}}}}"
+                f"{HERE.params}: nothing to search for {method} in the order of {scheduler}: give {SECTION} a key "
+                f"that begins with {', '.join(own)}, as in {SECTION}: {{train.lr: {{low: 0.001, high: 0.01, log: true}}}}"
             )
-        checked(raw, Params, HERE.params)  # the method may not suit the data
         return cls(raw, method, scheduler, tuple(params.grid.seeds[:num_seeds]), ranges)
 
     @property
@@ -101,7 +101,9 @@ class Tuning:
     def constants(self) -> Raw:
         """What the trials of one search have in common: all that training reads, without the values searched."""
         raw = self.with_values(dict.fromkeys(self.ranges))
-        sections = {name: raw[name] for name in ("encoders", "fusion", "augment", "warmup", "score", "train", "spread")}
+        sections = {
+            name: raw[name] for name in ("encoders", "fusion", "augment", "warmup", "score", "train", "spread")
+        }
         parts = {"method": raw["methods"][self.method], "epochs": raw["curriculum"]["epochs"]}
         return {**sections, **parts, "scheduler": raw["curriculum"]["schedulers"][self.scheduler]}
 
@@ -118,6 +120,10 @@ def stored(raw: Raw, values: Values) -> dict[str, Any]:
             spec = found.setdefault(f"{METHOD}{name}", {"name": name})
             assign(spec, key.removeprefix(f"{METHOD}{name}."), value, may_add=True)
     return found
+
+
+def _declared(values: tuple[object, ...]) -> Range:
+    return Range.model_validate({"choices": list(values)})
 
 
 def _check(raw: Raw, key: str, range_: Range) -> None:

@@ -1,7 +1,7 @@
 """The schema of params.yaml: strict, complete, every name resolved at load, nothing heavy imported.
 
-No section that a stage reads has a default: what params.yaml does not say is an error, so the file tells what was run.
-One thing is there unsaid: every training method under its own name, with its defaults.
+No section that a stage reads has a default: what params.yaml does not say is an error, so the file tells what was
+run. One thing is there unsaid: every training method under its own name, with its defaults.
 """
 
 import os

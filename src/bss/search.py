@@ -54,4 +54,6 @@ class Range(Strict, use_attribute_docstrings=True):
     @property
     def ends(self) -> list[Scalar]:
         """All choices; of numbers the least and the greatest."""
-        return [value for value in (self.low, self.high) if value is not None] if self.choices is None else self.choices
+        return (
+            [value for value in (self.low, self.high) if value is not None] if self.choices is None else self.choices
+        )

@@ -95,7 +95,9 @@ def run(
     return True
 
 
-def _search(tuning: Tuning, num_trials: int, seconds: float | None) -> tuple[float, tuple[dict[str, Any], float] | None]:
+def _search(
+    tuning: Tuning, num_trials: int, seconds: float | None
+) -> tuple[float, tuple[dict[str, Any], float] | None]:
     """Accuracy of the values that there are, and the best ones with theirs."""
     from flows.studies.trials import Search
 

@@ -9,9 +9,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 import yaml
+from PIL import Image as Pictures
 from typer.testing import CliRunner
 
 from bss.__main__ import app
@@ -19,6 +21,7 @@ from bss.errors import Busy, InputError
 from bss.params import load
 from bss.parsing import read_mapping
 from flows.studies.tuning import Tuning, stored
+from tasks.curriculum import curriculum
 from tests.helpers import ROOT, python_path
 from tests.helpers.pairs import KINDS, make_pairs, rows, write
 from tests.helpers.stages import FAST, run_to_curriculum
@@ -46,18 +49,23 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tune")
     (folder / RAW).mkdir(parents=True)
     make_pairs(folder / RAW)
+    for row, label in enumerate(rows()["label"]):  # something to learn
+        shade = np.full((5, 6, 3), 220 if label == "happy" else 30, dtype=np.uint8)
+        shade[row % 5, row % 6] = row
+        Pictures.fromarray(shade).save(folder / RAW / f"{row}.png")
     write(folder / RAW, rows())
     data = {"name": "manifest", "file": f"{RAW}/pairs.csv", "kinds": KINDS}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         run_to_curriculum(folder, data, {"sound": FAST, "picture": FAST})
+        raw = read_mapping(Path("params.yaml"))
+        raw["train"] |= {"epochs": 3}
+        raw["curriculum"]["epochs"] = 5
+        Path("params.yaml").write_text(yaml.safe_dump(raw | {"search": RATES}))
+        curriculum("random", 0)
     shutil.rmtree(folder / "data/packed/test")
     for code in ("src", "tasks"):
         (folder / code).symlink_to(ROOT / code)
-    raw = yaml.safe_load((folder / "params.yaml").read_text())
-    raw["train"] |= {"epochs": 3}
-    raw["curriculum"]["epochs"] = 5
-    (folder / "params.yaml").write_text(yaml.safe_dump(raw | {"search": RATES}))
     return folder
 
 
@@ -158,11 +166,21 @@ def test_poor_trials_are_stopped_early(folder: Path) -> None:
 def test_a_trial_that_diverges_or_does_not_hold_together_ends_no_search(folder: Path) -> None:
     from flows.studies.trials import Search
 
-    epochs = {"train.epochs": {"low": 2, "high": 4}, "methods.greedy.recover_for": {"choices": [1, 2, 3]}}
+    reasons = set[str]()
     with Search.opened(tuning({"train.lr": {"low": 1e35, "high": 1e38}}, method="fused_only")) as search:
         assert {ended.reason for ended in search.run(2)} == {"diverged"}
         assert search.best is None
-    assert epochs
+    raw = read_mapping(Path("params.yaml"))
+    raw["methods"] = {"umt": {"name": "umt", "teacher_epochs": 1}}
+    raw["search"] = {"train.epochs": {"choices": [2, 3]}, "methods.umt.teacher_epochs": {"choices": [1, 3]}}
+    with Search.opened(Tuning.of(raw, "umt", None, None)) as search:
+        for ended in search.run(6):
+            fits = ended.values["methods.umt.teacher_epochs"] <= ended.values["train.epochs"]
+            assert ended.reason in (
+                ("", "worse than half of the others") if fits else ("its values do not go together",)
+            )
+            reasons.add(ended.reason)
+    assert reasons >= {"", "its values do not go together"}
 
 
 def test_a_killed_trial_is_not_counted(folder: Path) -> None:
@@ -198,7 +216,7 @@ def test_the_fields_of_a_scheduler_are_searched_too(folder: Path) -> None:
     with Search.opened(found) as search:
         (ended,) = search.run(1)
     place = Path(".dvc/tmp/tune/workspace/data/curricula/heuristic-0/sequence.parquet")
-    assert pl.read_parquet(place)["fraction"][0] == [*ended.values.values()][0]
+    assert pl.read_parquet(place)["fraction"][0] == next(iter(ended.values.values()))
 
 
 def test_what_is_written_names_a_method_that_the_file_does_not() -> None:
@@ -214,13 +232,15 @@ def test_what_is_written_names_a_method_that_the_file_does_not() -> None:
 @pytest.mark.xdist_group("pipeline")  # whose workspace is gone on from
 def test_the_best_values_are_written_to_params_yaml(tmp_path: Path, finished: tuple[Workspace, set[str]]) -> None:
     workspace = finished[0].copied(tmp_path / "workspace")
-    workspace.set(train__lr=1e-7, search={"train.lr": {"low": 0.01, "high": 0.02}})
+    workspace.set(
+        train__lr=1e-7, train__epochs=3, train__batch_size=4, search={"train.lr": {"low": 0.01, "high": 0.02}}
+    )
     path = workspace.folder / "params.yaml"
     path.write_text(path.read_text().replace("  lr: 1.0e-07", "  lr: 1.0e-07  # of the optimizer"))
     done = workspace.run("python", "-m", "bss", "tune", "--trials", "2", "--method", "fused_only", "--apply")
     lines = done.stdout.splitlines()
     assert max(map(len, lines)) <= 80
-    assert lines[0] == "stages: 0 to run, 4 up to date"
+    assert lines[0] == "stages: 0 to run, 5 up to date"
     assert [line.split()[0] for line in lines if " lr=" in line] == ["now", "1/2", "2/2"]
     assert "The best of many trials on validation is optimistic" in done.stdout
     (change,) = [line for line in lines if line.startswith("params.yaml: train.lr: 1e-07 -> ")]

@@ -111,17 +111,47 @@ def export(folder: Path, best: Best, inputs: Arrays, form: Form, path: Path) -> 
     """
     model, method = load(best, folder)
     outputs = list(method.judged([*best.meta.modalities, FUSED]))
-    program = Program(model.eval(), outputs, best.rule, best.weights).eval()
+    program = Program(model, outputs, best.rule, best.weights)
     tensors = {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in inputs.items()}
-    num_rows = len(next(iter(tensors.values())))
-    reference = _reference(model, method, best, tensors)
     text = json.dumps(_described(best, program, tensors, form), indent=2)
+    names = {name: encoder["name"] for name, encoder in best.encoders.items()}
+    names[FUSED] = f"{best.fusion['name']}, as {best.training['name']} has it,"
+    difference = write_program(program, tensors, _reference(model, method, best, tensors), names, form, text, path)
+    description = path.with_name(f"{path.name}.json")
+    write_text(f"{text}\n", description)
+    return Exported(path, description, len(next(iter(inputs.values()))), difference)
+
+
+def write_program(
+    program: Program,
+    tensors: dict[str, Tensor],
+    reference: Mapping[str, Any],
+    names: Mapping[str, str],
+    form: Form,
+    text: str,
+    path: Path,
+) -> float:
+    """Write a program; the largest difference between its probabilities and those it should have.
+
+    Args:
+        program: to be traced.
+        tensors: input -> rows (B, *shape), to check it with.
+        reference: output -> (B, C), the probabilities of these rows.
+        names: modality -> its encoder, and "fused" -> the fusion, for a message.
+        form: of the file.
+        text: the description that goes into it.
+        path: of the file.
+
+    Raises:
+        InputError: as of `export`; then there is no file.
+    """
+    program.eval()
     write, run = FORMS[form]
     with replaced(path) as temporary:
         try:
             write(program, _traced(tensors), text, temporary)
         except Exception as error:  # a dozen types of torch and onnxscript
-            if (part := _culprit(best, program, tensors, write, temporary)) is None:
+            if (part := _culprit(program, names, tensors, write, temporary)) is None:
                 raise
             raise InputError(f"{part} cannot be exported to {form}: {_first_line(error)}") from error
         alone = {name: values[:1] for name, values in tensors.items()}
@@ -131,12 +161,12 @@ def export(folder: Path, best: Best, inputs: Arrays, form: Form, path: Path) -> 
                 f"the exported model is off by {difference:.2g} in a probability (at most {TOLERANCE:g} is allowed), "
                 "so nothing was written"
             )
-    description = path.with_name(f"{path.name}.json")
-    write_text(f"{text}\n", description)
-    return Exported(path, description, num_rows, difference)
+    return difference
 
 
-def _reference(model: MultimodalModel, method: Method, best: Best, tensors: Mapping[str, Tensor]) -> Mapping[str, Any]:
+def _reference(
+    model: MultimodalModel, method: Method, best: Best, tensors: Mapping[str, Tensor]
+) -> Mapping[str, Any]:
     """What `bss predict` says of the rows, on the CPU in float32."""
     labels = torch.zeros(len(next(iter(tensors.values()))), dtype=torch.int64)
     return decided(collect(model, [(tensors, labels)]), method, best.rule, best.weights)
@@ -225,20 +255,18 @@ class _Part(nn.Module):
 
 
 def _culprit(
-    best: Best, program: Program, tensors: Mapping[str, Tensor], write: Write, path: Path
+    program: Program, names: Mapping[str, str], tensors: Mapping[str, Tensor], write: Write, path: Path
 ) -> str | None:
     """The encoder or the fusion that cannot be exported even alone; None where each can."""
     model, given = program.model, _traced(tensors)
     parts: dict[str, tuple[nn.Module, dict[str, Tensor]]] = {
-        f"modality '{name}': the encoder {best.encoders[name]['name']}": (
-            _Part(model.branch(name), name), {name: given[name]},
-        )
-        for name in best.meta.modalities
-    }  # fmt: skip
+        f"modality '{name}': the encoder {names[name]}": (_Part(model.branch(name), name), {name: given[name]})
+        for name in model.branches
+    }
     if model.fusion is not None:
         with torch.no_grad():
             features = model(given).features
-        parts[f"the fusion {best.fusion['name']}, as {best.training['name']} has it,"] = (_Part(model.fusion), features)
+        parts[f"the fusion {names[FUSED]}"] = (_Part(model.fusion), features)
     for name, (part, own) in parts.items():
         try:
             write(part.eval(), own, "", path)
