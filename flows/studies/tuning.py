@@ -68,7 +68,7 @@ class Tuning:
         if not ranges:
             raise InputError(
                 f"{HERE.params}: nothing to search for {method} in the order of {scheduler}: give {SECTION} a key "
-                f"that begins with {', '.join(own)}, as in {SECTION}: {{train.lr: {{low: 0.001, high: 0.01, log: true}}}}"
+                f"that begins with {', '.join(own)}, as in {{train.lr: {{low: 0.001, high: 0.01, log: true}}}}"
             )
         return cls(raw, method, scheduler, tuple(params.grid.seeds[:num_seeds]), ranges)
 

