@@ -1,8 +1,8 @@
 """A search on validation: what it refuses, that it goes on after a kill, and that it never opens the test split."""
 
 import os
+import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -31,13 +31,13 @@ pytest.importorskip("optuna", reason="bss tune needs the extra 'search'")
 
 RAW = Path("data/sample")
 RATES = {"train.lr": {"low": 0.0001, "high": 0.1, "log": True}, "train.batch_size": {"low": 4, "high": 14}}
+
 CHILD = """
+from pathlib import Path
 from bss.parsing import read_mapping
 from flows.studies.trials import Search
 from flows.studies.tuning import Tuning
-from pathlib import Path
-tuning = Tuning.of(read_mapping(Path("params.yaml")), None, None, None)
-with Search.opened(tuning) as search:
+with Search.opened(Tuning.of(read_mapping(Path("params.yaml")), None, None, None)) as search:
     for ended in search.run(1000):
         print(ended.number, flush=True)
 """
@@ -49,9 +49,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tune")
     (folder / RAW).mkdir(parents=True)
     make_pairs(folder / RAW)
+    generator = np.random.default_rng(0)
     for row, label in enumerate(rows()["label"]):  # something to learn
-        shade = np.full((5, 6, 3), 220 if label == "happy" else 30, dtype=np.uint8)
-        shade[row % 5, row % 6] = row
+        shade = generator.integers(0, 40, (5, 6, 3), dtype=np.uint8) + np.uint8(200 if label == "happy" else 0)
         Pictures.fromarray(shade).save(folder / RAW / f"{row}.png")
     write(folder / RAW, rows())
     data = {"name": "manifest", "file": f"{RAW}/pairs.csv", "kinds": KINDS}
@@ -154,10 +154,10 @@ def test_trials_go_on_where_they_were_and_repeat(folder: Path) -> None:
 def test_poor_trials_are_stopped_early(folder: Path) -> None:
     from flows.studies.trials import Search
 
-    with Search.opened(tuning({**RATES, "train.lr": {"low": 1e-7, "high": 0.1, "log": True}})) as search:
-        stopped = [ended for ended in search.run(14) if ended.accuracy is None]
-        assert 0 < len(stopped) < 14 - 5
-        assert {ended.reason for ended in stopped} == {"worse than half of the others"}
+    with Search.opened(tuning({"train.lr": {"low": 0.001, "high": 1000.0, "log": True}})) as search:
+        stopped = [ended for ended in search.run(10) if ended.accuracy is None]
+        assert 0 < len(stopped) <= 10 - 5
+        assert "worse than half of the others" in {ended.reason for ended in stopped}
         trials = search._study.get_trials()
         assert min(len(trial.intermediate_values) for trial in trials) < 3
         assert not Path(".dvc/tmp/tune/workspace/models/checkpoints").exists()
@@ -188,14 +188,14 @@ def test_a_killed_trial_is_not_counted(folder: Path) -> None:
 
     from flows.studies.trials import FOLDER, Search
 
-    environment = os.environ | {"PYTHONPATH": python_path(ROOT / "src", ROOT), "PYTHONUNBUFFERED": "1"}
+    environment = os.environ | {"PYTHONPATH": python_path(ROOT / "src", ROOT)}
     with subprocess.Popen(
         [sys.executable, "-c", CHILD], cwd=folder, env=environment, stdout=subprocess.PIPE, text=True
     ) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "1\n"
         time.sleep(0.05)
-        child.send_signal(signal.SIGKILL)
+        child.kill()
         ended = 1 + len(child.stdout.read().split())
     storage = f"sqlite:///{FOLDER.absolute() / 'trials.db'}"
     (name,) = optuna.get_all_study_names(storage)
@@ -237,17 +237,16 @@ def test_the_best_values_are_written_to_params_yaml(tmp_path: Path, finished: tu
     )
     path = workspace.folder / "params.yaml"
     path.write_text(path.read_text().replace("  lr: 1.0e-07", "  lr: 1.0e-07  # of the optimizer"))
-    done = workspace.run("python", "-m", "bss", "tune", "--trials", "2", "--method", "fused_only", "--apply")
-    lines = done.stdout.splitlines()
+    command = ["python", "-m", "bss", "tune", "--trials", "2", "--method", "fused_only"]
+    lines = workspace.run(*command).stdout.splitlines()
     assert max(map(len, lines)) <= 80
     assert lines[0] == "stages: 0 to run, 5 up to date"
     assert [line.split()[0] for line in lines if " lr=" in line] == ["now", "1/2", "2/2"]
-    assert "The best of many trials on validation is optimistic" in done.stdout
-    (change,) = [line for line in lines if line.startswith("params.yaml: train.lr: 1e-07 -> ")]
-    best = float(change.rpartition(" ")[2])
-    assert 0.01 <= best <= 0.02
-    assert yaml.safe_load(path.read_text())["train"]["lr"] == best
+    assert lines[-3].startswith("The best of many trials on validation is optimistic")
+    assert "1e-07" in path.read_text()
+    done = workspace.run(*command, "--apply").stdout
+    assert "2 trials, 2 are there" in done
+    (change,) = re.findall(r"^params.yaml: train.lr: 1e-07 -> (.*)", done, flags=re.MULTILINE)
+    assert 0.01 <= float(change) <= 0.02
+    assert yaml.safe_load(path.read_text())["train"]["lr"] == float(change)
     assert "# of the optimizer" in path.read_text()
-    again = workspace.run("python", "-m", "bss", "tune", "--trials", "2", "--method", "fused_only")
-    assert "2 trials, 2 are there" in again.stdout
-    assert "params.yaml: " not in again.stdout
