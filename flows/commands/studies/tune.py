@@ -50,9 +50,9 @@ def main(
     apply: Annotated[bool, typer.Option("--apply", help="Write the best values to params.yaml.")] = False,
     verbose: Annotated[bool, typer.Option(help="Show the whole output of the stages.")] = False,
 ) -> None:
-    """Search the ranges of params.yaml for values that do better on validation.
+    """Search for values that do better on validation.
 
-    A poor trial is stopped early. Killed, the same command goes on."""
+    They are of the ranges in params.yaml. A poor trial is stopped early. Killed, the same command goes on."""
     command(lambda: run(values or [], on, (method, scheduler, seeds), (trials, timeout), apply, verbose), INTERRUPTED)
 
 
