@@ -28,6 +28,7 @@ from tasks.register import register
 from tests.helpers.encoders import MODALITIES, NUM_EXAMPLES, accepted, examples, made_up
 from tests.helpers.pairs import KINDS, make_pairs, rows, write
 from tests.helpers.stages import FAST, run_stages
+from tests.helpers.workspace import Workspace
 
 RAW = Path("data/sample")
 LIGHT = {
@@ -233,3 +234,22 @@ def test_the_card_is_what_a_hub_reads(folder: Path) -> None:
     read = hub.ModelCard(text).data
     assert {result.dataset_split for result in read.eval_results} == {"validation", "test"}
     assert read.model_name == entry["name"]
+
+
+@pytest.mark.nightly
+@pytest.mark.xdist_group("pipeline")  # whose workspace is gone on from
+def test_others_fetch_a_version_of_the_model(tmp_path: Path, finished: tuple[Workspace, set[str]]) -> None:
+    """As docs/export.md has it, with the path of a clone as the address."""
+    workspace = finished[0].copied(tmp_path / "workspace")
+    git = ["git", "-c", "user.name=name", "-c", "user.email=name@example.org", "-c", "commit.gpgsign=false"]
+    for name in ("user.name", "user.email"):
+        workspace.run("git", "config", name, "name@example.org")
+    workspace.run("git", "add", "-A")
+    workspace.run(*git, "commit", "-qm", "the model of March")
+    workspace.run("gto", "register", "best", "--version", "v1.0.0")
+    workspace.run("gto", "assign", "best", "--version", "v1.0.0", "--stage", "prod")
+    for option in (["--stage", "prod"], ["--rev", "v1.0.0"], []):
+        out = str(tmp_path / "".join(["fetched", *option]))
+        workspace.run("dvc", "artifacts", "get", str(workspace.folder), "best", "-o", out, *option)
+        assert Best.read(Path(out)) == Best.read(workspace.folder / "models/best")
+        assert (Path(out) / "README.md").read_text().startswith("---\nlicense: ")

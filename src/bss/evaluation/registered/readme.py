@@ -64,7 +64,7 @@ def _results(best: "Best", tasks: list[str]) -> list[dict[str, Any]]:
     task = {"type": tasks[0] if tasks else "other", "name": "multimodal classification"}
     data = {"name": best.meta.dataset, "type": best.meta.dataset}
     return [
-        {"task": task, "dataset": {**data, "split": split}, "metrics": measured}
+        {"task": {**task}, "dataset": {**data, "split": split}, "metrics": measured}
         for split, measured in metrics.items()
     ]
 
@@ -102,8 +102,7 @@ epoch {best.epoch + 1}. So that figure is optimistic. Nothing was chosen by the 
 ## Use
 
 ```
-pip install bss
-bss predict TABLE --model .            # a row a sample, a column a modality
+bss predict TABLE --model .                    # bss is installed; a row a sample, a column a modality
 bss export TABLE --model . --format onnx
 ```
 
