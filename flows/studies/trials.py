@@ -107,7 +107,7 @@ class Search:
         if not done:
             return None
         best = max(done, key=lambda trial: (trial.value, -trial.number))
-        return dict(best.user_attrs[VALUES]), float(best.value)
+        return dict(best.user_attrs[VALUES]), float(best.value or 0.0)
 
     def current(self) -> float:
         """Accuracy of the values of params.yaml, with the same seeds; trained once."""
