@@ -27,7 +27,7 @@ from flows.studies.tuning import Tuning, assignments, stored
 if TYPE_CHECKING:
     from flows.studies.trials import Ended
 
-INTERRUPTED = "interrupted: the trials that had ended are kept, and the same command goes on with them"
+INTERRUPTED = "interrupted: the trials that ended are kept; the same command goes on"
 OPTIMISTIC = (
     "The best of many trials on validation is optimistic: it was chosen for being high there. What it is worth "
     "shows on test, once: {}."
