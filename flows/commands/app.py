@@ -8,7 +8,7 @@ import typer
 from bss.paths import HERE
 from flows.commands import advise, diff, distribute, retrain, run, ui, watch
 from flows.commands.exits import command
-from flows.commands.studies import active, compare, ranks, reproduce
+from flows.commands.studies import active, compare, ranks, reproduce, tune
 from flows.workspace.lifeline import end_with_parent
 
 app = typer.Typer(rich_markup_mode=None)
@@ -38,6 +38,7 @@ for _name, _main, _example in (
     ("compare", compare.main, "bss compare schedulers --on avdigits-damaged"),
     ("active", active.main, "bss active --on avdigits-damaged --rounds 9"),
     ("reproduce", reproduce.main, "bss reproduce cremad --rows concat,vanilla,bss-h,bss-l"),
+    ("tune", tune.main, "bss tune --trials 20 --seeds 2"),
     ("ranks", ranks.main, "bss ranks methods-avdigits methods-emoji_imgtext"),
     ("diff", diff.main, "bss diff HEAD~1 --html diff.html"),
     ("retrain", retrain.main, "bss retrain --base origin/main"),

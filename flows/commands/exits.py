@@ -19,11 +19,19 @@ if TYPE_CHECKING:
     from flows.studies.study_run import Repeated
 
 
-def command(action: Callable[[], bool]) -> None:
-    """Run an action to its exit: 0 success, 1 failure, 2 wrong input, 3 a workspace in use, 130 interrupted."""
+KEPT = "interrupted: the stages that had ended are in place, the others run next time"
+
+
+def command(action: Callable[[], bool], interrupted: str = KEPT) -> None:
+    """Run an action to its exit: 0 success, 1 failure, 2 wrong input, 3 a workspace in use, 130 interrupted.
+
+    Args:
+        action: whether it succeeded.
+        interrupted: the message after Ctrl-C.
+    """
     # A worker or a supervisor stops a run by SIGTERM: the same way out as Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with exits("interrupted: the stages that had ended are in place, the others run next time"):
+    with exits(interrupted):
         raise typer.Exit(0 if action() else 1)
 
 

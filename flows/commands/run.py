@@ -5,7 +5,8 @@ input, 3 another run is at work here, 130 interrupted.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -79,15 +80,22 @@ def start(stages: list[str], values: Mapping[str, Any], name: str | None, save: 
 def run_apart(experiment: "Experiment", stages: list[str], verbose: bool) -> bool:
     """Run in the workspace of an experiment; whether all stages are up to date there."""
     ready()
-    place, page = experiment.workspace.folder, experiment.results / HERE.report.name
-    typer.echo(f"{HERE.params} stays as it is; this run works in {os.path.relpath(place)}")
-    with held(place.with_name(f"{place.name}.lock"), AT_WORK.format(pid="{pid}", folder=place)), experiment.inside():
-        succeeded = run(stages, verbose, page)
+    with apart(experiment):
+        succeeded = run(stages, verbose, experiment.results / HERE.report.name)
     if succeeded:
         experiment.keep()
         if experiment.is_named:
             typer.echo(f"kept as the experiment {experiment.label}: bss diff HEAD {experiment.label}")
     return succeeded
+
+
+@contextmanager
+def apart(experiment: "Experiment") -> Iterator[None]:
+    """Hold the workspace of an experiment and work in it, for the length of a block."""
+    place = experiment.workspace.folder
+    typer.echo(f"{HERE.params} stays as it is; this run works in {os.path.relpath(place)}")
+    with held(place.with_name(f"{place.name}.lock"), AT_WORK.format(pid="{pid}", folder=place)), experiment.inside():
+        yield
 
 
 def run(stages: list[str], verbose: bool, page: Path = HERE.report) -> bool:

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from bss.commands.check import check
 from bss.commands.doctor import doctor
+from bss.commands.export import export
 from bss.commands.fetch import fetch
 from bss.commands.methods import methods
 from bss.commands.predict import predict
@@ -92,6 +93,7 @@ for _command, _example in (
     (fetch, "bss fetch avdigits"),
     (methods, "bss methods --family gradient"),
     (predict, "bss predict new.csv --out said.csv"),
+    (export, "bss export --format onnx --out model.onnx"),
     (doctor, "bss doctor"),
 ):
     app.command(epilog=f"Example: {_example}")(_command)

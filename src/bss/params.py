@@ -1,7 +1,7 @@
 """The schema of params.yaml: strict, complete, every name resolved at load, nothing heavy imported.
 
-No section has a default: what params.yaml does not say is an error, so the file tells what was run. One thing is
-there unsaid: every training method under its own name, with its defaults.
+No section that a stage reads has a default: what params.yaml does not say is an error, so the file tells what was
+run. One thing is there unsaid: every training method under its own name, with its defaults.
 """
 
 import os
@@ -21,6 +21,7 @@ from bss.measure.criteria.criterion import PUBLISHED, Criteria, distinct
 from bss.parsing import checked, read_mapping
 from bss.paths import Cell
 from bss.registry import Count, CountOrAuto, MethodName, Name, Positive, Strict, UnknownName
+from bss.search import Range
 from bss.training.methods.method import METHODS, Method
 from bss.training.settings import Augment, RuntimeSettings, Spread, Train, Warmup
 from bss.types import ALONE, BASELINE, JUDGED, OWN, WARMUP
@@ -128,6 +129,8 @@ class Params(Strict):
     grid: Grid
     flow: FlowSettings
     ci: Ci
+    search: dict[str, Range] = Field(default_factory=dict)
+    """Dotted key -> what `bss tune` chooses from; no stage reads it."""
 
     @property
     def cells(self) -> list[Cell]:

@@ -94,6 +94,16 @@ class Workspace:
         return self.folder / "data/scores"
 
     @property
+    def all_held_out(self) -> Path:
+        """The folder of the scores of the validation samples, of all seeds."""
+        return self.folder / "data/held_out"
+
+    @property
+    def all_warmups(self) -> Path:
+        """The folder of the warm-ups of all seeds."""
+        return self.folder / "models/warmup"
+
+    @property
     def curricula(self) -> Path:
         """The folder of the curricula of all schedulers and seeds."""
         return self.folder / "data/curricula"
@@ -163,7 +173,7 @@ class Workspace:
 
     def warmup(self, seed: int) -> Path:
         """The folder of the weights and the evidence of the warm-up."""
-        return self.folder / f"models/warmup/{seed}"
+        return self.all_warmups / str(seed)
 
     def evidence(self, seed: int, split: Split) -> Path:
         """What the warmed-up model says of every training or validation sample."""
@@ -175,7 +185,7 @@ class Workspace:
 
     def held_out(self, seed: int) -> Path:
         """The same of every validation sample, in the scale of the training samples."""
-        return self.folder / f"data/held_out/{seed}.parquet"
+        return self.all_held_out / f"{seed}.parquet"
 
     def advice(self, suffix: str) -> Path:
         """What to expect of an order: `md` in words, `csv` the training pairs that stand out."""

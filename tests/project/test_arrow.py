@@ -23,6 +23,7 @@ LEAVES = {
     "paths",
     "progress",
     "registry",
+    "search",
     "seeds",
 }
 LEAVES |= {"types"}

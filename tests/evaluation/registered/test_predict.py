@@ -238,7 +238,7 @@ def test_registering_again_leaves_the_same_bytes(folder: Path) -> None:
     before = {path.name: path.read_bytes() for path in Path("models/best").iterdir()}
     register()
     assert {path.name: path.read_bytes() for path in Path("models/best").iterdir()} == before
-    assert set(before) == {"model.json", "model.safetensors"}
+    assert set(before) == {"README.md", "model.json", "model.safetensors"}
     assert str(folder).encode() not in before["model.json"]
     best = Best.read(Path("models/best"))
     history = pl.read_parquet("models/runs/joint-random-0/history.parquet").filter(pl.col("output") == "fused")

@@ -19,6 +19,7 @@ from bss.errors import InputError, MissingInput
 from bss.evaluation.artifacts import kept_epoch, read_json, read_table
 from bss.evaluation.comparing.statistics import paired_difference
 from bss.evaluation.registered.export import WEIGHTS, write_exported
+from bss.evaluation.registered.readme import readme
 from bss.files import checksum, replaced, write_text
 from bss.params import Params
 from bss.parsing import faults
@@ -28,7 +29,7 @@ from bss.training.settings import RuntimeSettings
 
 Spec = dict[str, Any]
 """A component as params.yaml would have it, with every field: its name, and its values."""
-CARD = "model.json"
+CARD, README = "model.json", "README.md"
 
 
 class Figure(Strict):
@@ -123,7 +124,7 @@ class Best(Strict):
 
 
 def register(params: Params, workspace: Workspace) -> Best:
-    """Register the best model of the grid of `params`: its weights, and its description.
+    """Register the best model of the grid of `params`: its weights, its description, and its card for people.
 
     Raises:
         MissingInput: a cell of the grid was not trained or not judged.
@@ -135,6 +136,7 @@ def register(params: Params, workspace: Workspace) -> Best:
         write_exported(params, cell, workspace, temporary)
         best = _described(params, cell, kept, workspace, checksum(temporary))
     write_text(best.model_dump_json(indent=2) + "\n", out / CARD)
+    write_text(readme(best), out / README)
     return best
 
 
