@@ -1,5 +1,7 @@
 """The callback for the trainer of transformers: killed and resumed, a training draws and ends as if it had not."""
 
+import gc
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +73,14 @@ def trainer_of(folder: Path, scheduler: Scheduler, killed_at: int | None = None,
     callback = CurriculumCallback(scheduler, seed=1, evidence=evidence, held_out=evidence).attach(trainer)
     trainer.curriculum = callback
     return trainer
+
+
+@pytest.fixture(autouse=True, scope="module")
+def kept_apart() -> Iterator[None]:
+    """The trainer collects garbage again and again: not among all that pytest and the library hold."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 SCHEDULERS = {"random": Random(), "online": Learned(score_update="online"), "pass": Learned(), "matched": Matched()}
