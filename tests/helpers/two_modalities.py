@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from bss.model import Outputs
+from tests.helpers import ROOT
 
 NUM_SAMPLES, BATCH_SIZE, EPOCHS = 52, 8, 3
 STEPS = 7
@@ -29,7 +30,6 @@ class TwoModalities(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         self.layers = nn.ModuleDict({name: nn.Linear(4, 2) for name in INPUTS} | {"fused": nn.Linear(8, 2)})
-        self.drawn: list[int] = []
 
     def forward(self, inputs: dict[str, Tensor]) -> Outputs:
         features = {**inputs, "fused": torch.cat([*inputs.values()], dim=1)}
@@ -50,3 +50,40 @@ def samples() -> list[dict[str, Any]]:
         {"index": index, "labels": int(LABELS[index])} | {name: values[index] for name, values in INPUTS.items()}
         for index in range(NUM_SAMPLES)
     ]
+
+
+SNIPPET_EPOCHS = 30
+
+
+class ByName(nn.Module):
+    """The same model as the pages have it: a dictionary of logits."""
+
+    def __init__(self, killed_at: int | None = None) -> None:
+        super().__init__()
+        self.network, self.killed_at, self.num_steps = TwoModalities(), killed_at, 0
+
+    def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        if self.num_steps == self.killed_at:
+            raise Killed
+        self.num_steps += 1
+        return self.network(inputs).logits
+
+
+def run_snippet(heading: str, **names: Any) -> dict[str, Any]:
+    """Run the code below a heading of docs/integrations.md; the names it knows, and those that it made."""
+    page = (ROOT / "docs/integrations.md").read_text(encoding="utf-8")
+    section = page.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    text = section.partition("```python\n")[2].partition("```")[0]
+    network = ByName()
+    dataset = [
+        (index, {name: values[index] for name, values in INPUTS.items()}, int(LABELS[index]))
+        for index in range(NUM_SAMPLES)
+    ]
+    known = {"dataset": dataset, "network": network, "num_epochs": SNIPPET_EPOCHS, **names}
+    exec(text, known)
+    return known
+
+
+def accuracy(network: nn.Module) -> float:
+    with torch.no_grad():
+        return float((network(INPUTS)["fused"].argmax(dim=1) == LABELS).float().mean())

@@ -15,10 +15,13 @@ from tests.helpers.two_modalities import (
     INPUTS,
     LABELS,
     NUM_SAMPLES,
+    SNIPPET_EPOCHS,
     STEPS,
     Killed,
     TwoModalities,
+    accuracy,
     loss_of,
+    run_snippet,
     same,
     samples,
 )
@@ -114,3 +117,10 @@ def test_saved_at_the_end_of_an_epoch_it_goes_on_with_the_next(name: str, at: st
         again, _ = fit(tmp_path / "again", SCHEDULERS[name], resumed=str(path), **saving)
         assert again.drawn == whole.drawn[int(path.stem.partition("=")[2]) :], path
         assert same(again, whole), path
+
+
+def test_the_snippet_of_the_page_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = run_snippet("Lightning")
+    assert done["callback"].sampler.epoch == SNIPPET_EPOCHS
+    assert accuracy(done["network"]) > 0.85

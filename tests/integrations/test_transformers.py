@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from torch import Tensor, nn
 
 from bss import Evidence, Heuristic, Learned, Matched, Random, collect
@@ -17,10 +18,14 @@ from tests.helpers.two_modalities import (
     INPUTS,
     LABELS,
     NUM_SAMPLES,
+    SNIPPET_EPOCHS,
     STEPS,
+    ByName,
     Killed,
     TwoModalities,
+    accuracy,
     loss_of,
+    run_snippet,
     same,
     samples,
 )
@@ -151,3 +156,26 @@ def test_a_step_without_an_index_is_refused(tmp_path: Path) -> None:
 def test_what_a_scheduler_needs_is_asked_for_at_once(scheduler: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         CurriculumCallback(scheduler)
+
+
+def test_the_snippet_of_the_page_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = run_snippet("Transformers")
+    assert done["callback"].sampler.epoch == SNIPPET_EPOCHS
+    assert accuracy(done["network"]) > 0.85
+
+
+def test_the_recipe_for_accelerate_resumes(tmp_path: Path) -> None:
+    def run(folder: str, killed_at: int | None = None) -> dict[str, Any]:
+        network = ByName(killed_at)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=0.05)
+        return run_snippet("Accelerate", network=network, optimizer=optimizer, checkpoint=tmp_path / folder)
+
+    whole = run("whole")
+    assert (whole["sampler"].epoch, accuracy(whole["network"]) > 0.85) == (SNIPPET_EPOCHS, True)
+    with pytest.raises(Killed):
+        run("killed", killed_at=5)  # of two steps an epoch
+    again = run("killed")
+    assert again["network"].num_steps == 2 * SNIPPET_EPOCHS - 4
+    assert same(again["network"], whole["network"])
+    assert (again["sampler"].num_draws == whole["sampler"].num_draws).all()

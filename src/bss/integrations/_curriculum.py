@@ -18,7 +18,7 @@ NUM_PROBED = 1000
 """Epochs before one of which a scheduler that wants a clean pass at all wants one."""
 
 
-class Curriculum:
+class TrainerCurriculum:
     """A curriculum that a trainer steers; the callbacks say when.
 
     Args:

@@ -14,5 +14,6 @@ def brought_by(extra: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        message = f"bss.integrations.{extra} needs {error.name}: pip install 'bss[{extra}]'"
-        raise ModuleNotFoundError(message, name=error.name) from error
+        package = (error.name or "").partition(".")[0]
+        message = f"bss.integrations.{extra} needs {package}: pip install 'bss[{extra}]'"
+        raise ModuleNotFoundError(message, name=package) from error

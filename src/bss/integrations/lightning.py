@@ -6,18 +6,18 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from bss.errors import InputError
-from bss.integrations._curriculum import Curriculum
+from bss.integrations._curriculum import TrainerCurriculum
 from bss.integrations._extra import brought_by
 
 with brought_by("lightning"):
     from lightning.pytorch import Callback, LightningModule, Trainer
 
 
-class CurriculumCallback(Curriculum, Callback):  # type: ignore[misc, unused-ignore]
+class CurriculumCallback(TrainerCurriculum, Callback):  # type: ignore[misc, unused-ignore]
     """Trains in the order of a curriculum, saves its state in the trainer's checkpoints and goes on from there.
 
     Of the training's DataLoader the sampler alone is replaced. `training_step` returns `loss`, and, for a scheduler
-    that follows what training computes, `index`, `logits` and `labels` as well, see `Curriculum.observe`. Epochs may
+    that follows what training computes, `index`, `logits` and `labels` as well, see `observe`. Epochs may
     differ in length, for the trainer looks at the loader every epoch. On several ranks it needs
     `use_distributed_sampler=False`: the sampler shares the samples out itself.
     """

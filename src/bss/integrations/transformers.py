@@ -5,19 +5,19 @@ from typing import Any, Self
 from torch.utils.data import DataLoader
 
 from bss.errors import InputError
-from bss.integrations._curriculum import Curriculum, from_text, to_text
+from bss.integrations._curriculum import TrainerCurriculum, from_text, to_text
 from bss.integrations._extra import brought_by
 
 with brought_by("transformers"):
     from transformers import Trainer, TrainerCallback
 
 
-class CurriculumCallback(Curriculum, TrainerCallback):  # type: ignore[misc, unused-ignore]
+class CurriculumCallback(TrainerCurriculum, TrainerCallback):  # type: ignore[misc, unused-ignore]
     """Trains in the order of a curriculum, saves its state in the trainer's checkpoints and goes on from there.
 
     `CurriculumCallback(scheduler).attach(trainer)` is all. A sample is a mapping with its number in the training set
     as `index`, which the model does not get to see; the model returns `logits` by name beside its `loss`, see
-    `Curriculum.observe`. The trainer takes every epoch to be as long as the first; another length is refused.
+    `observe`. The trainer takes every epoch to be as long as the first; another length is refused.
     """
 
     _model: Any = None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bss.data.packed import PackedSplit
 
 
-class Curves:
+class LiveCurves:
     """The loggers of one training, for a block; they are opened when it has its first epoch to show.
 
     Args:

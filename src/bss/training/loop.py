@@ -15,7 +15,7 @@ from bss.errors import InputError
 from bss.measure.evidence import Evidence, collect
 from bss.seeds import generator
 from bss.training.checkpoint import Checkpoints
-from bss.training.curves import Curves
+from bss.training.curves import LiveCurves
 from bss.training.divergence import explained
 from bss.training.epoch import Observe
 from bss.training.loader import batch_indices, batches
@@ -151,7 +151,7 @@ def fit(
     progress: Progress | None = None,
     checkpoints: Checkpoints | None = None,
     after_epoch: Callable[[int], None] | None = None,
-    curves: Curves | None = None,
+    curves: LiveCurves | None = None,
 ) -> pl.DataFrame:
     """Train with the sampler's sequences, keep the best epoch on validation or the last, and return the history.
 

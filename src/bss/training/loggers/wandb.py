@@ -51,7 +51,7 @@ class _Run(Writer):
         shown = {
             name: wandb.Histogram(np_histogram=histogram(values)) for name, values in measured.distributions.items()
         }
-        self._run.log({**measured.numbers, **shown}, step=measured.epoch)
+        self._run.log({**measured.numbers, **shown}, step=measured.epoch, commit=True)
 
     def close(self, *, failed: bool) -> None:
         self._run.finish(exit_code=int(failed))
