@@ -66,7 +66,8 @@ class ByName(nn.Module):
         if self.num_steps == self.killed_at:
             raise Killed
         self.num_steps += 1
-        return self.network(inputs).logits
+        outputs: Outputs = self.network(inputs)
+        return dict(outputs.logits)
 
 
 def run_snippet(heading: str, **names: Any) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def fit(
         accelerator="cpu", max_epochs=EPOCHS, logger=False, enable_progress_bar=False, enable_model_summary=False,
         callbacks=[callback, saved], num_sanity_val_steps=0,
     )  # fmt: skip
-    loaders = [DataLoader(samples(), batch_size=BATCH_SIZE) for _ in range(2)]
+    loaders: list[DataLoader[Any]] = [DataLoader(samples(), batch_size=BATCH_SIZE) for _ in range(2)]
     trainer.fit(module, *loaders, ckpt_path=resumed and str(folder / resumed))
     return module, callback
 

@@ -67,8 +67,8 @@ class Noting(list[dict[str, Any]]):
 def trainer_of(folder: Path, scheduler: Scheduler, killed_at: int | None = None, **settings: Any) -> Any:
     module = Module(killed_at)
     arguments = transformers.TrainingArguments(
-        folder, per_device_train_batch_size=BATCH_SIZE, num_train_epochs=EPOCHS, use_cpu=True, report_to="none",
-        learning_rate=0.05, disable_tqdm=True, **{"save_strategy": "no"} | settings,
+        folder, num_train_epochs=EPOCHS, use_cpu=True, report_to="none", learning_rate=0.05, disable_tqdm=True,
+        **{"save_strategy": "no", "per_device_train_batch_size": BATCH_SIZE} | settings,
     )  # fmt: skip
     trainer = transformers.Trainer(module, arguments, train_dataset=Noting(), eval_dataset=samples())
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,14 +18,15 @@ from bss.data.kinds.kind import KINDS
 from bss.encoders.encoder import ENCODERS
 from bss.encoders.fusions.fusion import FUSIONS
 from bss.measure.criteria.criterion import CRITERIA
+from bss.registry import Registry
 from bss.training.loggers.logger import LOGGERS
 from bss.training.methods.method import METHODS
 from bss.training.objectives.objective import OBJECTIVES
 from tests.helpers import ROOT
 
 PRODUCT = sorted(path for part in ("src/bss", "flows", "tasks") for path in (ROOT / part).rglob("*.py"))
-REGISTRIES = (DATASETS, KINDS, ENCODERS, FUSIONS, CRITERIA, PACINGS, SCHEDULERS, ACQUISITIONS, METHODS, OBJECTIVES)
-REGISTRIES += (LOGGERS,)
+REGISTRIES: tuple[Registry[Any], ...] = (DATASETS, KINDS, ENCODERS, FUSIONS, CRITERIA, PACINGS, SCHEDULERS)
+REGISTRIES += (ACQUISITIONS, METHODS, OBJECTIVES, LOGGERS)
 COMPONENTS = {path for registry in REGISTRIES for name in registry for path in registry.sources(name)}
 """A component is called as params.yaml calls it."""
 CALLBACKS = set((ROOT / "src/bss/integrations").glob("[!_]*.py"))

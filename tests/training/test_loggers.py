@@ -164,7 +164,7 @@ def test_wandb(splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def read_wandb(path: Path) -> list[dict[str, Any]]:
     """The history in a file of an offline run: a log of LevelDB, with a header of 7 bytes, of W&B's own messages."""
-    from wandb.proto.wandb_internal_pb2 import Record
+    from wandb.proto import wandb_internal_pb2 as messages
 
     content, place, rows, message = path.read_bytes(), 7, [], b""
     while place + 7 <= len(content):
@@ -175,7 +175,8 @@ def read_wandb(path: Path) -> list[dict[str, Any]]:
         message += content[place + 7 : place + 7 + size]
         place += 7 + size
         if kind in {1, 4}:  # whole, or the last part
-            record, message = Record.FromString(message), b""
+            record = messages.Record.FromString(message)  # type: ignore[attr-defined, unused-ignore]
+            message = b""
             items = record.history.item
             if items:
                 rows.append({item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items})

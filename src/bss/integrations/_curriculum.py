@@ -79,7 +79,15 @@ class TrainerCurriculum:
         self._sampler = CurriculumSampler(
             num_samples, scheduler, seed, scores=scores, rank=rank, num_replicas=num_replicas
         )
-        names = ("batch_size", "num_workers", "collate_fn", "pin_memory", "drop_last", "timeout", "worker_init_fn")
+        names: tuple[str, ...] = (
+            "batch_size",
+            "num_workers",
+            "collate_fn",
+            "pin_memory",
+            "drop_last",
+            "timeout",
+            "worker_init_fn",
+        )
         names += ("multiprocessing_context", "generator", "prefetch_factor", "persistent_workers")
         return DataLoader(loader.dataset, sampler=self._sampler, **{name: getattr(loader, name) for name in names})
 
@@ -148,5 +156,4 @@ def from_text(text: str | None, step: int) -> list[dict[str, Any]]:
     saved = torch.load(io.BytesIO(base64.b64decode(text)), weights_only=True) if text else {"step": None}
     if saved["step"] != step:
         raise InputError(f"the checkpoint of step {step} has no state of the curriculum of that step")
-    states: list[dict[str, Any]] = saved["states"]
-    return states
+    return saved["states"]  # type: ignore[no-any-return]

@@ -10,7 +10,7 @@ from bss.integrations._curriculum import TrainerCurriculum
 from bss.integrations._extra import brought_by
 
 with brought_by("lightning"):
-    from lightning.pytorch import Callback, LightningModule, Trainer
+    from lightning.pytorch import Callback, LightningModule
 
 
 class CurriculumCallback(TrainerCurriculum, Callback):  # type: ignore[misc, unused-ignore]
@@ -24,7 +24,7 @@ class CurriculumCallback(TrainerCurriculum, Callback):  # type: ignore[misc, unu
 
     _states: list[dict[str, Any]] | None = None
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def setup(self, trainer: Any, pl_module: LightningModule, stage: str) -> None:
         """Have the trainer ask for the loader here."""
         if stage != "fit":
             return
@@ -42,9 +42,9 @@ class CurriculumCallback(TrainerCurriculum, Callback):  # type: ignore[misc, unu
                 trainer.fit_loop.epoch_loop.batch_progress.current.completed = len(made[0])
             return made[0]
 
-        source.dataloader = replaced  # type: ignore[method-assign]
+        source.dataloader = replaced
 
-    def _begun(self, loader: Any, trainer: Trainer) -> DataLoader[Any]:
+    def _begun(self, loader: Any, trainer: Any) -> DataLoader[Any]:
         if not isinstance(loader, DataLoader):
             raise InputError(f"a curriculum needs one DataLoader for training, got a {type(loader).__name__}")
         loader = self.begin(loader, trainer.global_rank, trainer.world_size)
@@ -52,20 +52,20 @@ class CurriculumCallback(TrainerCurriculum, Callback):  # type: ignore[misc, unu
             self.go_on(self._states)
         return loader
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Any, pl_module: LightningModule) -> None:
         """Refuse a trainer that shares out what is shared out already."""
         if trainer.train_dataloader.sampler is not self.sampler:
             raise InputError("a curriculum on several ranks needs Trainer(use_distributed_sampler=False)")
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Any, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Take the outputs of a step, and count its samples."""
         self.observe(outputs if isinstance(outputs, Mapping) else {})
         size, length = trainer.train_dataloader.batch_size, len(self.sampler)
         self.sampler.advance(min(batch_idx * size + size, length) - batch_idx * size)
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: Any, pl_module: LightningModule) -> None:
         """End the epoch, before that is saved; once, where the trainer has come here again by resuming."""
         if self.sampler.epoch == trainer.current_epoch:
             self.end_epoch()

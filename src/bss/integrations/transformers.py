@@ -9,7 +9,7 @@ from bss.integrations._curriculum import TrainerCurriculum, from_text, to_text
 from bss.integrations._extra import brought_by
 
 with brought_by("transformers"):
-    from transformers import Trainer, TrainerCallback
+    from transformers import TrainerCallback
 
 
 class CurriculumCallback(TrainerCurriculum, TrainerCallback):  # type: ignore[misc, unused-ignore]
@@ -22,13 +22,13 @@ class CurriculumCallback(TrainerCurriculum, TrainerCallback):  # type: ignore[mi
 
     _model: Any = None
 
-    def attach(self, trainer: Trainer) -> Self:
+    def attach(self, trainer: Any) -> Self:
         """Give the trainer this callback, and the DataLoader that follows the curriculum."""
         trainer.add_callback(self)
         trainer.get_train_dataloader = lambda: self._loader(trainer)
         return self
 
-    def _loader(self, trainer: Trainer) -> DataLoader[Any]:
+    def _loader(self, trainer: Any) -> DataLoader[Any]:
         # Not prepared by accelerate, which would share out among the ranks what the sampler shares out already.
         args, names = trainer.args, ("num_workers", "pin_memory", "drop_last", "prefetch_factor")
         settings = {name: getattr(args, f"dataloader_{name}") for name in names}

@@ -17,7 +17,7 @@ class DVCLive(Logger):
 
     def open(self, folder: Path, training: str, epoch: int) -> Writer:
         """DVCLive itself clears the folder where it does not go on."""
-        from dvclive import Live
+        from dvclive.live import Live
 
         # Not None for dvcyaml: that stands for the file of the workspace.
         return _Tables(Live(str(folder / training), resume=epoch > 0, save_dvc_exp=False, dvcyaml=False))
@@ -33,7 +33,9 @@ class _Tables(Writer):
             self._live.log_metric(name, value)
         for name, values in measured.distributions.items():
             counts, edges = histogram(values)
-            rows = [{"low": low, "count": count} for low, count in zip(edges, counts, strict=False)]
+            rows = [
+                {"low": low, "count": count} for low, count in zip(edges[:-1].tolist(), counts.tolist(), strict=True)
+            ]
             self._live.log_plot(name, rows, x="low", y="count", template="bar_horizontal", title=name)
         self._live.make_summary()
 
