@@ -59,8 +59,8 @@ def with_lightning(folder: Path) -> tuple[list[int], Any]:
 
 
 def with_transformers(folder: Path) -> tuple[list[int], Any]:
-    from tests.helpers.two_modalities import BATCH_SIZE
-    from tests.integrations.test_transformers import STEPS, trainer_of
+    from tests.helpers.two_modalities import BATCH_SIZE, STEPS
+    from tests.integrations.test_transformers import trainer_of
 
     settings = {"per_device_train_batch_size": BATCH_SIZE // 2, "ddp_backend": "gloo"}
     whole = trainer_of(folder / "out", scheduler(), **settings, save_strategy="steps", save_steps=STEPS + 2)

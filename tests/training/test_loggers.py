@@ -25,6 +25,7 @@ from bss.training.methods.unimodal import Unimodal
 from bss.training.runtime import Runtime
 from bss.training.trainer import Trainer
 from bss.types import Split
+from tests.helpers import ROOT
 from tests.helpers.killed import EPOCHS, Deadly, Killed, model_with_chance
 from tests.helpers.steps import Splits
 from tests.helpers.toy import SETTINGS, TRAIN, packed_toy
@@ -225,3 +226,8 @@ def test_a_wrong_logger_is_refused(log: list[Any], message: str, monkeypatch: py
     monkeypatch.setattr("importlib.util.find_spec", lambda _: object())
     with pytest.raises(InputError, match=message):
         checked({**FLOW, "log": log}, FlowSettings, Path("params.yaml"))
+
+
+def test_the_logger_of_the_page_is_the_one_that_is_tried() -> None:
+    text = (ROOT / "tests/project/dropped/logger.py").read_text().replace("class Dropped", "class Lines")
+    assert f"```python\n{text}```" in (ROOT / "docs/integrations.md").read_text()

@@ -120,6 +120,18 @@ class TrainerCurriculum:
             self.sampler.observe_held_out(seen.logits, seen.labels, seen.features)
         self.sampler.end_epoch()
 
+    def expect_length(self, num_batches: int, first: int) -> None:
+        """Refuse an epoch of another length than the first, for a trainer that would cut it short or wait for more.
+
+        Raises:
+            InputError: it has another.
+        """
+        if num_batches != first:
+            raise InputError(
+                f"epoch {self.sampler.epoch} of the scheduler '{self.sampler.scheduler.name}' has {num_batches} batches "
+                f"and the first {first}, but this trainer wants as many: epoch_length='full', where it has that"
+            )
+
     def states(self) -> list[dict[str, Any]]:
         """The state of the sampler of every rank, by rank; all ranks call it together."""
         own = self.sampler.state_dict()
@@ -153,7 +165,10 @@ def from_text(text: str | None, step: int) -> list[dict[str, Any]]:
     Raises:
         InputError: it was given nothing, or what was so after another step.
     """
-    saved = torch.load(io.BytesIO(base64.b64decode(text)), weights_only=True) if text else {"step": None}
+    saved: dict[str, Any] = {"step": None, "states": []}
+    if text:
+        saved = torch.load(io.BytesIO(base64.b64decode(text)), weights_only=True)
     if saved["step"] != step:
         raise InputError(f"the checkpoint of step {step} has no state of the curriculum of that step")
-    return saved["states"]  # type: ignore[no-any-return]
+    states: list[dict[str, Any]] = saved["states"]
+    return states

@@ -44,10 +44,10 @@ class CurriculumCallback(TrainerCurriculum, Callback):  # type: ignore[misc, unu
 
         source.dataloader = replaced
 
-    def _begun(self, loader: Any, trainer: Any) -> DataLoader[Any]:
-        if not isinstance(loader, DataLoader):
-            raise InputError(f"a curriculum needs one DataLoader for training, got a {type(loader).__name__}")
-        loader = self.begin(loader, trainer.global_rank, trainer.world_size)
+    def _begun(self, given: Any, trainer: Any) -> DataLoader[Any]:
+        if not isinstance(given, DataLoader):
+            raise InputError(f"a curriculum needs one DataLoader for training, got a {type(given).__name__}")
+        loader = self.begin(given, trainer.global_rank, trainer.world_size)
         if self._states is not None:
             self.go_on(self._states)
         return loader

@@ -4,7 +4,6 @@ from typing import Any, Self
 
 from torch.utils.data import DataLoader
 
-from bss.errors import InputError
 from bss.integrations._curriculum import TrainerCurriculum, from_text, to_text
 from bss.integrations._extra import brought_by
 
@@ -30,11 +29,9 @@ class CurriculumCallback(TrainerCurriculum, TrainerCallback):  # type: ignore[mi
 
     def _loader(self, trainer: Any) -> DataLoader[Any]:
         # Not prepared by accelerate, which would share out among the ranks what the sampler shares out already.
-        args, names = trainer.args, ("num_workers", "pin_memory", "drop_last", "prefetch_factor")
+        args, data, names = trainer.args, trainer.train_dataset, ("num_workers", "pin_memory", "drop_last")
         settings = {name: getattr(args, f"dataloader_{name}") for name in names}
-        loader = DataLoader(
-            trainer.train_dataset, args.train_batch_size, collate_fn=trainer.data_collator, **settings
-        )
+        loader = DataLoader(data, args.train_batch_size, collate_fn=trainer.data_collator, **settings)
         return self.begin(loader, args.process_index, args.world_size)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -49,11 +46,7 @@ class CurriculumCallback(TrainerCurriculum, TrainerCallback):  # type: ignore[mi
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Refuse an epoch that the trainer would cut short, or wait for."""
         self._epoch = self.sampler.epoch
-        if (length := len(kwargs["train_dataloader"])) != self._length:
-            raise InputError(
-                f"epoch {self._epoch} of the scheduler '{self.sampler.scheduler.name}' has {length} batches and the "
-                f"first {self._length}, but this trainer wants as many: epoch_length='full', where it has that"
-            )
+        self.expect_length(len(kwargs["train_dataloader"]), self._length)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """The last step ends the epoch, before that is saved."""

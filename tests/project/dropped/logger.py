@@ -6,7 +6,7 @@ from bss.training.loggers.logger import Logger, Measured, Writer
 
 
 class Dropped(Logger):
-    """The accuracy of the fusion, in a file of text."""
+    """The accuracy of the fusion, where there is one, in a file of text."""
 
     def open(self, folder: Path, training: str, epoch: int) -> Writer:
         """A file a training."""
@@ -20,7 +20,7 @@ class _Lines(Writer):
 
     def write(self, measured: Measured) -> None:
         with self._path.open("a", encoding="utf-8") as file:
-            print(measured.epoch, measured.numbers["validation_accuracy/fused"], file=file)
+            print(measured.epoch, measured.numbers.get("validation_accuracy/fused"), file=file)
 
     def close(self, *, failed: bool) -> None:
         pass
