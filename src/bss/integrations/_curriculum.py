@@ -128,8 +128,8 @@ class TrainerCurriculum:
         """
         if num_batches != first:
             raise InputError(
-                f"epoch {self.sampler.epoch} of the scheduler '{self.sampler.scheduler.name}' has {num_batches} batches "
-                f"and the first {first}, but this trainer wants as many: epoch_length='full', where it has that"
+                f"epoch {self.sampler.epoch} of the scheduler '{self.sampler.scheduler.name}' has {num_batches} "
+                f"batches and the first {first}, and this trainer wants as many: epoch_length='full', where it has that"
             )
 
     def states(self) -> list[dict[str, Any]]:
