@@ -129,7 +129,7 @@ class TrainerCurriculum:
         if num_batches != first:
             raise InputError(
                 f"epoch {self.sampler.epoch} of the scheduler '{self.sampler.scheduler.name}' has {num_batches} "
-                f"batches and the first {first}, and this trainer wants as many: epoch_length='full', where it has that"
+                f"batches and the first {first}, and this trainer wants as many: try epoch_length='full'"
             )
 
     def states(self) -> list[dict[str, Any]]:
