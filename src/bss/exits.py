@@ -14,7 +14,13 @@ from bss.files import FULL
 REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 """What the system says of a file that this user may not read or write."""
 FAILED, WRONG_INPUT, IN_USE, INTERRUPTED = 1, 2, 3, 130
-PACKAGES = {"PIL": "pillow", "ruamel": "ruamel-yaml", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+PACKAGES = {
+    "PIL": "pillow",
+    "mlflow": "mlflow-skinny",
+    "ruamel": "ruamel-yaml",
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+}
 """What is imported by another name than it is installed by."""
 
 

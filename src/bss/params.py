@@ -22,6 +22,7 @@ from bss.parsing import checked, read_mapping
 from bss.paths import Cell
 from bss.registry import Count, CountOrAuto, MethodName, Name, Positive, Strict, UnknownName
 from bss.search import Range
+from bss.training.loggers.logger import LOGGERS, Logger
 from bss.training.methods.method import METHODS, Method
 from bss.training.settings import Augment, RuntimeSettings, Spread, Train, Warmup
 from bss.types import ALONE, BASELINE, JUDGED, OWN, WARMUP
@@ -95,6 +96,18 @@ class FlowSettings(Strict, use_attribute_docstrings=True):
     """Between two checkpoints in the middle of an epoch; each epoch ends with one."""
     num_workers: Annotated[int, Field(ge=0)]
     """Processes that read samples ahead of a training."""
+    log: list[Annotated[Logger, BeforeValidator(LOGGERS.build)]] = Field(default_factory=list)
+    """Where the curves of each training are shown while it runs; below logs/, a folder a logger."""
+
+    @field_validator("log")
+    @classmethod
+    def _loggers_can_work(cls, loggers: list[Logger]) -> list[Logger]:
+        names = [logger.name for logger in loggers]
+        for logger in loggers:
+            if names.count(logger.name) > 1:
+                raise InputError(f"'{logger.name}' stands there twice")
+            logger.expect_packages()
+        return loggers
 
 
 class Ci(Strict):

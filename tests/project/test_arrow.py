@@ -60,6 +60,14 @@ def test_every_module_of_the_root_has_its_place() -> None:
     assert modules == LEAVES | (set(ARROW) & modules) | {"__init__", "__main__", "preset"}
 
 
+def test_integrations_stand_on_what_is_public() -> None:
+    """And nothing of the library stands on them."""
+    for path in (LIBRARY / "integrations").glob("*.py"):
+        names = {name for name in imported(path) if name.split(".")[1:2] and name.split(".")[1] in ARROW}
+        assert names <= {"bss.curriculum.schedulers.scheduler", "bss.curriculum.schedulers.scheduler.Scheduler"}, path
+    assert not [path for path in LIBRARY.rglob("*.py") if "integrations" in folders(path) - {path.parent.name}]
+
+
 def test_the_library_knows_neither_stages_nor_flows() -> None:
     for path in LIBRARY.rglob("*.py"):
         assert all(name.split(".")[0] == "bss" for name in imported(path)), path
@@ -104,6 +112,7 @@ def test_leaves_import_only_leaves_and_contracts() -> None:
         "bss.measure.criteria.criterion",
         "bss.curriculum.settings",
         "bss.curriculum.schedulers.scheduler",
+        "bss.training.loggers.logger",
         "bss.training.methods.method",
         "bss.training.settings",
     }

@@ -18,6 +18,7 @@ POINTS = {
     "objective": "training/objectives",
     "acquisition": "curriculum/acquisitions",
     "method": "training/methods",
+    "logger": "training/loggers",
     "section": "evaluation/report",
 }
 PARTS = ("src", "tasks", "flows", "tests", "docs", "params.yaml")
@@ -45,6 +46,7 @@ REGISTERED = (
     "training method",
     "acquisition",
     "warm-up objective",
+    "logger",
 )
 
 

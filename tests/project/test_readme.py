@@ -90,7 +90,7 @@ def test_every_stage_has_its_row() -> None:
 
 def test_every_extension_point_is_a_folder_on_both_pages() -> None:
     folders = re.findall(r"^\|[^|]*\| `([\w/]+)/NAME\.py` \|", ADDING, flags=re.MULTILINE)
-    assert len(folders) == 11
+    assert len(folders) == 12
     assert re.findall(r"^\|[^|]*\| `([\w/]+)/` \|$", ARCHITECTURE, flags=re.MULTILINE) == folders
     for folder in folders:
         assert (ROOT / "src/bss" / folder).is_dir(), folder

@@ -18,6 +18,7 @@ from bss.encoders.encoder import ENCODERS
 from bss.encoders.fusions.fusion import FUSIONS
 from bss.measure.criteria.criterion import CRITERIA
 from bss.registry import Component, Registry, UnknownName
+from bss.training.loggers.logger import LOGGERS
 from bss.training.methods.method import METHODS
 from bss.training.objectives.objective import OBJECTIVES
 
@@ -32,6 +33,7 @@ REGISTRIES: list[Registry[Any]] = [
     ACQUISITIONS,
     METHODS,
     OBJECTIVES,
+    LOGGERS,
 ]
 COMPONENTS = [
     pytest.param(registry, name, id=f"{registry.kind}-{name}") for registry in REGISTRIES for name in registry

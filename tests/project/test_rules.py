@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,14 +18,19 @@ from bss.data.kinds.kind import KINDS
 from bss.encoders.encoder import ENCODERS
 from bss.encoders.fusions.fusion import FUSIONS
 from bss.measure.criteria.criterion import CRITERIA
+from bss.registry import Registry
+from bss.training.loggers.logger import LOGGERS
 from bss.training.methods.method import METHODS
 from bss.training.objectives.objective import OBJECTIVES
 from tests.helpers import ROOT
 
 PRODUCT = sorted(path for part in ("src/bss", "flows", "tasks") for path in (ROOT / part).rglob("*.py"))
-REGISTRIES = (DATASETS, KINDS, ENCODERS, FUSIONS, CRITERIA, PACINGS, SCHEDULERS, ACQUISITIONS, METHODS, OBJECTIVES)
+REGISTRIES: tuple[Registry[Any], ...] = (DATASETS, KINDS, ENCODERS, FUSIONS, CRITERIA, PACINGS, SCHEDULERS)
+REGISTRIES += (ACQUISITIONS, METHODS, OBJECTIVES, LOGGERS)
 COMPONENTS = {path for registry in REGISTRIES for name in registry for path in registry.sources(name)}
 """A component is called as params.yaml calls it."""
+CALLBACKS = set((ROOT / "src/bss/integrations").glob("[!_]*.py"))
+"""A module is called after the trainer that its callback is for, and all callbacks alike."""
 
 
 def relative(path: Path) -> str:
@@ -81,7 +87,7 @@ def test_no_public_class_name_occurs_twice() -> None:
     names = Counter(
         node.name
         for path in PRODUCT
-        if path not in COMPONENTS
+        if path not in COMPONENTS | CALLBACKS
         for node in tree(path).body
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
     )
@@ -116,7 +122,9 @@ def test_no_vague_word_names_anything(part: str) -> None:
 def test_no_module_is_called_like_an_installed_package() -> None:
     """Where it is, `import` in a script beside it would take ours. Components are called after what they wrap."""
     packages = {*packages_distributions()} - {"bss", "tasks", "flows", "tests"}
-    modules = {path.stem: path for path in PRODUCT if path not in COMPONENTS and not path.stem.startswith("_")}
+    modules = {
+        path.stem: path for path in PRODUCT if path not in COMPONENTS | CALLBACKS and not path.stem.startswith("_")
+    }
     assert sorted(packages & modules.keys()) == []
 
 

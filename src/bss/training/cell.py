@@ -16,6 +16,7 @@ from bss.registry import lookup
 from bss.training import weights
 from bss.training.augment import Augmentation
 from bss.training.checkpoint import checkpoints_of
+from bss.training.curves import LiveCurves
 from bss.training.epoch_weights import EpochWeights
 from bss.training.loader import batch_indices, cached
 from bss.training.loop import Report, fit
@@ -72,7 +73,10 @@ def train_cell(params: "Params", cell: Cell, workspace: Workspace, report: Repor
     kept = EpochWeights(workspace.epochs(cell), runtime) if cell.seed in params.by_test.seeds else None
     after_epoch = partial(kept.keep, model) if kept else None
     started = time.monotonic()
-    history = fit(trainer, sampler, train, validation, params.train, num_epochs, progress, saved, after_epoch)
+    with LiveCurves(params.flow.log if runtime.is_first else (), workspace.logs, str(cell)) as curves:
+        history = fit(
+            trainer, sampler, train, validation, params.train, num_epochs, progress, saved, after_epoch, curves
+        )
     seconds, trained = time.monotonic() - started, weights.take(model)
     if saved is None:
         return

@@ -1,5 +1,6 @@
 """The training loop: epochs, from a checkpoint where there is one."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -14,6 +15,7 @@ from bss.errors import InputError
 from bss.measure.evidence import Evidence, collect
 from bss.seeds import generator
 from bss.training.checkpoint import Checkpoints
+from bss.training.curves import LiveCurves
 from bss.training.divergence import explained
 from bss.training.epoch import Observe
 from bss.training.loader import batch_indices, batches
@@ -149,12 +151,13 @@ def fit(
     progress: Progress | None = None,
     checkpoints: Checkpoints | None = None,
     after_epoch: Callable[[int], None] | None = None,
+    curves: LiveCurves | None = None,
 ) -> pl.DataFrame:
     """Train with the sampler's sequences, keep the best epoch on validation or the last, and return the history.
 
     The history has one row an epoch and output that the method trains: losses, accuracy and mean probability of
     the true class, steps and samples so far, learning rate. `after_epoch` is called with the number of each epoch,
-    from 0, before its checkpoint, on every rank.
+    from 0, before its checkpoint, on every rank. `curves` shows each epoch after its checkpoint: no epoch twice.
     """
     runtime, batch_size, method = trainer.runtime, settings.batch_size, trainer.method
     selection = Selection(trainer.model, method.selected(trainer.model))
@@ -181,7 +184,9 @@ def fit(
                 skip=trainer.num_batches, shared=True, hidden=order.hidden, cuts=order.cuts,
             )  # fmt: skip
             length = len(batch_indices(order.indices, batch_size, order.cuts))
+            started, num_before = time.monotonic(), trainer.num_samples
             losses = trainer.train_epoch(todo, lr, observe, run.save_if_due, length)
+            speed = (trainer.num_samples - num_before) / (time.monotonic() - started)
             on_validation = split_evidence(trainer.module, validation, batch_size, runtime)
             if settings.keep == "best" or epoch == num_epochs - 1:
                 selection.consider(on_validation)
@@ -191,6 +196,8 @@ def fit(
             if after_epoch:
                 after_epoch(epoch)
             run.end_epoch()
+            if curves:
+                curves.write(rows, sampler, train, order.indices, speed)
             if progress:
                 progress(epoch + 1, {key: rows[-1][key] for key in ("train_loss", "validation_accuracy")})
     selection.restore()

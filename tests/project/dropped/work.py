@@ -22,6 +22,7 @@ def test_the_dropped_components_do_their_work(tmp_path: Path, monkeypatch: pytes
     dropped = {"name": "dropped", "pacing": {"name": "dropped", "start": 0.4}}
     raw["curriculum"] = {"epochs": 4, "schedulers": {"random": {"name": "random"}, "dropped": dropped}}
     raw["active"] |= {"initial": 4, "per_round": 3, "epochs": 1, "grid": {"acquisitions": ["dropped"], "seeds": [0]}}
+    raw["flow"]["log"] = ["dropped"]
     raw["grid"] = {"seeds": [0], "methods": ["dropped"], "schedulers": ["random", "dropped"]}
     Path("params.yaml").write_text(yaml.safe_dump(raw))
     run_stages()
@@ -39,6 +40,9 @@ def test_the_dropped_components_do_their_work(tmp_path: Path, monkeypatch: pytes
     weights = load_file("models/runs/dropped-dropped-0/model.safetensors")
     shapes = {values.shape for name, values in weights.items() if name.startswith(("fusion", "branches.numbers"))}
     assert {(6, 3), (5, 6), (2, 5)} <= shapes, "encoder, projection and head"
+    curve = Path("logs/dropped/dropped-dropped-0.txt").read_text().split()
+    history = pl.read_parquet("models/runs/dropped-dropped-0/history.parquet").filter(output="fused")
+    assert [float(value) for value in curve[1::2]] == history["validation_accuracy"].to_list()
     metrics = json.loads(Path("reports/metrics/dropped-dropped-0.json").read_text())
     assert 0.5 < metrics["outputs"]["fused"]["accuracy"] <= 1
     assert '<th scope="row">test</th><td>10</td>' in Path("reports/report.html").read_text()
