@@ -246,7 +246,7 @@ def test_the_best_values_are_written_to_params_yaml(tmp_path: Path, finished: tu
     assert lines[0] == "stages: 0 to run, 5 up to date"
     assert [line.split()[0] for line in lines if " lr=" in line] == ["now", "1/2", "2/2"]
     assert lines[-3].startswith("The best of many trials on validation is optimistic")
-    assert "1e-07" in path.read_text()
+    assert "lr: 1.0e-07" in path.read_text()
     done = workspace.run(*command, "--apply").stdout
     assert "2 trials, 2 are there" in done
     (change,) = re.findall(r"^params.yaml: train.lr: 1e-07 -> (.*)", done, flags=re.MULTILINE)
