@@ -77,7 +77,7 @@ endif
 # What the suite tries beside the pipeline: other trainers, loggers, search, export. `make run` needs none of it.
 .venv/integrations: requirements.integrations.lock .venv/ready
 	@grep -vxFf requirements.lock requirements.integrations.lock > .venv/integrations.lock
-	@$(BIN)/uv pip install -q --compile-bytecode --no-deps --python $(BIN)/python -r .venv/integrations.lock || \
+	@$(BIN)/uv pip install -q --no-deps --python $(BIN)/python -r .venv/integrations.lock || \
 	  $(PIP) -q --no-deps -r .venv/integrations.lock
 	@touch $@
 

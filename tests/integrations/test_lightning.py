@@ -86,7 +86,12 @@ SCHEDULERS = {
 }
 
 
-@pytest.mark.parametrize("name", SCHEDULERS)
+def by_day(*names: str) -> list[Any]:
+    """All schedulers, those that are not named at night."""
+    return [name if name in names else pytest.param(name, marks=pytest.mark.nightly) for name in SCHEDULERS]
+
+
+@pytest.mark.parametrize("name", by_day("online", "subset"))
 @pytest.mark.filterwarnings("ignore")
 def test_killed_and_resumed_it_draws_and_ends_the_same(name: str, tmp_path: Path) -> None:
     whole, steered = fit(tmp_path / "whole", SCHEDULERS[name], every_n_train_steps=1)
@@ -107,8 +112,8 @@ def test_killed_and_resumed_it_draws_and_ends_the_same(name: str, tmp_path: Path
         assert (resumed.sampler.scores == steered.sampler.scores).all()
 
 
-@pytest.mark.parametrize("name", ["online", "subset"])
-@pytest.mark.parametrize("at", ["after the epoch", "after validation"])
+@pytest.mark.parametrize("name", ["online", pytest.param("subset", marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("at", ["after the epoch", pytest.param("after validation", marks=pytest.mark.nightly)])
 @pytest.mark.filterwarnings("ignore")
 def test_saved_at_the_end_of_an_epoch_it_goes_on_with_the_next(name: str, at: str, tmp_path: Path) -> None:
     saving = {"every_n_epochs": 1, "save_on_train_epoch_end": at == "after the epoch"}

@@ -91,7 +91,9 @@ def kept_apart() -> Iterator[None]:
 SCHEDULERS = {"random": Random(), "online": Learned(score_update="online"), "pass": Learned(), "matched": Matched()}
 
 
-@pytest.mark.parametrize("name", SCHEDULERS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.nightly] * (name in {"random", "pass"})) for name in SCHEDULERS]
+)
 def test_killed_and_resumed_it_draws_and_ends_the_same(name: str, tmp_path: Path) -> None:
     whole = trainer_of(tmp_path / "whole", SCHEDULERS[name])
     whole.train()

@@ -149,6 +149,7 @@ def test_mlflow(store: str, splits: Splits, tmp_path: Path, monkeypatch: pytest.
     assert {path.name for path in tmp_path.iterdir()} <= {"store", "mlflow", "checkpoints 0", "checkpoints 1"}
 
 
+@pytest.mark.nightly
 def test_wandb(splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wandb = pytest.importorskip("wandb", reason="needs the extra wandb")
     monkeypatch.delenv("WANDB_MODE", raising=False)
