@@ -84,7 +84,8 @@ def frames_apart(network: "nn.Module", width: int) -> "nn.Module":
         def forward(self, videos: "Tensor") -> "Tensor":
             pictures = videos.transpose(1, 2).flatten(0, 1)
             features: Tensor = self.network(pictures)
-            return features.view(len(videos), -1, features.shape[1]).mean(dim=1)
+            # Not len(videos): torch.export would take it for a constant.
+            return features.unflatten(0, (videos.shape[0], -1)).mean(dim=1)
 
     return Frames()
 
