@@ -158,7 +158,7 @@ PAIR = {"id": "3_144", "label": "3", "audio": "3_144.wav", "image": "3_144.png"}
 
 def halved(folder: Path) -> str:
     path = write_tar(folder / "t-0.tar", members(PAIR) | {"next.wav": bytes(9000)})
-    path.write_bytes(path.read_bytes()[:-9000])
+    path.write_bytes(path.read_bytes()[:-12_000])
     return str(path)
 
 
@@ -239,7 +239,7 @@ def test_a_member_that_is_missing_or_damaged_is_a_finding_with_shard_and_key(tmp
     findings, _ = examine(Manifest.model_validate({"kinds": KINDS, **given}), tmp_path / "packed")
     assert [str(finding).partition("; ")[0] for finding in findings] == [
         "row 2 (train-000/3_153), image: no value",
-        "row 3 (train-000/3_163), audio: the content of the cell ends early: 2,000 of 10,284 bytes",
+        "row 3 (train-000/3_163), audio: the content of the cell ends early: 2,000 of 13,216 bytes",
         "row 4 (train-000/8_144), image: the content of the cell is no readable image: cannot identify image file "
         "the content of the cell",
     ]
@@ -248,7 +248,7 @@ def test_a_member_that_is_missing_or_damaged_is_a_finding_with_shard_and_key(tmp
 def test_the_same_content_in_two_splits_is_found_in_cells_too(tmp_path: Path) -> None:
     given = as_shards(tmp_path)
     pair = next(pair for pair in listed() if pair["split"] == "test" and pair["label"] == "3")
-    others = {name: data for pair in listed() if pair["split"] == "test" for name, data in members(pair).items()}
+    others = {name: data for pair in listed() if pair["split"] == "validation" for name, data in members(pair).items()}
     other = {name.replace(pair["id"], "again"): data for name, data in members(pair).items()}
     write_tar(tmp_path / "validation-000.tar", others | other)
     findings, _ = examine(Manifest.model_validate({"kinds": KINDS, **given}), tmp_path / "packed")
@@ -269,7 +269,8 @@ def test_the_arrays_of_a_file_are_its_columns(tmp_path: Path) -> None:
     }
     pack(Manifest.model_validate({"file": str(tmp_path / "t.npz"), "kinds": kinds}), tmp_path / "packed")
     train = open_split(tmp_path / "packed", "train")
-    rows = [int(name.removeprefix("row ")) - 1 for name in train.manifest["id"]]
+    ids = pl.read_parquet(tmp_path / "packed/train/manifest.parquet")["id"]
+    rows = [int(name.removeprefix("row ")) - 1 for name in ids]
     assert np.array_equal(train.arrays["face"], pictures[rows].transpose(0, 3, 1, 2))
     assert np.array_equal(train.arrays["votes"], votes[rows].astype(np.float32))
     assert np.array_equal(train.arrays["walk"], steps[rows].astype(np.float32))
@@ -334,7 +335,7 @@ def test_every_kind_that_reads_a_file_reads_its_content(name: str, tmp_path: Pat
     path = tmp_path / "value"
     if name == "video":
         path = tmp_path / "clip.mp4"
-        write_video(path)
+        write_video(path, 0, 4)
     elif name == "text":
         path.write_bytes("h\u00e9llo w\u00f6rld".encode())
     else:

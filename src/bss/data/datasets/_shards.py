@@ -112,8 +112,11 @@ def _samples(shard: Path) -> Iterator[dict[str, Any]]:
                 assert file is not None  # it is no folder and no link
                 row[extension.lower()] = {"bytes": file.read(), "path": f"{shard.name}/{member.name}"}
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        if isinstance(error, OSError) and error.strerror:
+            raise InputError(f"{shard}: {error.strerror}") from error
         after = f" after sample '{key}'" if key else ""
-        raise InputError(f"{shard} is damaged or ends early{after}: {error}; fetch it again") from error
+        reason = str(error).splitlines()[0].removesuffix(":")
+        raise InputError(f"{shard} is damaged or ends early{after}: {reason}; fetch it again") from error
     if row:
         yield _row(shard, key, row)
 

@@ -15,6 +15,9 @@ class _Cell(io.BytesIO):
 
     name = CELL
 
+    def __repr__(self) -> str:
+        return CELL
+
 
 def is_file(value: Any) -> bool:
     """Whether a raw value is a file: its path, or its content."""
