@@ -95,9 +95,17 @@ def parsed(text: str) -> Any:
         loader.dispose()
 
 
-def dumped(values: Mapping[str, Any]) -> str:
-    """Plain values as a text in YAML, which `parsed` and DVC read back alike."""
-    return str(yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True))
+def dumped(values: Mapping[str, Any], *, on_one_line: bool = False) -> str:
+    """Plain values as a text in YAML, which `parsed` and DVC read back alike.
+
+    Args:
+        values: keys with their values.
+        on_one_line: whether each key has one line, whatever its value holds.
+    """
+    if not on_one_line:
+        return str(yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True))
+    flow = {"Dumper": _Dumper, "sort_keys": False, "allow_unicode": True, "default_flow_style": True, "width": 1 << 20}
+    return "".join(f"{yaml.dump({key: value}, **flow).strip()[1:-1]}\n" for key, value in values.items())
 
 
 def setting(text: str) -> tuple[str, Any]:

@@ -15,7 +15,7 @@ from bss.parsing import assign, checked, parsed, read_mapping
 from bss.registry import UnknownName
 
 FOLDER = Path("presets")
-REPLACED = ("preprocess", "encoders")
+REPLACED = ("preprocess", "encoders", "augment")
 """Sections of which nothing is kept: what fits one data set does not fit another."""
 
 

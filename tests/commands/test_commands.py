@@ -22,7 +22,7 @@ from tests.helpers import ROOT
 from tests.helpers.pairs import KINDS, make_pairs
 
 PAGE = (ROOT / "docs/command-line.md").read_text()
-OF_LIBRARY = ["check", "preset", "fetch", "methods", "predict", "export", "doctor"]
+OF_LIBRARY = ["init", "check", "preset", "fetch", "methods", "predict", "export", "doctor"]
 SECONDS = 2.0
 """Of processor time for all help texts together, the start of Python with them."""
 HELP = """
