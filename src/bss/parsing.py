@@ -104,7 +104,13 @@ def dumped(values: Mapping[str, Any], *, on_one_line: bool = False) -> str:
     """
     if not on_one_line:
         return str(yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True))
-    flow = {"Dumper": _Dumper, "sort_keys": False, "allow_unicode": True, "default_flow_style": True, "width": 1 << 20}
+    flow = {
+        "Dumper": _Dumper,
+        "sort_keys": False,
+        "allow_unicode": True,
+        "default_flow_style": True,
+        "width": 1 << 20,
+    }
     return "".join(f"{yaml.dump({key: value}, **flow).strip()[1:-1]}\n" for key, value in values.items())
 
 

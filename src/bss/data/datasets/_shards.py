@@ -42,7 +42,9 @@ def shards(pattern: Path) -> list[Path]:
         folder = above(Path(name))
         files = sorted(folder.glob(str(Path(name).relative_to(folder)))) if WILD.search(name) else [Path(name)]
         if not files or not files[0].is_file():
-            raise MissingInput(f"{name}: no such file" if name == str(pattern) else f"{name} of {pattern}: no such file")
+            raise MissingInput(
+                f"{name}: no such file" if name == str(pattern) else f"{name} of {pattern}: no such file"
+            )
         found += files
     return found
 

@@ -6,7 +6,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -17,16 +17,11 @@ from bss.data.datasets._hugging_face import is_saved, read_saved
 from bss.data.datasets._shards import is_shards, read_shards, shards
 from bss.data.kinds.kind import Kind
 from bss.errors import InputError, MissingInput
-from bss.types import Split
 
 if TYPE_CHECKING:
     import polars as pl
 
 GZIP = b"\x1f\x8b"
-SPLITS = {"train": Split.TRAIN, "training": Split.TRAIN, "test": Split.TEST, "testing": Split.TEST} | dict.fromkeys(
-    ("validation", "valid", "val", "dev"), Split.VALIDATION
-)
-"""What the splits are called."""
 ARRAYS, COLUMNS, LINES, SHEETS = {".npz"}, {".parquet", ".pq"}, {".jsonl", ".ndjson"}, {".xlsx", ".xls", ".ods"}
 
 
@@ -44,7 +39,7 @@ def absence(path: Path) -> str | None:
     return None if path.is_file() else f"{path}: no such file"
 
 
-def read_table(path: Path, parts: Sequence[str] = ()) -> "pl.DataFrame":
+def read_table(path: Path, parts: Sequence[str] = (), splits: Set[str] = frozenset()) -> "pl.DataFrame":
     """The columns of a table; an empty cell is null.
 
     A folder is a data set of Hugging Face, `.tar` files or a pattern of them are shards of WebDataset, the arrays of
@@ -54,25 +49,26 @@ def read_table(path: Path, parts: Sequence[str] = ()) -> "pl.DataFrame":
     Args:
         path: of the table.
         parts: of a data set of Hugging Face, those that are read.
+        splits: what the splits may be called, where the names of shards say it.
 
     Raises:
         InputError: the file cannot be read; the message has the line, where there is one.
     """
     if parts and not path.is_dir():
         raise InputError(f"{path} has no parts {list(parts)}: only a data set of Hugging Face has some")
-    table = _opened(path, parts)
+    table = _opened(path, parts, splits)
     if not len(table):
         raise InputError(f"{path} has no row")
     return table
 
 
-def _opened(path: Path, parts: Sequence[str]) -> "pl.DataFrame":
+def _opened(path: Path, parts: Sequence[str], splits: Set[str]) -> "pl.DataFrame":
     import polars as pl
 
     if path.is_dir():
         return read_saved(path, parts)
     if is_shards(path):
-        return read_shards(path, SPLITS.keys())
+        return read_shards(path, splits)
     *_, suffix = [part for part in path.suffixes if part.lower() != ".gz"] or [""]
     suffix, separator = suffix.lower(), "\t" if suffix.lower() == ".tsv" else ","
     content = b""

@@ -11,7 +11,7 @@ from bss.data.datasets._hugging_face import read_hub
 from bss.data.datasets._labels import as_read, is_none, natural_order
 from bss.data.datasets._split import draw, parts
 from bss.data.datasets._shards import above
-from bss.data.datasets._table import SPLITS, absence, matching, read_table, values_of
+from bss.data.datasets._table import absence, matching, read_table, values_of
 from bss.data.datasets.dataset import FAULT, Dataset
 from bss.data.kinds.kind import KINDS, Kind
 from bss.errors import InputError, MissingInput
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     import polars as pl
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+SPLITS = {"train": Split.TRAIN, "training": Split.TRAIN, "test": Split.TEST, "testing": Split.TEST} | dict.fromkeys(
+    ("validation", "valid", "val", "dev"), Split.VALIDATION
+)
+"""What the splits are called."""
 ROLES = ("label", "id", "split", "group")
 OWN = {FAULT, "index", "class", "row"}
 """Columns that packing adds itself; those that begin with a modality and `_` are its own too."""
@@ -148,7 +152,7 @@ class Manifest(Dataset):
     @cached_property
     def _table(self) -> "pl.DataFrame":
         if self.file is not None:
-            return read_table(Path(self.file), self.parts)
+            return read_table(Path(self.file), self.parts, SPLITS.keys())
         assert self.hub is not None  # one of the two is named
         return read_hub(self.hub, self.config, self.revision, self.parts)
 

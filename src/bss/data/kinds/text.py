@@ -160,7 +160,9 @@ def from_file(path: Any) -> str:
         with opened(path) as file:
             return file.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"{named(path)} is not UTF-8: byte {error.start} is {error.object[error.start]:#04x}") from None
+        raise InputError(
+            f"{named(path)} is not UTF-8: byte {error.start} is {error.object[error.start]:#04x}"
+        ) from None
 
 
 def split_words(text: Any) -> list[str]:

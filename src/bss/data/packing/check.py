@@ -89,7 +89,11 @@ def find_faults(items: "pl.DataFrame", dataset: Dataset, root: Path) -> list[Fin
     bad = {finding.row for finding in findings}
     if "same_content" not in dataset.allow:
         sound = items.filter(~items[ROW].is_in(list(bad)))
-        findings += [*_same_content(sound, dataset, root), *_same_cells(sound, dataset), *_same_values(sound, dataset)]
+        findings += [
+            *_same_content(sound, dataset, root),
+            *_same_cells(sound, dataset),
+            *_same_values(sound, dataset),
+        ]
     return sorted(findings)
 
 
@@ -207,7 +211,9 @@ def _same_cells(items: "pl.DataFrame", dataset: Dataset) -> Iterator[Finding]:
             first, _, precious = max(group, key=lambda values: PRECIOUS[Split(values[2])])
             for row, identity, split in group:
                 if split != precious:
-                    yield Finding(row, identity, name, f"the same content as row {first}, in {split} and in {precious}")
+                    yield Finding(
+                        row, identity, name, f"the same content as row {first}, in {split} and in {precious}"
+                    )
 
 
 def _same_values(items: "pl.DataFrame", dataset: Dataset) -> Iterator[Finding]:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bss.data.datasets._labels import is_none
-from bss.data.datasets._table import SPLITS
+from bss.data.datasets._labels import is_none, natural_order
+from bss.data.datasets.manifest import SPLITS
 from bss.data.packing.blocks import raw_values
-from bss.data.proposal.files import NUM_READ, Look, look, texts
+from bss.data.proposal.files import NUM_READ, Seen, look, texts
 from bss.errors import InputError
 from bss.registry import UnknownName
 
@@ -109,7 +109,7 @@ def _media(column: "pl.Series", root: Path, origin: str) -> Column | None:
     return Column([name], what, found.why, found.kind, name)
 
 
-def _of_strings(first: "pl.Series", root: Path, origin: str) -> Look | None:
+def _of_strings(first: "pl.Series", root: Path, origin: str) -> Seen | None:
     import json
 
     values = [str(value) for value in first]
@@ -126,7 +126,7 @@ def _of_strings(first: "pl.Series", root: Path, origin: str) -> Look | None:
         try:
             return look([json.loads(value) for value in values])
         except json.JSONDecodeError:
-            return Look(None, "lists that cannot be read")
+            return Seen(None, "lists that cannot be read")
     words = sum(len(value.split()) for value in values)
     return texts(values) if words >= MIN_WORDS * len(values) else None
 
@@ -213,7 +213,7 @@ def _label(table: "pl.DataFrame", names: Sequence[str], origin: str) -> Column:
     named = [name for name in names if name.lower() in LABELS]
     if "label" in named:
         named = ["label"]
-    candidates = named or [name for name in names if _is_of_classes(table[name])]
+    candidates = named or [name for name in names if _is_of_classes(table[name]) and name.lower() not in GROUPS]
     if len(candidates) == 1:
         reason = "its name" if named else "the only column of few values"
         return Column(candidates, "label", f"{reason}; {_classes(table[candidates[0]])}")
@@ -236,8 +236,8 @@ def _is_of_classes(column: "pl.Series") -> bool:
 def _classes(column: "pl.Series") -> str:
     import polars as pl
 
-    found = column.cast(pl.String, strict=False).drop_nulls().unique().sort().to_list()
-    found = [value for value in found if not is_none(value)]
+    texts = column.cast(pl.String, strict=False).drop_nulls().unique()
+    found = natural_order(value for value in texts if not is_none(value))
     rest = ", ..." if len(found) > NUM_NAMED else ""
     return f"{len(found)} classes: {', '.join(found[:NUM_NAMED])}{rest}"
 

@@ -30,7 +30,7 @@ ARRAYS = (b"\x93NUMPY", b"MATLAB ")
 OF_RIFF = {b"WAVE": "audio", b"AVI ": "video", b"WEBP": "image"}
 
 
-class Look(NamedTuple):
+class Seen(NamedTuple):
     """What values seem to be."""
 
     kind: dict[str, Any] | None
@@ -38,7 +38,7 @@ class Look(NamedTuple):
     why: str
 
 
-def look(values: Sequence[Any]) -> Look:
+def look(values: Sequence[Any]) -> Seen:
     """The kind that values which are there seem to ask for.
 
     Args:
@@ -46,13 +46,14 @@ def look(values: Sequence[Any]) -> Look:
     """
     if not is_file(values[0]):
         return _arrays([as_array(value) for value in values], "")
-    types = Counter(type_of(value) for value in values)
-    known = [value for value in values if type_of(value) == types.most_common(1)[0][0]]
+    types = [type_of(value) for value in values]
+    common, _ = Counter(types).most_common(1)[0]
+    known = [value for value, name in zip(values, types, strict=True) if name == common]
+    readers = {"image": _images, "audio": _sounds, "video": _videos, "array": _files, "text": _texts}
     with suppress(InputError, OSError):
-        return {"image": _images, "audio": _sounds, "video": _videos, "array": _files, "text": _texts}[
-            types.most_common(1)[0][0]
-        ](known)
-    return Look(None, "files that cannot be read, or are none of image, audio, video, array and text")
+        if common in readers:
+            return readers[common](known)
+    return Seen(None, "files that cannot be read, or are none of image, audio, video, array and text")
 
 
 def type_of(value: Any) -> str:
@@ -73,7 +74,7 @@ def type_of(value: Any) -> str:
     return found[0] if found else "" if b"\0" in head else "text"
 
 
-def _images(values: Sequence[Any]) -> Look:
+def _images(values: Sequence[Any]) -> Seen:
     import PIL.Image
 
     sizes, modes = Counter[tuple[int, int]](), Counter[str]()
@@ -85,17 +86,17 @@ def _images(values: Sequence[Any]) -> Look:
     return _picture("image", sizes, is_grey, "pictures")
 
 
-def _picture(name: str, sizes: "Counter[tuple[int, int]]", is_grey: bool, what: str) -> Look:
+def _picture(name: str, sizes: "Counter[tuple[int, int]]", is_grey: bool, what: str) -> Seen:
     """The commonest size, where it is small enough; else its proportions do not matter to a square."""
     (height, width), _ = sizes.most_common(1)[0]
     size: int | list[int] = [height, width] if max(height, width) <= MAX_SIDE else MAX_SIDE
     size = height if height == width <= MAX_SIDE else size
     several = "of several sizes, most often" if len(sizes) > 1 else "of"
     why = f"{what} {several} {height} x {width}{', grey' if is_grey else ''}"
-    return Look({"name": name, "size": size, **({"channels": 1} if is_grey else {})}, why)
+    return Seen({"name": name, "size": size, **({"channels": 1} if is_grey else {})}, why)
 
 
-def _sounds(values: Sequence[Any]) -> Look:
+def _sounds(values: Sequence[Any]) -> Seen:
     from bss.data.kinds.audio import decode, duration
 
     rates = Counter(decode(value)[1] for value in values[:4])
@@ -112,10 +113,10 @@ def _sounds(values: Sequence[Any]) -> Look:
         "length": "pad",
         **({"num_mels": NUM_MELS} if used == MAX_RATE else {}),
     }
-    return Look(kind, f"sounds of {rate} Hz, {lasts:.2f} s at most")
+    return Seen(kind, f"sounds of {rate} Hz, {lasts:.2f} s at most")
 
 
-def _videos(values: Sequence[Any]) -> Look:
+def _videos(values: Sequence[Any]) -> Seen:
     import PIL.Image
 
     from bss.data.kinds import _media as media
@@ -130,46 +131,46 @@ def _videos(values: Sequence[Any]) -> Look:
             frame = media.picture(next(media.frames(value, [0.0])))
             sizes[frame.size[::-1]] += 1
     found = _picture("video", sizes, False, "videos")
-    return Look({**(found.kind or {}), "num_frames": NUM_FRAMES}, found.why)
+    return Seen({**(found.kind or {}), "num_frames": NUM_FRAMES}, found.why)
 
 
-def _files(values: Sequence[Any]) -> Look:
+def _files(values: Sequence[Any]) -> Seen:
     return _arrays([from_file(value) for value in values], "files of ")
 
 
-def _texts(values: Sequence[Any]) -> Look:
+def _texts(values: Sequence[Any]) -> Seen:
     from bss.data.kinds.text import from_file as text_of
 
     found = texts([text_of(value) for value in values])
-    return Look({**(found.kind or {}), "from_files": True}, f"files of {found.why}")
+    return Seen({**(found.kind or {}), "from_files": True}, f"files of {found.why}")
 
 
-def texts(values: Sequence[str]) -> Look:
+def texts(values: Sequence[str]) -> Seen:
     """The kind for texts: as many words as nearly all have."""
     lengths = sorted(len(value.split()) for value in values)
     length = max(1, lengths[min(len(lengths) - 1, ceil(0.95 * len(lengths)))])
-    return Look({"name": "text", "length": min(length, MAX_STEPS)}, f"texts of {lengths[0]} to {lengths[-1]} words")
+    return Seen({"name": "text", "length": min(length, MAX_STEPS)}, f"texts of {lengths[0]} to {lengths[-1]} words")
 
 
-def _arrays(arrays: list[np.ndarray], what: str) -> Look:
+def _arrays(arrays: list[np.ndarray], what: str) -> Seen:
     """The kind for arrays, by their axes."""
     first = arrays[0]
     shapes = " x ".join(map(str, first.shape))
     longest = min(max(len(array) if array.ndim else 0 for array in arrays), MAX_STEPS)
     if first.dtype.kind not in "iufb" or any(array.ndim != first.ndim for array in arrays):
-        return Look(None, f"{what}lists that are no numbers of one shape")
+        return Seen(None, f"{what}lists that are no numbers of one shape")
     is_of_bytes = first.dtype.kind in "iu" and all(0 <= array.min() <= array.max() <= 255 for array in arrays)
     if is_of_bytes and first.ndim >= 2 and first.shape[2:] in [(), (3,)] and min(first.shape[:2]) >= 8:
         sizes = Counter((array.shape[0], array.shape[1]) for array in arrays)
         return _picture("image", sizes, first.ndim == 2, f"{what}arrays of bytes")
     if first.ndim == 1:
         size = common_size(Features(), arrays)
-        return Look({"name": "features", "size": size}, f"{what}lists of {size} numbers")
+        return Seen({"name": "features", "size": size}, f"{what}lists of {size} numbers")
     if first.ndim == 2:
         size = int(first.shape[1])
-        return Look({"name": "sequence", "length": longest, "size": size}, f"{what}steps of {size} numbers")
+        return Seen({"name": "sequence", "length": longest, "size": size}, f"{what}steps of {size} numbers")
     if first.ndim == 3 and first.shape[-1] in (2, 3):
         joints, coordinates = map(int, first.shape[1:])
         kind = {"name": "skeleton", "joints": joints, "coordinates": coordinates, "length": longest}
-        return Look(kind, f"{what}frames of {joints} joints in {coordinates} coordinates")
-    return Look(None, f"{what}arrays of {shapes}, which may be of several kinds")
+        return Seen(kind, f"{what}frames of {joints} joints in {coordinates} coordinates")
+    return Seen(None, f"{what}arrays of {shapes}, which may be of several kinds")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bss.data.datasets._table import absence, read_table
-from bss.data.datasets.manifest import OWN, ROLES, Manifest
+from bss.data.datasets.manifest import OWN, ROLES, SPLITS, Manifest
 from bss.data.proposal.columns import Column, read_columns
 from bss.errors import InputError, MissingInput
 from bss.parsing import dumped
@@ -37,7 +37,9 @@ class Proposal:
     def explained(self) -> str:
         """What each column seems to be and why, in 80 characters."""
         rows = [(_short(column), column.what, column.why) for column in self.columns]
-        first, second = (max(map(len, cells)) for cells in list(zip(*rows, ("column", "taken as", ""), strict=True))[:2])
+        first, second = (
+            max(map(len, cells)) for cells in list(zip(*rows, ("column", "taken as", ""), strict=True))[:2]
+        )
         lines = [f"{self.table}: {self.num_rows} rows", "", f"{'column':<{first}}  {'taken as':<{second}}  why"]
         for name, what, why in rows:
             indent = " " * (first + second + 4)
@@ -71,7 +73,7 @@ def propose(table: Path, label: str | None = None, root: Path | None = None) -> 
     """
     if reason := absence(table):
         raise MissingInput(reason)
-    rows = read_table(table)
+    rows = read_table(table, splits=SPLITS.keys())
     any_kinds = {name: {"name": "features"} for name in ("a", "b")}
     of_root = {} if root is None else {"root": str(root)}
     bare = Manifest.model_validate({"file": str(table), "kinds": any_kinds, **of_root})
