@@ -9,8 +9,8 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from bss.data.datasets._hugging_face import read_hub
 from bss.data.datasets._labels import as_read, is_none, natural_order
-from bss.data.datasets._split import draw, parts
 from bss.data.datasets._shards import above
+from bss.data.datasets._split import draw, parts
 from bss.data.datasets._table import absence, matching, read_table, values_of
 from bss.data.datasets.dataset import FAULT, Dataset
 from bss.data.kinds.kind import KINDS, Kind

@@ -37,7 +37,7 @@ def opened(value: Any) -> BinaryIO:
         InputError: the cell has no bytes.
     """
     if not isinstance(value, Mapping):
-        return open(value, "rb")  # noqa: PTH123, SIM115 - the caller closes it; a path may be a string
+        return open(value, "rb")  # noqa: PTH123 - the caller closes it; a path may be a string
     if not value.get("bytes"):
         raise InputError(f"has no bytes, only {sorted(value)}")
     return _Cell(value["bytes"])

@@ -119,8 +119,8 @@ def _of_strings(first: "pl.Series", root: Path, origin: str) -> Seen | None:
         return look(there)
     if all(ENDING.search(value) for value in values):
         raise InputError(
-            f"{origin}: '{values[0]}' of the column '{first.name}' is no file in {root}; say with --root which folder "
-            "paths start from"
+            f"{origin}: '{values[0]}' of the column '{first.name}' is no file in {root}; say with --root which "
+            "folder paths start from"
         )
     if all(value.lstrip().startswith("[") for value in values):
         try:
