@@ -110,9 +110,8 @@ def _samples(shard: Path) -> Iterator[dict[str, Any]]:
                 key = own
                 if extension.lower() in row:
                     raise InputError(f"{shard}, sample '{key}': two members end in .{extension.lower()}")
-                file = members.extractfile(member)
-                assert file is not None  # it is no folder and no link
-                row[extension.lower()] = {"bytes": file.read(), "path": f"{shard.name}/{member.name}"}
+                if (file := members.extractfile(member)) is not None:
+                    row[extension.lower()] = {"bytes": file.read(), "path": f"{shard.name}/{member.name}"}
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         if isinstance(error, OSError) and error.strerror:
             raise InputError(f"{shard}: {error.strerror}") from error

@@ -43,7 +43,8 @@ def read_table(path: Path, parts: Sequence[str] = (), splits: Set[str] = frozens
     """The columns of a table; an empty cell is null.
 
     A folder is a data set of Hugging Face, `.tar` files or a pattern of them are shards of WebDataset, the arrays of
-    `.npz` are columns. Of Parquet and of lines of JSON (`.jsonl`, `.ndjson`) as they are, of CSV and TSV as text, packed by gzip or not;
+    `.npz` are columns.
+    Of Parquet and of lines of JSON (`.jsonl`, `.ndjson`) as they are, of CSV and TSV as text, packed by gzip or not;
     of Excel and OpenDocument (`.xlsx`, `.xls`, `.ods`) the first sheet, as text.
 
     Args:

@@ -151,10 +151,9 @@ class Manifest(Dataset):
 
     @cached_property
     def _table(self) -> "pl.DataFrame":
-        if self.file is not None:
-            return read_table(Path(self.file), self.parts, SPLITS.keys())
-        assert self.hub is not None  # one of the two is named
-        return read_hub(self.hub, self.config, self.revision, self.parts)
+        if self.hub is not None:
+            return read_hub(self.hub, self.config, self.revision, self.parts)
+        return read_table(Path(self._origin), self.parts, SPLITS.keys())
 
     @cached_property
     def _items(self) -> "pl.DataFrame":
@@ -205,8 +204,8 @@ class Manifest(Dataset):
                 if part not in table.columns:
                     there = ", ".join(table.columns)
                     raise InputError(
-                        f"{self._origin} has no column '{part}' for {name} (there are: {there}); say which one it is in "
-                        f"preprocess.columns: {{{name}: ...}}"
+                        f"{self._origin} has no column '{part}' for {name} (there are: {there}); say which one "
+                        f"it is in preprocess.columns: {{{name}: ...}}"
                     )
 
     def _split(self, table: "pl.DataFrame", items: "pl.DataFrame") -> "pl.Series":

@@ -32,7 +32,9 @@ def check_seconds(name: str, lasts: float, declared: float, spare: float) -> Non
 
 
 def check_bytes(path: Any) -> None:
-    """Compare the size of a file, or of its content, with what its parts promise: RIFF (WAV, AVI, WebP), AIFF, AU, Ogg.
+    """Compare the size of a file, or of its content, with what its parts promise.
+
+    These formats have such parts: RIFF (WAV, AVI, WebP), AIFF, AU, Ogg.
 
     Raises:
         InputError: the file ends early.
