@@ -127,9 +127,10 @@ def _replace(section: Any, values: Mapping[str, Any]) -> None:
     following = _cut(section, last)
     for name in [name for name in section if name not in values]:
         del section[name]
+    *_, end = values
     for name, value in values.items():
         # The last one is on one line: what follows in the file hangs at its key, and would split a block.
-        section[name] = _flow(value) if name == next(reversed(values)) else _rows(value)
+        section[name] = _flow(value) if name == end else _rows(value)
     _append(section, next(reversed(section)), following)
 
 

@@ -43,7 +43,9 @@ def executed(repository: Path, monkeypatch: pytest.MonkeyPatch, *, whole: bool) 
     bss.parent.mkdir()
     bss.write_text(f'#!/bin/sh\nexec {sys.executable} -m bss "$@"\n')
     bss.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{bss.parent}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv(
+        "PATH", f"{bss.parent}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    )
     monkeypatch.setenv("PYTHONPATH", python_path(repository / "src"))
     monkeypatch.setenv("PREFECT_HOME", str(repository.parent / "prefect"))
     monkeypatch.setenv("TMPDIR", str(repository.parent))

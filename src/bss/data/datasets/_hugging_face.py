@@ -90,10 +90,12 @@ def _table(found: Mapping[str, Any], wanted: Sequence[str], origin: str) -> "pl.
 
 def _rows(part: Any) -> "pl.DataFrame":
     """The rows of a part: what it would decode as `{bytes, path}`, and the names of classes for their numbers."""
+    import polars as pl
+
     media = [name for name, feature in part.features.items() if hasattr(feature, "decode")]
     for name in media:
         part = part.cast_column(name, replace(part.features[name], decode=False))
-    table = part.to_polars()
+    table: pl.DataFrame = part.to_polars()
     for name, feature in part.features.items():
         column = table[name]
         if name in media:

@@ -37,7 +37,7 @@ def opened(path: Any, stream: str) -> Iterator["InputContainer"]:
         raise FileNotFoundError(2, "No such file", str(path))
     check_bytes(path)
     try:
-        with av.open(opened_file(path) if isinstance(path, Mapping) else str(path)) as container:
+        with av.open(opened_file(path) if isinstance(path, Mapping) else str(path), mode="r") as container:
             if not getattr(container.streams, stream):
                 raise InputError(f"{named(path)} has no {stream}")
             yield container

@@ -126,7 +126,7 @@ class Audio(Kind):
             value = as_array(value)
             if value.ndim != 1 or value.dtype.kind != "f" or not len(value):
                 raise InputError(f"an array (samples,) of floats is needed, got {value.dtype} {value.shape}")
-            return value
+            return np.asarray(value)
         samples, rate = decode(value)
         if rate == self.sample_rate:
             return samples

@@ -84,7 +84,9 @@ def propose(table: Path, label: str | None = None, root: Path | None = None) -> 
         known = ", ".join(named) or "none"
         raise InputError(f"{table}: two modalities are needed, and of them there are: {known}\n{_reasons(columns)}")
     kinds = {name: column.kind for name, column in named.items()}
-    places = {column.what: column.columns[0] for column in columns if column.what in ROLES}
+    places: dict[str, str | list[str]] = {
+        column.what: column.columns[0] for column in columns if column.what in ROLES
+    }
     places = {role: place for role, place in places.items() if role != place}
     places |= {name: column.pattern for name, column in named.items() if column.pattern != name}
     lacks = any(rows[name].null_count() for column in named.values() for name in column.columns)
