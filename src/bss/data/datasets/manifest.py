@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field, model_validator
 
 from bss.data.datasets._hugging_face import read_hub
-from bss.data.datasets._labels import as_read, is_none, natural_order
+from bss.data.datasets._labels import as_read, check_classes, is_none, natural_order
 from bss.data.datasets._shards import above
 from bss.data.datasets._split import draw, parts
 from bss.data.datasets._table import absence, matching, read_table, values_of
@@ -29,8 +29,6 @@ SPLITS = {"train": Split.TRAIN, "training": Split.TRAIN, "test": Split.TEST, "te
 ROLES = ("label", "id", "split", "group")
 OWN = {FAULT, "index", "class", "row"}
 """Columns that packing adds itself; those that begin with a modality and `_` are its own too."""
-MIN_ROWS = 5
-"""Labels of which half may be different ones by chance."""
 OF_TABLE = "_of_table"
 """Ending of a further column whose name is the project's own."""
 
@@ -162,7 +160,7 @@ class Manifest(Dataset):
         table = self._table
         self._check_columns(table)
         labels = [None if is_none(label) else label for label in table[self._column("label")].cast(pl.String)]
-        _check_classes(self._origin, [label for label in labels if label is not None])
+        check_classes(self._origin, [label for label in labels if label is not None])
         taken: dict[str, pl.Series] = {"label": pl.Series(labels, dtype=pl.String)}
         identity = self._column("id")
         number = pl.Series("id", [f"row {row}" for row in range(1, len(table) + 1)], dtype=pl.String)
@@ -246,35 +244,6 @@ class Manifest(Dataset):
 
 def _names(columns: Mapping[str, str | list[str]]) -> set[str]:
     return {name for value in columns.values() for name in ([value] if isinstance(value, str) else value)}
-
-
-def _check_classes(file: str, labels: list[str]) -> None:
-    """Refuse what is no classification: a number to predict, or several classes at a time.
-
-    Raises:
-        InputError: the message says what was found.
-    """
-    known = set(labels)
-    if 2 * len(known) > len(labels) > MIN_ROWS and all(map(_is_number, known)):
-        raise InputError(
-            f"{file}: the label is a number ({labels[0]}, {labels[1]}, ...), and nearly every row has another one; "
-            "bss trains classifiers: cut it into classes"
-        )
-    for row, label in enumerate(labels, 1):
-        parts = {part.strip() for mark in ";|" if mark in label for part in label.split(mark)}
-        if parts & known:
-            raise InputError(
-                f"{file}: the label '{label}' (labelled row {row}) is several: {sorted(parts & known)} are classes "
-                "by themselves; bss gives each row one class"
-            )
-
-
-def _is_number(label: str) -> bool:
-    try:
-        float(label)
-    except ValueError:
-        return False
-    return True
 
 
 def _known_split(file: str, row: int, value: Any) -> str:
