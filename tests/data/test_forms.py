@@ -331,7 +331,32 @@ def test_a_model_takes_shards_as_the_table_of_its_files(expected: Path, tmp_path
         assert np.array_equal(array, open_split(expected, "test").arrays[name])
 
 
-@pytest.mark.parametrize("name", ["features", "depth", "video", "text"])
+def test_files_that_no_modality_reads_are_not_kept(tmp_path: Path) -> None:
+    given = as_shards(tmp_path)
+    several = {
+        name: data for pair in listed() for name, data in (members(pair) | {f"{pair['id']}.zip": b"x"}).items()
+    }
+    items = {"file": str(write_tar(tmp_path / "all.tar", dict(sorted(several.items())))), "columns": given["columns"]}
+    dataset = Manifest.model_validate({"kinds": KINDS, **items})
+    columns = dataset.items(dataset.locate()).columns
+    assert "who" in columns and "zip" not in columns
+
+
+def test_a_folder_may_have_the_characters_of_a_pattern(tmp_path: Path) -> None:
+    folder = tmp_path / "my[1]{a,b}*"
+    folder.mkdir()
+    path = write_tar(folder / "t.tar", members(PAIR))
+    assert len(read_table(path)) == 1
+    assert Manifest.model_validate({"file": str(folder / "t.csv"), "kinds": KINDS}).inputs[1] == folder
+
+
+def test_a_page_calls_the_data_by_the_name_on_the_hub() -> None:
+    dataset = Manifest.model_validate({"hub": "owner/name", "kinds": KINDS})
+    assert dataset.titled(Path("data/sample")) == "owner/name"
+    assert dataset.inputs == ()
+
+
+@pytest.mark.parametrize("name", ["audio", "image", "features", "sequence", "depth", "video", "text"])
 def test_every_kind_that_reads_a_file_reads_its_content(name: str, tmp_path: Path) -> None:
     from bss.data.kinds.kind import KINDS as EVERY
     from tests.helpers.media import write_video
@@ -340,14 +365,22 @@ def test_every_kind_that_reads_a_file_reads_its_content(name: str, tmp_path: Pat
     if name == "video":
         path = tmp_path / "clip.mp4"
         write_video(path, 0, 4)
+    elif name in KINDS:
+        path.write_bytes(content(PAIR, name))
     elif name == "text":
         path.write_bytes("h\u00e9llo w\u00f6rld".encode())
     else:
-        array = np.arange(6.0) if name == "features" else np.arange(36.0).reshape(6, 6)
+        array = np.arange(6.0) if name == "features" else np.arange(36.0).reshape(6, 6)  # (T, size), (H, W)
         np.save(tmp_path / "value.npy", array)
         shutil.move(tmp_path / "value.npy", path)
-    fields = {"video": {"size": 8, "num_frames": 2}, "depth": {"size": 6}, "features": {"size": 6}}
-    kind = EVERY.build({"name": name, **fields.get(name, {"length": 3, "from_files": True})})
+    fields: dict[str, dict[str, Any]] = {
+        **KINDS,
+        "sequence": {"length": 6},
+        "video": {"size": 8, "num_frames": 2},
+        "depth": {"size": 6},
+        "features": {"size": 6},
+    }
+    kind = EVERY.build({**fields.get(name, {"length": 3, "from_files": True}), "name": name})
     cell = {"bytes": path.read_bytes(), "path": "elsewhere"}
     kind = kind.fitted([cell])
     assert np.array_equal(kind.read(cell), kind.read(path))

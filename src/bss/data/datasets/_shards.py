@@ -27,7 +27,9 @@ def is_shards(path: Path) -> bool:
 
 
 def above(path: Path) -> Path:
-    """The folder of a file; of a pattern the folder above its first wildcard."""
+    """The folder of a file; of a pattern of shards the folder above its first wildcard."""
+    if path.exists() or not is_shards(path):
+        return path.parent
     return next(folder for folder in path.parents if not WILD.search(str(folder)))
 
 
@@ -37,6 +39,8 @@ def shards(pattern: Path) -> list[Path]:
     Raises:
         MissingInput: one is missing.
     """
+    if pattern.is_file():  # whatever characters its name has
+        return [pattern]
     found = []
     for name in _expanded(str(pattern)):
         folder = above(Path(name))

@@ -183,6 +183,14 @@ def matching(pattern: str | list[str], free: list[str], columns: list[str]) -> s
     return pattern
 
 
+def holds_files(column: "pl.Series") -> bool:
+    """Whether the cells of a column are the contents of files."""
+    import polars as pl
+
+    kind = column.dtype
+    return kind == pl.Binary or (isinstance(kind, pl.Struct) and "bytes" in {field.name for field in kind.fields})
+
+
 def values_of(table: "pl.DataFrame", column: str | list[str], kind: Kind) -> "tuple[pl.Series, dict[int, str]]":
     """The raw values of a modality: one column of the table, or several of numbers; null where there is none.
 

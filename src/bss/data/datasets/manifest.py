@@ -11,7 +11,7 @@ from bss.data.datasets._hugging_face import read_hub
 from bss.data.datasets._labels import as_read, check_classes, is_none, natural_order
 from bss.data.datasets._shards import above
 from bss.data.datasets._split import draw, parts
-from bss.data.datasets._table import absence, matching, read_table, values_of
+from bss.data.datasets._table import absence, holds_files, matching, read_table, values_of
 from bss.data.datasets.dataset import FAULT, Dataset
 from bss.data.kinds.kind import KINDS, Kind
 from bss.errors import InputError, MissingInput
@@ -106,8 +106,8 @@ class Manifest(Dataset):
         return table, folder if self.root is None else Path(self.root)
 
     def titled(self, raw: Path) -> str:
-        """The title, else the name of the folder or the stem of the file `raw`."""
-        return self.title or (raw.name if raw.is_dir() else raw.stem) or super().titled(raw)
+        """The title, else the name on the hub, or that of the folder or the stem of the file `raw`."""
+        return self.title or self.hub or (raw.name if raw.is_dir() else raw.stem) or super().titled(raw)
 
     @property
     def modalities(self) -> Mapping[str, Kind]:
@@ -176,7 +176,9 @@ class Manifest(Dataset):
         used = _names(self.found_columns)
         items = pl.DataFrame([values.alias(name) for name, values in taken.items()])
         items = items.with_columns(self._split(table, items))
-        others = [name for name in table.columns if name not in {*used, *items.columns}]
+        others = [
+            name for name in table.columns if name not in {*used, *items.columns} and not holds_files(table[name])
+        ]
         return items.with_columns(table[name].alias(self._kept_as(name)) for name in others)
 
     def _kept_as(self, column: str) -> str:
