@@ -333,11 +333,10 @@ def test_a_model_takes_shards_as_the_table_of_its_files(expected: Path, tmp_path
 
 def test_files_that_no_modality_reads_are_not_kept(tmp_path: Path) -> None:
     given = as_shards(tmp_path)
-    several = {
-        name: data for pair in listed() for name, data in (members(pair) | {f"{pair['id']}.zip": b"x"}).items()
-    }
-    items = {"file": str(write_tar(tmp_path / "all.tar", dict(sorted(several.items())))), "columns": given["columns"]}
-    dataset = Manifest.model_validate({"kinds": KINDS, **items})
+    pairs = [pair for pair in listed() if pair["split"] == "train"]
+    several = {name: data for pair in pairs for name, data in (members(pair) | {f"{pair['id']}.zip": b"x"}).items()}
+    write_tar(tmp_path / "train-000.tar", several)
+    dataset = Manifest.model_validate({"kinds": KINDS, **given})
     columns = dataset.items(dataset.locate()).columns
     assert "who" in columns and "zip" not in columns
 

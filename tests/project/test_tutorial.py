@@ -13,7 +13,11 @@ from tests.helpers import ROOT, python_path
 nbclient = pytest.importorskip("nbclient", reason="the notebook needs the extra: pip install .[docs]")
 nbformat = pytest.importorskip("nbformat")
 NOTEBOOK = ROOT / "docs/tutorial.ipynb"
-PREPROCESS = "import subprocess, sys\nsubprocess.run([sys.executable, '-m', 'tasks.preprocess'], check=True)"
+PACK = """
+from bss.data.packing.pack import pack
+from bss.params import load
+pack(load(Path("params.yaml")).preprocess, Path("data/packed"))
+"""
 """In the place of the whole run by day: what the last cells read."""
 VARYING = {"run"}
 """Tag of the cell that prints seconds."""
@@ -26,7 +30,7 @@ def repository(tmp_path: Path) -> Path:
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    wanted = ("src", "tasks", "flows", "data", ".dvc", "dvc.yaml", "params.yaml", ".gitignore", ".dvcignore")
+    wanted = ("src", "tasks", "flows", "data/example", ".dvc", "dvc.yaml", "params.yaml", ".gitignore", ".dvcignore")
     for name in listed.stdout.split("\0"):
         if name.startswith(wanted) and (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -54,7 +58,7 @@ def executed(repository: Path, monkeypatch: pytest.MonkeyPatch, *, whole: bool) 
     for cell in now.cells:
         tags = set(cell.metadata.get("tags", ()))
         if not whole and "run" in tags:
-            cell.source = PREPROCESS
+            cell.source = PACK
         elif not whole and "results" in tags:
             cell.source = ""
     nbclient.NotebookClient(now, timeout=300, resources={"metadata": {"path": str(repository)}}).execute()
