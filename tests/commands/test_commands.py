@@ -138,7 +138,7 @@ def test_fetch_says_where_the_files_lie(here: Path) -> None:
     assert printed == {"dataset": "digits", "folder": str(folder)}
     for arguments, code, message in (
         (["fetch", "avdigit"], 2, "unknown data set 'avdigit'; did you mean 'avdigits'?"),
-        (["fetch", "manifest"], 2, "'manifest' needs file, kinds"),
+        (["fetch", "manifest"], 2, "'manifest' needs kinds"),
         (["fetch", "cremad"], 1, "is missing. The folder"),
     ):
         done = CliRunner().invoke(app, arguments)
