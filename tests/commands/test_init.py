@@ -218,6 +218,14 @@ def test_shards_and_saved_data_sets(form: Any, tmp_path: Path) -> None:
     assert examine(DATASETS.build(found), tmp_path / "packed").findings == []
 
 
+def test_the_next_command_can_be_copied(here: Path) -> None:
+    (here / "data/mine").mkdir()
+    as_shards(here / "data/mine")
+    done = run("data/mine/{train,validation,test}-*.tar", "--label", "label")
+    last = done.output.strip().splitlines()[-1]
+    assert last == "bss init 'data/mine/{train,validation,test}-*.tar' --label label --save"
+
+
 def test_arrays(tmp_path: Path) -> None:
     draw = np.random.default_rng(0)
     faces = draw.integers(0, 256, (NUM_ROWS, 9, 9, 3), dtype=np.uint8)

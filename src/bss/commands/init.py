@@ -1,5 +1,6 @@
 """`bss init`."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -30,9 +31,8 @@ def init(
 
             ours = {"raw": found.raw, "preprocess": found.preprocess, "encoders": {}, "augment": {}}
             lay(ours, HERE.params, HERE.params)
-    asked = [f"--label {label}"] if label else []
-    asked += [f"--root {root}"] if root else []
-    command = " ".join([f"bss init {table}", *asked, "--save"])
+    asked = [*(["--label", label] if label else []), *(["--root", str(root)] if root else [])]
+    command = shlex.join(["bss", "init", str(table), *asked, "--save"])
     end = (
         f"{HERE.params}: raw and preprocess are these now, encoders and augment are empty.\nnext: bss check"
         if save

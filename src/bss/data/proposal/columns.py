@@ -243,4 +243,5 @@ def _classes(column: "pl.Series") -> str:
 
 
 def _kept(column: "pl.Series") -> str:
-    return f"kept beside the pairs; {column.n_unique()} values"
+    number = column.n_unique()
+    return f"kept beside the pairs; {number} value{'s' * (number != 1)}"
