@@ -12,6 +12,7 @@ from bss.commands.check import check
 from bss.commands.doctor import doctor
 from bss.commands.export import export
 from bss.commands.fetch import fetch
+from bss.commands.init import init
 from bss.commands.methods import methods
 from bss.commands.predict import predict
 from bss.commands.preset import preset
@@ -88,6 +89,7 @@ def main(
 
 
 for _command, _example in (
+    (init, "bss init data/example/pairs.csv"),
     (check, "bss check && bss run"),
     (preset, "bss preset cremad-published"),
     (fetch, "bss fetch avdigits"),

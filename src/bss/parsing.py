@@ -95,9 +95,21 @@ def parsed(text: str) -> Any:
         loader.dispose()
 
 
-def dumped(values: Mapping[str, Any]) -> str:
-    """Plain values as a text in YAML, which `parsed` and DVC read back alike."""
-    return str(yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, allow_unicode=True))
+def dumped(values: Mapping[str, Any], *, on_one_line: bool = False) -> str:
+    """Plain values as a text in YAML, which `parsed` and DVC read back alike.
+
+    Args:
+        values: keys with their values.
+        on_one_line: whether each key has one line, whatever its value holds.
+    """
+    if on_one_line:
+        texts = (_dump({key: value}, default_flow_style=True, width=1 << 20) for key, value in values.items())
+        return "".join(f"{text.strip()[1:-1]}\n" for text in texts)  # without the braces around the key
+    return _dump(dict(values))
+
+
+def _dump(values: dict[str, Any], **style: Any) -> str:
+    return str(yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, **style))
 
 
 def setting(text: str) -> tuple[str, Any]:

@@ -15,7 +15,7 @@ from bss.parsing import assign, checked, parsed, read_mapping
 from bss.registry import UnknownName
 
 FOLDER = Path("presets")
-REPLACED = ("preprocess", "encoders")
+REPLACED = ("preprocess", "encoders", "augment")
 """Sections of which nothing is kept: what fits one data set does not fit another."""
 
 
@@ -127,8 +127,10 @@ def _replace(section: Any, values: Mapping[str, Any]) -> None:
     following = _cut(section, last)
     for name in [name for name in section if name not in values]:
         del section[name]
+    *_, end = values
     for name, value in values.items():
-        section[name] = _flow(value)
+        # The last one is on one line: what follows in the file hangs at its key, and would split a block.
+        section[name] = _flow(value) if name == end else _rows(value)
     _append(section, next(reversed(section)), following)
 
 
@@ -152,6 +154,15 @@ def _append(section: Any, key: str, following: str) -> None:
     if comments[2] is None:
         comments[2] = CommentToken("\n", CommentMark(0), None)
     comments[2].value += following
+
+
+def _rows(value: Any) -> Any:
+    """A mapping of components, with a line for each; any other value on one line."""
+    from ruamel.yaml.comments import CommentedMap
+
+    if isinstance(value, Mapping) and value and all(isinstance(inner, Mapping) for inner in value.values()):
+        return CommentedMap({name: _flow(inner) for name, inner in value.items()})
+    return _flow(value)
 
 
 def _flow(value: Any) -> Any:

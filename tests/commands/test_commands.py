@@ -22,7 +22,7 @@ from tests.helpers import ROOT
 from tests.helpers.pairs import KINDS, make_pairs
 
 PAGE = (ROOT / "docs/command-line.md").read_text()
-OF_LIBRARY = ["check", "preset", "fetch", "methods", "predict", "export", "doctor"]
+OF_LIBRARY = ["init", "check", "preset", "fetch", "methods", "predict", "export", "doctor"]
 SECONDS = 2.0
 """Of processor time for all help texts together, the start of Python with them."""
 HELP = """
@@ -138,7 +138,7 @@ def test_fetch_says_where_the_files_lie(here: Path) -> None:
     assert printed == {"dataset": "digits", "folder": str(folder)}
     for arguments, code, message in (
         (["fetch", "avdigit"], 2, "unknown data set 'avdigit'; did you mean 'avdigits'?"),
-        (["fetch", "manifest"], 2, "'manifest' needs file, kinds"),
+        (["fetch", "manifest"], 2, "'manifest' needs kinds"),
         (["fetch", "cremad"], 1, "is missing. The folder"),
     ):
         done = CliRunner().invoke(app, arguments)

@@ -204,7 +204,7 @@ def test_a_table_that_is_none_says_what_to_do(name: str, content: bytes, message
 
 
 def test_a_folder_is_no_table(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is a folder; name the table in it"):
+    with pytest.raises(InputError, match="a folder; give the table in it"):
         pack(dataset(tmp_path), tmp_path / "packed")
 
 

@@ -177,7 +177,7 @@ def test_missing_values_are_refused_or_masked(folder: Path) -> None:
         ({"kinds": {"sound": SOUND}}, "at least 2 items"),
         ({"kinds": {**KINDS, "x": {"name": "imag", "size": 3}}}, "unknown kind 'imag'; did you mean 'image'"),
         ({"test": 0.6, "validation": 0.5}, "leave nothing to train on"),
-        ({"file": "nowhere.csv"}, "nowhere.csv is missing"),
+        ({"file": "nowhere.csv"}, "nowhere.csv: no such file"),
         ({"root": "nowhere"}, "preprocess.root: nowhere is no folder"),
     ],
 )

@@ -6,8 +6,12 @@ from collections.abc import Iterable
 from contextlib import suppress
 from math import isfinite
 
+from bss.errors import InputError
+
 NOTHING = {"", "nan"}
 """What stands for no label, however it is written."""
+MIN_ROWS = 5
+"""Labels of which half may be different ones by chance."""
 
 
 def as_read(label: str) -> str:
@@ -36,3 +40,32 @@ def natural_order(labels: Iterable[str]) -> list[str]:
 def _parts(label: str) -> list[tuple[int, int, str]]:
     parts = re.split(r"([0-9]+)", label)  # every second part is a number
     return [(0, int(part), "") if place % 2 else (1, 0, part) for place, part in enumerate(parts) if part]
+
+
+def check_classes(file: str, labels: list[str]) -> None:
+    """Refuse what is no classification: a number to predict, or several classes at a time.
+
+    Raises:
+        InputError: the message says what was found.
+    """
+    known = set(labels)
+    if 2 * len(known) > len(labels) > MIN_ROWS and all(map(_is_number, known)):
+        raise InputError(
+            f"{file}: the label is a number ({labels[0]}, {labels[1]}, ...), and nearly every row has another one; "
+            "bss trains classifiers: cut it into classes"
+        )
+    for row, label in enumerate(labels, 1):
+        parts = {part.strip() for mark in ";|" if mark in label for part in label.split(mark)}
+        if parts & known:
+            raise InputError(
+                f"{file}: the label '{label}' (labelled row {row}) is several: {sorted(parts & known)} are classes "
+                "by themselves; bss gives each row one class"
+            )
+
+
+def _is_number(label: str) -> bool:
+    try:
+        float(label)
+    except ValueError:
+        return False
+    return True

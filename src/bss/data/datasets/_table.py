@@ -6,38 +6,78 @@ import io
 import json
 import os
 import re
+from collections.abc import Sequence, Set
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bss.data.datasets._arrays import read_arrays
+from bss.data.datasets._hugging_face import is_saved, read_saved
+from bss.data.datasets._shards import is_shards, read_shards, shards
 from bss.data.kinds.kind import Kind
-from bss.errors import InputError
+from bss.errors import InputError, MissingInput
 
 if TYPE_CHECKING:
     import polars as pl
 
 GZIP = b"\x1f\x8b"
-COLUMNS, LINES, SHEETS = {".parquet", ".pq"}, {".jsonl", ".ndjson"}, {".xlsx", ".xls", ".ods"}
+ARRAYS, COLUMNS, LINES, SHEETS = {".npz"}, {".parquet", ".pq"}, {".jsonl", ".ndjson"}, {".xlsx", ".xls", ".ods"}
 
 
-def read_table(path: Path) -> "pl.DataFrame":
-    """The columns of a table in a file; an empty cell is null.
+def absence(path: Path) -> str | None:
+    """Why a table cannot be opened: there is none; None where it is there."""
+    if is_shards(path):
+        try:
+            shards(path)
+        except MissingInput as error:
+            return str(error)
+        return None
+    if path.is_dir():
+        is_table = "give the table in it, or a folder that `save_to_disk` of Hugging Face has written"
+        return None if is_saved(path) else f"{path}: a folder; {is_table}"
+    return None if path.is_file() else f"{path}: no such file"
 
+
+def read_table(path: Path, parts: Sequence[str] = (), splits: Set[str] = frozenset()) -> "pl.DataFrame":
+    """The columns of a table; an empty cell is null.
+
+    A folder is a data set of Hugging Face, `.tar` files or a pattern of them are shards of WebDataset, the arrays of
+    `.npz` are columns.
     Of Parquet and of lines of JSON (`.jsonl`, `.ndjson`) as they are, of CSV and TSV as text, packed by gzip or not;
     of Excel and OpenDocument (`.xlsx`, `.xls`, `.ods`) the first sheet, as text.
+
+    Args:
+        path: of the table.
+        parts: of a data set of Hugging Face, those that are read.
+        splits: what the splits may be called, where the names of shards say it.
 
     Raises:
         InputError: the file cannot be read; the message has the line, where there is one.
     """
+    if parts and not path.is_dir():
+        raise InputError(f"{path} has no parts {list(parts)}: only a data set of Hugging Face has some")
+    table = _opened(path, parts, splits)
+    if not len(table):
+        raise InputError(f"{path} has no row")
+    return table
+
+
+def _opened(path: Path, parts: Sequence[str], splits: Set[str]) -> "pl.DataFrame":
     import polars as pl
 
+    if path.is_dir():
+        return read_saved(path, parts)
+    if is_shards(path):
+        return read_shards(path, splits)
     *_, suffix = [part for part in path.suffixes if part.lower() != ".gz"] or [""]
     suffix, separator = suffix.lower(), "\t" if suffix.lower() == ".tsv" else ","
     content = b""
     try:
         if suffix in SHEETS:
             table = _first_sheet(path)
+        elif suffix in ARRAYS:
+            table = read_arrays(path)
         elif suffix in COLUMNS:
             table = pl.read_parquet(path)
         else:
@@ -55,8 +95,6 @@ def read_table(path: Path) -> "pl.DataFrame":
         raise InputError(f"{path}{where or reason}") from error
     if len(table.columns) == 1 and (other := next((mark for mark in ";\t," if mark in table.columns[0]), None)):
         raise InputError(f"{path}: its columns are separated by {other!r}; expected {separator!r}")
-    if not len(table):
-        raise InputError(f"{path} has no row")
     return table
 
 
@@ -145,6 +183,14 @@ def matching(pattern: str | list[str], free: list[str], columns: list[str]) -> s
     return pattern
 
 
+def holds_files(column: "pl.Series") -> bool:
+    """Whether the cells of a column are the contents of files."""
+    import polars as pl
+
+    kind = column.dtype
+    return kind == pl.Binary or (isinstance(kind, pl.Struct) and "bytes" in {field.name for field in kind.fields})
+
+
 def values_of(table: "pl.DataFrame", column: str | list[str], kind: Kind) -> "tuple[pl.Series, dict[int, str]]":
     """The raw values of a modality: one column of the table, or several of numbers; null where there is none.
 
@@ -162,6 +208,8 @@ def _typed(column: "pl.Series", kind: Kind) -> "tuple[pl.Series, dict[int, str]]
     """
     import polars as pl
 
+    if column.dtype == pl.Binary:  # the content of a file
+        return pl.select(pl.when(column.is_not_null()).then(pl.struct(column.alias("bytes")))).to_series(), {}
     if column.dtype.is_numeric() and kind.shape == (1,):
         return pl.select(pl.when(column.is_not_null()).then(pl.concat_list(column))).to_series(), {}
     if column.dtype != pl.String or not kind.paths:

@@ -1,4 +1,4 @@
-"""`manifest`: any data, listed in a CSV or Parquet file with a row a pair."""
+"""`manifest`: any data, listed in a table with a row a pair."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from bss.data.datasets._labels import as_read, is_none, natural_order
+from bss.data.datasets._hugging_face import read_hub
+from bss.data.datasets._labels import as_read, check_classes, is_none, natural_order
+from bss.data.datasets._shards import above
 from bss.data.datasets._split import draw, parts
-from bss.data.datasets._table import matching, read_table, values_of
+from bss.data.datasets._table import absence, holds_files, matching, read_table, values_of
 from bss.data.datasets.dataset import FAULT, Dataset
 from bss.data.kinds.kind import KINDS, Kind
 from bss.errors import InputError, MissingInput
@@ -23,17 +25,16 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$")]
 SPLITS = {"train": Split.TRAIN, "training": Split.TRAIN, "test": Split.TEST, "testing": Split.TEST} | dict.fromkeys(
     ("validation", "valid", "val", "dev"), Split.VALIDATION
 )
+"""What the splits are called."""
 ROLES = ("label", "id", "split", "group")
 OWN = {FAULT, "index", "class", "row"}
 """Columns that packing adds itself; those that begin with a modality and `_` are its own too."""
-MIN_ROWS = 5
-"""Labels of which half may be different ones by chance."""
 OF_TABLE = "_of_table"
 """Ending of a further column whose name is the project's own."""
 
 
 class Manifest(Dataset):
-    """The rows of a file, in their order. Where it names no split, a stratified one is drawn, disjoint by group."""
+    """The rows of a table, in their order. Where it names no split, a stratified one is drawn, disjoint by group."""
 
     example: ClassVar[Mapping[str, Any]] = {
         "file": "pairs.csv",
@@ -42,8 +43,17 @@ class Manifest(Dataset):
 
     title: str | None = Field(default=None, min_length=1)
     """What pages call the data set; the name of `raw` where left out."""
-    file: str
-    """CSV (UTF-8, with a header) or Parquet."""
+    file: str | None = None
+    """CSV (UTF-8, with a header), TSV, Parquet, lines of JSON, Excel or `.npz`; shards of WebDataset, as
+    `train-{000..003}.tar` or with an asterisk; or a folder that `save_to_disk` of Hugging Face has written."""
+    hub: str | None = Field(default=None, min_length=1)
+    """A data set of the Hugging Face hub in the place of a file: `OWNER/NAME`."""
+    config: str | None = None
+    """Its configuration, where it has several."""
+    revision: str | None = None
+    """Its commit or tag; the newest where left out."""
+    parts: list[str] = Field(default=[])
+    """The splits of a Hugging Face data set that are read; all where left out."""
     kinds: Annotated[dict[Name, Annotated[Kind, BeforeValidator(KINDS.build)]], Field(min_length=2)]
     """Modality -> its kind, as `{name: image, size: 64}`."""
     columns: dict[str, str | list[str]] = Field(default={})
@@ -64,6 +74,14 @@ class Manifest(Dataset):
     """The part that is the test split, in [0, folds)."""
 
     @model_validator(mode="after")
+    def _has_one_source(self) -> "Manifest":
+        if (self.file is None) == (self.hub is None):
+            raise InputError("file is the table, or hub a data set of Hugging Face; name one of the two")
+        if self.hub is None and (self.config is not None or self.revision is not None):
+            raise InputError("config and revision are of a data set of the hub; name it in hub")
+        return self
+
+    @model_validator(mode="after")
     def _names_fit(self) -> "Manifest":
         if reserved := {*ROLES, *OWN, FUSED} & set(self.kinds):
             raise InputError(f"kinds: {sorted(reserved)} name something else; take other names for the modalities")
@@ -79,12 +97,17 @@ class Manifest(Dataset):
 
     @property
     def inputs(self) -> tuple[Path, ...]:
-        """The file, and the folder that paths start from."""
-        return Path(self.file), Path(self.file).parent if self.root is None else Path(self.root)
+        """The table, and the folder that paths start from; of the hub no file is of this workspace."""
+        if self.file is None:
+            return () if self.root is None else (Path(self.root),)
+        path = Path(self.file)
+        folder = path if path.is_dir() else above(path)
+        table = path if path.exists() else folder
+        return table, folder if self.root is None else Path(self.root)
 
     def titled(self, raw: Path) -> str:
-        """The title, else the name of the folder or the stem of the file `raw`."""
-        return self.title or (raw.name if raw.is_dir() else raw.stem) or super().titled(raw)
+        """The title, else the name on the hub, or that of the folder or the stem of the file `raw`."""
+        return self.title or self.hub or (raw.name if raw.is_dir() else raw.stem) or super().titled(raw)
 
     @property
     def modalities(self) -> Mapping[str, Kind]:
@@ -98,11 +121,9 @@ class Manifest(Dataset):
 
     def locate(self) -> Path:
         """The folder that paths start from."""
-        if Path(self.file).is_dir():
-            raise InputError(f"preprocess.file: {self.file} is a folder; name the table in it")
-        if not Path(self.file).is_file():
-            raise MissingInput(f"preprocess.file: {self.file} is missing in {Path.cwd()}")
-        _, root = self.inputs
+        if self.file is not None and (reason := absence(Path(self.file))):
+            raise MissingInput(f"preprocess.file: {reason} (in {Path.cwd()})")
+        *_, root = self.inputs or (Path(),)
         if not root.is_dir():
             raise MissingInput(f"preprocess.root: {root} is no folder in {Path.cwd()}")
         return root
@@ -121,9 +142,16 @@ class Manifest(Dataset):
             for name, value in self.columns.items()
         }
 
+    @property
+    def _origin(self) -> str:
+        """What messages call the table."""
+        return self.file or str(self.hub)
+
     @cached_property
     def _table(self) -> "pl.DataFrame":
-        return read_table(Path(self.file))
+        if self.hub is not None:
+            return read_hub(self.hub, self.config, self.revision, self.parts)
+        return read_table(Path(self._origin), self.parts, SPLITS.keys())
 
     @cached_property
     def _items(self) -> "pl.DataFrame":
@@ -132,7 +160,7 @@ class Manifest(Dataset):
         table = self._table
         self._check_columns(table)
         labels = [None if is_none(label) else label for label in table[self._column("label")].cast(pl.String)]
-        _check_classes(self.file, [label for label in labels if label is not None])
+        check_classes(self._origin, [label for label in labels if label is not None])
         taken: dict[str, pl.Series] = {"label": pl.Series(labels, dtype=pl.String)}
         identity = self._column("id")
         number = pl.Series("id", [f"row {row}" for row in range(1, len(table) + 1)], dtype=pl.String)
@@ -148,7 +176,9 @@ class Manifest(Dataset):
         used = _names(self.found_columns)
         items = pl.DataFrame([values.alias(name) for name, values in taken.items()])
         items = items.with_columns(self._split(table, items))
-        others = [name for name in table.columns if name not in {*used, *items.columns}]
+        others = [
+            name for name in table.columns if name not in {*used, *items.columns} and not holds_files(table[name])
+        ]
         return items.with_columns(table[name].alias(self._kept_as(name)) for name in others)
 
     def _kept_as(self, column: str) -> str:
@@ -168,14 +198,14 @@ class Manifest(Dataset):
         wanted |= {role: self.columns[role] for role in ROLES if role in self.columns}
         for name in self.kinds:
             if wanted["label"] in (wanted[name] if isinstance(wanted[name], list) else [wanted[name]]):
-                raise InputError(f"{self.file}: {name} and the label are the same column '{wanted['label']}'")
+                raise InputError(f"{self._origin}: {name} and the label are the same column '{wanted['label']}'")
         for name, column in wanted.items():
             for part in [column] if isinstance(column, str) else column:
                 if part not in table.columns:
                     there = ", ".join(table.columns)
                     raise InputError(
-                        f"{self.file} has no column '{part}' for {name} (there are: {there}); say which one it is in "
-                        f"preprocess.columns: {{{name}: ...}}"
+                        f"{self._origin} has no column '{part}' for {name} (there are: {there}); say which one "
+                        f"it is in preprocess.columns: {{{name}: ...}}"
                     )
 
     def _split(self, table: "pl.DataFrame", items: "pl.DataFrame") -> "pl.Series":
@@ -198,8 +228,8 @@ class Manifest(Dataset):
         split = np.full(len(labels), Split.TRAIN.value, dtype=object)
         if column in table.columns:
             if self.folds is not None:
-                raise InputError(f"folds are drawn, and {self.file} has the splits in its column '{column}'")
-            split[:] = [_known_split(self.file, row, value) for row, value in enumerate(table[column], 1)]
+                raise InputError(f"folds are drawn, and {self._origin} has the splits in its column '{column}'")
+            split[:] = [_known_split(self._origin, row, value) for row, value in enumerate(table[column], 1)]
         elif self.folds is not None:
             of_labelled = None if groups is None else groups[labelled]
             part = parts(labels[labelled], of_labelled, self.folds, self.seed)
@@ -216,35 +246,6 @@ class Manifest(Dataset):
 
 def _names(columns: Mapping[str, str | list[str]]) -> set[str]:
     return {name for value in columns.values() for name in ([value] if isinstance(value, str) else value)}
-
-
-def _check_classes(file: str, labels: list[str]) -> None:
-    """Refuse what is no classification: a number to predict, or several classes at a time.
-
-    Raises:
-        InputError: the message says what was found.
-    """
-    known = set(labels)
-    if 2 * len(known) > len(labels) > MIN_ROWS and all(map(_is_number, known)):
-        raise InputError(
-            f"{file}: the label is a number ({labels[0]}, {labels[1]}, ...), and nearly every row has another one; "
-            "bss trains classifiers: cut it into classes"
-        )
-    for row, label in enumerate(labels, 1):
-        parts = {part.strip() for mark in ";|" if mark in label for part in label.split(mark)}
-        if parts & known:
-            raise InputError(
-                f"{file}: the label '{label}' (labelled row {row}) is several: {sorted(parts & known)} are classes "
-                "by themselves; bss gives each row one class"
-            )
-
-
-def _is_number(label: str) -> bool:
-    try:
-        float(label)
-    except ValueError:
-        return False
-    return True
 
 
 def _known_split(file: str, row: int, value: Any) -> str:

@@ -2,9 +2,9 @@
 
 import struct
 from collections.abc import Iterator
-from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+from bss.data.kinds._content import named, opened
 from bss.errors import InputError
 
 UNKNOWN = {0, 2**31 - 1, 2**32 - 1}
@@ -15,11 +15,11 @@ LAST = 70_000
 """Bytes at the end of a file among which the last page of Ogg begins: a page has 65,307 at most."""
 
 
-def check_seconds(path: Path, lasts: float, declared: float, spare: float) -> None:
+def check_seconds(name: str, lasts: float, declared: float, spare: float) -> None:
     """Compare what was decoded with what the header promises.
 
     Args:
-        path: of the file, for the message.
+        name: of the file, for the message.
         lasts: seconds decoded.
         declared: seconds by the header.
         spare: seconds by which the two differ in a whole file: encoders add some.
@@ -28,23 +28,26 @@ def check_seconds(path: Path, lasts: float, declared: float, spare: float) -> No
         InputError: the file ends early.
     """
     if lasts < declared - spare:
-        raise InputError(f"{path} ends early: {lasts:.1f} of {declared:.1f} s")
+        raise InputError(f"{name} ends early: {lasts:.1f} of {declared:.1f} s")
 
 
-def check_bytes(path: Path) -> None:
-    """Compare the size of a file with what its parts promise: RIFF (WAV, AVI, WebP), AIFF, AU, Ogg.
+def check_bytes(path: Any) -> None:
+    """Compare the size of a file, or of its content, with what its parts promise.
+
+    These formats have such parts: RIFF (WAV, AVI, WebP), AIFF, AU, Ogg.
 
     Raises:
         InputError: the file ends early.
         OSError: it cannot be read.
     """
-    num_bytes = path.stat().st_size
-    with path.open("rb") as file:
+    with opened(path) as file:
+        num_bytes = file.seek(0, 2)
+        file.seek(0)
         head = file.read(12)
         ends = {b"RIFF": _parts, b"FORM": _parts, b".snd": _sun, b"OggS": _last_page}.get(head[:4])
         for end in ends(file, num_bytes) if ends else ():
             if end > num_bytes:
-                raise InputError(f"{path} ends early: {num_bytes:,} of {end:,} bytes")
+                raise InputError(f"{named(path)} ends early: {num_bytes:,} of {end:,} bytes")
 
 
 def _parts(file: BinaryIO, num_bytes: int) -> Iterator[int]:

@@ -2,12 +2,12 @@
 
 import io
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
+from bss.data.kinds._content import is_file
 from bss.data.kinds._noise import with_noise
 from bss.data.kinds.features import as_array, from_file
 from bss.data.kinds.kind import Exhibit, Kind, Size
@@ -89,13 +89,13 @@ class Maps(Kind):
         Pictures.fromarray((255 * (grey - grey.min()) / span).astype(np.uint8)).save(file, "PNG")
         return Exhibit("image/png", file.getvalue())
 
-    def load(self, path: Path) -> np.ndarray:
+    def load(self, path: Any) -> np.ndarray:
         """The array of a file."""
         return from_file(path)
 
     def _maps(self, value: Any) -> np.ndarray:
         """(T, H, W, C) float32."""
-        given = self.load(value) if isinstance(value, Path) else as_array(value)
+        given = self.load(value) if is_file(value) else as_array(value)
         values = np.moveaxis(given, -1, 0) if self.time_last and given.ndim else given
         dimensions = 2 if self.num_frames is None else 3
         maps = values[..., None] if self.num_channels == 1 and values.ndim == dimensions else values

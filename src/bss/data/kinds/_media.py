@@ -1,6 +1,6 @@
 """Frames and sound of video files, through the FFmpeg that PyAV carries."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from bss.data.kinds._complete import check_bytes, check_seconds
+from bss.data.kinds._content import named
+from bss.data.kinds._content import opened as opened_file
 from bss.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ SPARE_SECONDS, SPARE_SHARE = 0.5, 0.05
 
 @contextmanager
 def opened(path: Any, stream: str) -> Iterator["InputContainer"]:
-    """The container at `path`, which has a stream of that type.
+    """The container at `path`, or in the cell `{"bytes": ...}`, which has a stream of that type.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -31,20 +33,20 @@ def opened(path: Any, stream: str) -> Iterator["InputContainer"]:
     """
     import av
 
-    if not Path(path).is_file():
+    if not isinstance(path, Mapping) and not Path(path).is_file():
         raise FileNotFoundError(2, "No such file", str(path))
-    check_bytes(Path(path))
+    check_bytes(path)
     try:
-        with av.open(str(path)) as container:
+        with av.open(opened_file(path) if isinstance(path, Mapping) else str(path), mode="r") as container:
             if not getattr(container.streams, stream):
-                raise InputError(f"{path} has no {stream}")
+                raise InputError(f"{named(path)} has no {stream}")
             yield container
     except InputError:
         raise
     except (av.FFmpegError, ValueError) as error:  # a ValueError where a stream changes its form on the way
         reason = getattr(error, "strerror", None) or error
         raise InputError(
-            f"{path} is no readable {'video' if stream == 'video' else 'sound file'}: {reason}"
+            f"{named(path)} is no readable {'video' if stream == 'video' else 'sound file'}: {reason}"
         ) from error
 
 
@@ -67,7 +69,7 @@ def _check_end(container: "InputContainer", ends: float) -> None:
     """Compare the end of the last packet of any stream, in seconds, with what the container says."""
     declared, start = (container.duration or 0) / MICROSECONDS, (container.start_time or 0) / MICROSECONDS
     spare = max(SPARE_SECONDS, SPARE_SHARE * declared)
-    check_seconds(Path(container.name), ends - start, declared, spare)
+    check_seconds(container.name, ends - start, declared, spare)
 
 
 def sound(path: Any) -> tuple[np.ndarray, int]:
@@ -84,7 +86,7 @@ def sound(path: Any) -> tuple[np.ndarray, int]:
         resampler = av.AudioResampler(format="fltp")
         parts = [part.to_ndarray() for frame in _decoded(container, "audio") for part in resampler.resample(frame)]
         if not parts:
-            raise InputError(f"{path} holds no sample")
+            raise InputError(f"{named(path)} holds no sample")
         return np.concatenate(parts, axis=1).mean(axis=0), rate
 
 

@@ -1,11 +1,11 @@
 """Pictures from files and arrays, decoded once for every kind: upright, and in bytes."""
 
-import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bss.data.kinds._content import named, opened
 from bss.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,17 +19,29 @@ BYTE = 257
 """16-bit values for each 8-bit one: 65535 / 255."""
 
 
-def from_array(pixels: np.ndarray) -> "Picture":
-    """A picture of bytes (H, W) or (H, W, 3).
+def from_array(pixels: Any) -> "Picture":
+    """A picture of an array, or lists, of bytes (H, W) or (H, W, 3).
 
     Raises:
         InputError: the array has another type or shape.
     """
     import PIL.Image
 
+    if isinstance(pixels, list):
+        pixels = _bytes_of(pixels)
     if pixels.dtype != np.uint8 or pixels.shape[2:] not in [(), (3,)] or pixels.ndim < 2 or pixels.size == 0:
         raise InputError(f"an image is uint8 of shape (H, W) or (H, W, 3), got {pixels.dtype} {pixels.shape}")
     return PIL.Image.fromarray(pixels)
+
+
+def _bytes_of(lists: list[Any]) -> np.ndarray:
+    """Lists of whole numbers as an array; of bytes, where all are in 0 .. 255."""
+    try:
+        array = np.asarray(lists)
+    except ValueError as error:
+        raise InputError("an image is needed, got lists of different lengths") from error
+    is_of_bytes = array.dtype.kind in "iu" and array.size and 0 <= array.min() <= array.max() <= 255
+    return array.astype(np.uint8) if is_of_bytes else array
 
 
 def on_white(picture: "Picture") -> "Picture":
@@ -57,9 +69,7 @@ def from_file(path: Any, size: tuple[int, ...] | None = None) -> "Picture":
     import PIL.Image
     import PIL.ImageOps
 
-    if isinstance(path, Mapping) and not path.get("bytes"):
-        raise InputError(f"has no bytes, only {sorted(path)}")
-    source = io.BytesIO(path["bytes"]) if isinstance(path, Mapping) else path
+    source = opened(path) if isinstance(path, Mapping) else path
     try:
         with PIL.Image.open(source) as picture:
             orientation = picture.getexif().get(ORIENTATION, 1)
@@ -71,8 +81,7 @@ def from_file(path: Any, size: tuple[int, ...] | None = None) -> "Picture":
     except FileNotFoundError:
         raise
     except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
-        name = "the content of the cell" if isinstance(path, Mapping) else path
-        raise InputError(f"{name} is no readable image: {error}") from error
+        raise InputError(f"{named(path)} is no readable image: {error}") from error
 
 
 def of_bytes(picture: "Picture") -> "Picture":

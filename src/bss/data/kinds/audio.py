@@ -3,7 +3,6 @@
 import io
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -11,7 +10,9 @@ from pydantic import Field, model_validator
 
 from bss.data.kinds import _media as media
 from bss.data.kinds._complete import check_bytes, check_seconds
+from bss.data.kinds._content import named, opened
 from bss.data.kinds._noise import with_noise
+from bss.data.kinds.features import as_array
 from bss.data.kinds.kind import Exhibit, Kind
 from bss.errors import InputError
 
@@ -85,7 +86,8 @@ class Audio(Kind):
         return round(self.seconds * self.sample_rate)
 
     def read(self, value: Any) -> np.ndarray:
-        """The spectrogram of the file at path `value`, or of an array (samples,) of numbers at `sample_rate`.
+        """The spectrogram of the file at path `value`, of its content `{"bytes": ...}`, or of an array (samples,) of
+        numbers at `sample_rate`.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -107,7 +109,7 @@ class Audio(Kind):
 
     def describe(self, value: Any) -> dict[str, float | str]:
         """The duration in seconds."""
-        lasts = len(value) / self.sample_rate if isinstance(value, np.ndarray) else duration(value)
+        lasts = len(value) / self.sample_rate if isinstance(value, np.ndarray | list) else duration(value)
         return {"duration": lasts}
 
     def noisy(self, value: Any, draw: np.random.Generator) -> np.ndarray:
@@ -120,10 +122,11 @@ class Audio(Kind):
         return np.full(self.shape, np.log(np.float32(self.floor)), self.dtype)
 
     def _samples(self, value: Any) -> np.ndarray:
-        if isinstance(value, np.ndarray):
+        if isinstance(value, np.ndarray | list):
+            value = as_array(value)
             if value.ndim != 1 or value.dtype.kind != "f" or not len(value):
                 raise InputError(f"an array (samples,) of floats is needed, got {value.dtype} {value.shape}")
-            return value
+            return np.asarray(value)
         samples, rate = decode(value)
         if rate == self.sample_rate:
             return samples
@@ -143,7 +146,7 @@ class Audio(Kind):
             return samples[: self.num_samples]
         if self.length == "crop":
             lasts = len(samples) / self.sample_rate
-            name = "a recording" if isinstance(value, np.ndarray) else value
+            name = "a recording" if isinstance(value, np.ndarray | list) else named(value)
             raise InputError(f"{name} lasts {lasts:.3f} s, 'crop' needs {self.seconds} s: take 'pad' or 'tile'")
         return np.pad(samples, (0, missing), mode="wrap" if self.length == "tile" else "constant")
 
@@ -159,7 +162,7 @@ def decode(path: Any) -> tuple[np.ndarray, int]:
     """
     import soundfile
 
-    with open(path, "rb") as file:  # noqa: PTH123 - a plain open names the missing file; libsndfile does not
+    with opened(path) as file:
         try:
             declared = soundfile.info(file)
             file.seek(0)
@@ -167,13 +170,13 @@ def decode(path: Any) -> tuple[np.ndarray, int]:
         except soundfile.LibsndfileError as error:
             if error.code in FOR_FFMPEG:
                 return media.sound(path)
-            raise InputError(f"{path} is no readable sound file: {error.error_string}") from error
-    check_bytes(Path(path))
-    check_seconds(Path(path), len(samples) / rate, declared.frames / rate, SPARE_SECONDS)
+            raise InputError(f"{named(path)} is no readable sound file: {error.error_string}") from error
+    check_bytes(path)
+    check_seconds(named(path), len(samples) / rate, declared.frames / rate, SPARE_SECONDS)
     if len(samples) == 0:
-        raise InputError(f"{path} holds no sample")
+        raise InputError(f"{named(path)} holds no sample")
     if not np.isfinite(samples).all():
-        raise InputError(f"{path} holds values that are not finite")
+        raise InputError(f"{named(path)} holds values that are not finite")
     return samples.mean(axis=1), rate
 
 
@@ -186,13 +189,13 @@ def duration(path: Any) -> float:
     """
     import soundfile
 
-    with open(path, "rb") as file:  # noqa: PTH123
+    with opened(path) as file:
         try:
             about = soundfile.info(file)
         except soundfile.LibsndfileError as error:
             if error.code in FOR_FFMPEG:
                 return media.seconds(path, "audio")
-            raise InputError(f"{path} is no readable sound file: {error.error_string}") from error
+            raise InputError(f"{named(path)} is no readable sound file: {error.error_string}") from error
     return float(about.frames / about.samplerate)
 
 

@@ -1,11 +1,11 @@
 """Distances seen by a camera."""
 
-from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.lib.format import MAGIC_PREFIX
 
+from bss.data.kinds._content import opened
 from bss.data.kinds._maps import Maps
 from bss.data.kinds._matlab import is_matlab
 from bss.data.kinds._picture import from_file
@@ -17,8 +17,8 @@ class Depth(Maps):
     encoder: ClassVar[str] = "small_cnn"
     num_channels: ClassVar[int] = 1
 
-    def load(self, path: Path) -> np.ndarray:
+    def load(self, path: Any) -> np.ndarray:
         """The array that NumPy or MATLAB saved, or the grey values of a picture."""
-        with path.open("rb") as file:
+        with opened(path) as file:
             is_array = file.read(len(MAGIC_PREFIX)) == MAGIC_PREFIX
         return super().load(path) if is_array or is_matlab(path) else np.asarray(from_file(path))

@@ -3,12 +3,12 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
+from bss.data.kinds._content import is_file, named, opened
 from bss.data.kinds._matlab import from_mat, is_matlab
 from bss.data.kinds._noise import with_noise
 from bss.data.kinds.kind import Exhibit, Kind
@@ -54,7 +54,7 @@ class Features(Kind):
             FileNotFoundError: there is no such file.
             InputError: they are not numbers, not `size` of them, or one is not finite as a float32.
         """
-        numbers = from_file(value) if isinstance(value, Path) else as_array(value)
+        numbers = from_file(value) if is_file(value) else as_array(value)
         if numbers.ndim != 1 or len(numbers) != (self.size or len(numbers)):
             raise InputError(f"{self.size or 'a row of'} numbers are needed, got the shape {numbers.shape}")
         return singles(numbers)
@@ -132,7 +132,7 @@ def as_array(value: Any) -> np.ndarray:
         raise InputError("an array of numbers is needed, got lists of different lengths") from error
 
 
-def from_file(path: Path) -> np.ndarray:
+def from_file(path: Any) -> np.ndarray:
     """The array of a `.npy` file, or of a `.mat` file that holds one; what is in the file decides.
 
     Raises:
@@ -142,6 +142,7 @@ def from_file(path: Path) -> np.ndarray:
     if is_matlab(path):
         return from_mat(path)
     try:
-        return np.asarray(np.load(path, allow_pickle=False))
+        with opened(path) as file:
+            return np.asarray(np.load(file, allow_pickle=False))
     except (ValueError, EOFError) as error:
-        raise InputError(f"{path} is no readable array: {error}") from error
+        raise InputError(f"{named(path)} is no readable array: {error}") from error

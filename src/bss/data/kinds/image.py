@@ -94,4 +94,4 @@ class Image(Kind):
             raise InputError(f"an image of mode {picture.mode} cannot be converted: {error}") from error
 
     def _picture(self, value: Any, size: tuple[int, ...] | None = None) -> "Picture":
-        return from_array(value) if isinstance(value, np.ndarray) else from_file(value, size)
+        return from_array(value) if isinstance(value, np.ndarray | list) else from_file(value, size)

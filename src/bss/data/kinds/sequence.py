@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from collections.abc import Sequence as Values
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from pydantic import Field
 
+from bss.data.kinds._content import is_file
 from bss.data.kinds._noise import with_noise
 from bss.data.kinds._series import resized
 from bss.data.kinds.features import as_array, common_size, from_file, singles
@@ -92,7 +92,7 @@ class Sequence(Kind):
     def _steps(self, value: Any) -> np.ndarray:
         needed = f"steps of {self.size or 'equally many'} numbers are needed"
         try:
-            steps = from_file(value) if isinstance(value, Path) else as_array(value)
+            steps = from_file(value) if is_file(value) else as_array(value)
         except InputError as error:
             raise InputError(f"{needed}: {error}") from error
         if steps.ndim != 2 or steps.shape[1] != (self.size or steps.shape[1]) or steps.size == 0:

@@ -2,12 +2,12 @@
 
 import io
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
+from bss.data.kinds._content import is_file
 from bss.data.kinds._noise import with_noise
 from bss.data.kinds._series import resized
 from bss.data.kinds.features import as_array, from_file, singles
@@ -154,7 +154,7 @@ class Skeleton(Kind):
 
     def _places(self, value: Any) -> np.ndarray:
         """(T, people, joints, coordinates) float32."""
-        given = from_file(value) if isinstance(value, Path) else as_array(value)
+        given = from_file(value) if is_file(value) else as_array(value)
         axes = ("joints", "coordinates", "T") if self.time_last else ("T", "joints", "coordinates")
         wanted = {"joints": self.joints, "coordinates": self.coordinates}
         needed = f"([people,] {', '.join(str(wanted.get(axis, axis)) for axis in axes)})"

@@ -5,13 +5,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
-from pathlib import Path
 from typing import Any, ClassVar, Self
 from unicodedata import normalize
 
 import numpy as np
 from pydantic import Field
 
+from bss.data.kinds._content import is_file, named, opened
 from bss.data.kinds.kind import Exhibit, Kind
 from bss.data.packed import PADDING, UNKNOWN
 from bss.errors import InputError
@@ -131,7 +131,7 @@ class Text(Kind):
         return Exhibit("text/plain", value.encode())
 
     def _text(self, value: Any) -> Any:
-        return from_file(value) if self.from_files and isinstance(value, Path) else value
+        return from_file(value) if self.from_files and is_file(value) else value
 
     @cached_property
     def _tokenizer(self) -> Any:
@@ -149,7 +149,7 @@ class Text(Kind):
         return {word: number for number, word in enumerate(self.vocabulary)}
 
 
-def from_file(path: Path) -> str:
+def from_file(path: Any) -> str:
     """The content of a text file.
 
     Raises:
@@ -157,9 +157,12 @@ def from_file(path: Path) -> str:
         InputError: it is not UTF-8.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
+        with opened(path) as file:
+            return file.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8: byte {error.start} is {error.object[error.start]:#04x}") from None
+        raise InputError(
+            f"{named(path)} is not UTF-8: byte {error.start} is {error.object[error.start]:#04x}"
+        ) from None
 
 
 def split_words(text: Any) -> list[str]:

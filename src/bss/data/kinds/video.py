@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from bss.data.kinds import _media as media
+from bss.data.kinds._content import named
 from bss.data.kinds._picture import from_file
 from bss.data.kinds.image import Image
 from bss.data.kinds.kind import Exhibit, Kind, Size
@@ -66,17 +67,17 @@ class Video(Kind):
         return type(self)(**{**dict(self), "spans": {}})
 
     def read(self, value: Any) -> np.ndarray:
-        """The frames of the video at path `value`.
+        """The frames of the video at path `value`, or of its content `{"bytes": ...}`.
 
         Raises:
             FileNotFoundError: there is no such file or folder.
             InputError: it cannot be decoded, or has fewer than `min_frames` frames.
         """
-        return np.stack([self._image.pixels(picture) for picture in self._pictures(Path(value))], axis=1)
+        return np.stack([self._image.pixels(picture) for picture in self._pictures(value)], axis=1)
 
     def exhibit(self, value: Any) -> Exhibit:
         """The middle one of the frames that are read, as a PNG."""
-        pictures = self._pictures(Path(value))
+        pictures = self._pictures(value)
         return self._image.shown(pictures[len(pictures) // 2])
 
     def is_constant(self, array: np.ndarray) -> bool:
@@ -87,14 +88,15 @@ class Video(Kind):
     def _image(self) -> Image:
         return Image(size=self.size, channels=self.channels)
 
-    def _pictures(self, path: Path) -> list["Picture"]:
-        if path.is_dir():
+    def _pictures(self, value: Any) -> list["Picture"]:
+        path = value if isinstance(value, Mapping) else Path(value)
+        if isinstance(path, Path) and path.is_dir():
             files = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURES)
             return [from_file(files[place], self._image.shape[1:]) for place in self._places(len(files), path)]
         if self.fps is not None:
             places = self._places(max(1, round(media.seconds(path) * self.fps)), path)
             return [media.picture(frame) for frame in media.frames(path, [place / self.fps for place in places])]
-        start, end = self.spans.get(str(path), (0, None))
+        start, end = self.spans.get(named(path), (0, None))
         num_there = sum(1 for _ in islice(media.frames(path), start, end))
         places = [start + place for place in self._places(num_there, path)]
         pictures = {}
@@ -103,9 +105,9 @@ class Video(Kind):
                 pictures[place] = media.picture(frame)
         return [pictures[place] for place in places]
 
-    def _places(self, num_there: int, path: Path) -> list[int]:
+    def _places(self, num_there: int, path: Any) -> list[int]:
         if num_there < self.min_frames:
-            raise InputError(f"{path} has {num_there} frames, {self.min_frames} are needed")
+            raise InputError(f"{named(path)} has {num_there} frames, {self.min_frames} are needed")
         if num_there <= self.num_frames:
             return [min(place, num_there - 1) for place in range(self.num_frames)]
         if self.rule == "uniform":

@@ -89,7 +89,11 @@ def find_faults(items: "pl.DataFrame", dataset: Dataset, root: Path) -> list[Fin
     bad = {finding.row for finding in findings}
     if "same_content" not in dataset.allow:
         sound = items.filter(~items[ROW].is_in(list(bad)))
-        findings += [*_same_content(sound, dataset, root), *_same_values(sound, dataset)]
+        findings += [
+            *_same_content(sound, dataset, root),
+            *_same_cells(sound, dataset),
+            *_same_values(sound, dataset),
+        ]
     return sorted(findings)
 
 
@@ -192,10 +196,32 @@ def _same_content(items: "pl.DataFrame", dataset: Dataset, root: Path) -> Iterat
                     yield Finding(row, identity, value, what)
 
 
+def _same_cells(items: "pl.DataFrame", dataset: Dataset) -> Iterator[Finding]:
+    """Rows with a cell `{bytes, path}` whose bytes are also in a more precious split."""
+    import polars as pl
+
+    for name in dataset.modalities:
+        if not isinstance(items[name].dtype, pl.Struct):
+            continue
+        alike: Mapping[bytes, list[tuple[int, str, str]]] = defaultdict(list)
+        for row, identity, split, cell in items.select(ROW, "id", "split", name).iter_rows():
+            if cell is not None and cell.get("bytes"):
+                alike[sha256(cell["bytes"]).digest()].append((row, identity, split))
+        for group in alike.values():
+            first, _, precious = max(group, key=lambda values: PRECIOUS[Split(values[2])])
+            for row, identity, split in group:
+                if split != precious:
+                    yield Finding(
+                        row, identity, name, f"the same content as row {first}, in {split} and in {precious}"
+                    )
+
+
 def _same_values(items: "pl.DataFrame", dataset: Dataset) -> Iterator[Finding]:
     """Rows whose values, where all stand in the table, are also those of a row in a more precious split."""
+    import polars as pl
+
     names = list(dataset.modalities)
-    if _path_modalities(items, dataset):
+    if _path_modalities(items, dataset) or any(isinstance(items[name].dtype, pl.Struct) for name in names):
         return
     alike: Mapping[bytes, list[tuple[int, str, str]]] = defaultdict(list)
     columns = [items[name].to_numpy() if _is_array(items[name]) else items[name].to_list() for name in names]

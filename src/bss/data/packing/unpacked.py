@@ -51,6 +51,11 @@ class Rows:
     def __len__(self) -> int:
         return len(self.table)
 
+    @property
+    def _root(self) -> Path:
+        """The folder that paths start from."""
+        return self.origin if self.origin.is_dir() else self.origin.parent
+
     @cached_property
     def ids(self) -> list[str]:
         """The column `id`, or else `row 1`, `row 2` ..., as `manifest` names them."""
@@ -78,7 +83,7 @@ class Rows:
             if self.meta.masked:
                 arrays[f"{name}{PRESENT}"] = column.is_not_null().to_numpy()
             forbidden = None if kind.constant in self.allow else kind.constant
-            for place, value in enumerate(raw_values(column, self.origin.parent, paths=kind.paths)):
+            for place, value in enumerate(raw_values(column, self._root, paths=kind.paths)):
                 try:
                     if value is not None:
                         arrays[name][place] = read_row(kind, value, forbidden)
@@ -108,7 +113,7 @@ class Rows:
                 names = [name for name, is_absent in zip(self.kinds, values, strict=True) if is_absent]
                 findings.append(self._finding(row, ", ".join(names), "no value"))
         for name, kind in self.kinds.items():
-            for row, value in enumerate(raw_values(self._columns[name], self.origin.parent, paths=kind.paths)):
+            for row, value in enumerate(raw_values(self._columns[name], self._root, paths=kind.paths)):
                 if isinstance(value, Path) and not value.exists():
                     findings.append(self._finding(row, str(value), "no such file"))
         return findings

@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 import polars as pl
 from pydantic import ValidationError, model_validator
 
+from bss.data.datasets._table import absence
 from bss.data.datasets._table import read_table as read_user_table
 from bss.data.datasets.manifest import Manifest
 from bss.data.kinds.kind import KINDS
@@ -110,15 +111,14 @@ class Best(Strict):
             raise InputError(f"{path} is damaged, or of another version; register again: {message:.200}") from None
 
     def rows(self, manifest: Path) -> Rows:
-        """A table as the model reads it: CSV or Parquet, a row a sample and a column a modality.
+        """A table as the model reads it: of any form that `manifest` reads, a row a sample and a column a modality.
 
         Raises:
             MissingInput: there is no such file.
             InputError: a row or a column cannot be used; the message names it.
         """
-        if not manifest.is_file():
-            what = "a folder; give the table in it" if manifest.is_dir() else "no such file"
-            raise MissingInput(f"{manifest}: {what}")
+        if reason := absence(manifest):
+            raise MissingInput(reason)
         kinds = {name: restored(KINDS, described) for name, described in self.kinds.items()}
         return Rows(read_user_table(manifest), manifest, self.meta, kinds, self.columns, self.allow)
 

@@ -1,0 +1,1 @@
+"""The section of params.yaml that a table seems to ask for."""

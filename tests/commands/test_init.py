@@ -1,0 +1,241 @@
+"""`bss init`: the data section of params.yaml for a table."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from bss.__main__ import app
+from bss.data.datasets.dataset import DATASETS
+from bss.data.packing.pack import examine
+from bss.data.proposal.section import propose
+from bss.errors import InputError
+from bss.params import load
+from tests.data.test_forms import as_saved, as_shards
+from tests.helpers import ROOT
+from tests.helpers.media import write_frames, write_jpg, write_video, write_wav
+
+NUM_ROWS = 24
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["init", *arguments])
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with params.yaml and the example."""
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    shutil.copytree(ROOT / "data/example", tmp_path / "data/example")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_it_shows_the_section_and_writes_nothing(here: Path) -> None:
+    before = (here / "params.yaml").read_bytes()
+    done = run("data/example/pairs.csv")
+    assert done.exit_code == 0, done.output
+    assert max(map(len, done.output.splitlines())) <= 80
+    explained, section, end = done.output.strip().split("\n\n")[1:]
+    assert [line.split()[:2] for line in explained.splitlines()[1:]] == [
+        ["id", "id"], ["label", "label"], ["split", "split"], ["audio", "audio"], ["image", "image"],
+    ]  # fmt: skip
+    found = yaml.safe_load(section)
+    assert found["raw"] == "data/example"
+    assert found["preprocess"]["kinds"]["image"] == {"name": "image", "size": 8, "channels": 1}
+    assert end.splitlines() == [
+        "Nothing is written. To write it to params.yaml:", "bss init data/example/pairs.csv --save",
+    ]  # fmt: skip
+    assert (here / "params.yaml").read_bytes() == before
+
+
+def test_saved_it_is_checked_without_a_finding_and_comments_stay(here: Path) -> None:
+    before = (here / "params.yaml").read_text()
+    done = run("data/example/pairs.csv", "--save")
+    assert done.output.strip().endswith("next: bss check")
+    params = load(here / "params.yaml")
+    assert (params.raw, params.preprocess.name) == ("data/example", "manifest")
+    assert examine(params.preprocess, here / "packed").findings == []
+    after = (here / "params.yaml").read_text()
+    shown = yaml.safe_load(done.output.strip().split("\n\n")[2])["preprocess"]
+    assert yaml.safe_load(after)["preprocess"] == shown
+    assert max(map(len, after.splitlines())) <= max(map(len, before.splitlines())), "a line for each modality"
+    own = ("# share of training", "# of the pairing", "name: digits")
+    kept = [line for line in before.splitlines() if "#" in line and not any(part in line for part in own)]
+    for comment in (line[line.index("#") :] for line in kept):
+        assert comment in after, comment
+    assert yaml.safe_load(after)["train"] == yaml.safe_load(before)["train"]
+
+
+def test_what_only_another_data_set_had_goes(here: Path) -> None:
+    text = (here / "params.yaml").read_text()
+    text = text.replace("encoders: {}", "encoders: {audio: {name: mlp}}")
+    (here / "params.yaml").write_text(text.replace("augment: {}", "augment: {image: {flip: true}}"))
+    table = [
+        {"label": f"c{row % 2}", "one": [float(row), 1.5], "two": f"some words {row}"} for row in range(NUM_ROWS)
+    ]
+    (here / "data/other").mkdir()
+    pl.DataFrame(table).write_parquet(here / "data/other/t.parquet")
+    assert run("data/other/t.parquet", "--save").exit_code == 0
+    params = load(here / "params.yaml")
+    assert list(params.preprocess.modalities) == ["one", "two"]
+    assert params.encoders == {} and params.augment == {}
+
+
+def files(folder: Path) -> dict[str, list[Any]]:
+    """Every kind of file that a path may lead to, a row each."""
+    film = write_video(folder / "film.mp4", 0, 4)
+    steps = np.random.default_rng(0).normal(size=(NUM_ROWS, 9, 5, 3))
+    columns: dict[str, list[Any]] = {
+        name: [] for name in ("wave", "photo", "film", "frames", "pose", "walk", "vector")
+    }
+    for row in range(NUM_ROWS):
+        columns["wave"].append(write_wav(folder / f"{row}.wav", row).rename(folder / f"w{row}").name)
+        columns["photo"].append(write_jpg(folder / f"{row}.jpg", row).rename(folder / f"p{row}").name)
+        columns["film"].append(shutil.copy(film, folder / f"f{row}").name)
+        columns["frames"].append("frames")
+        for name, array in (("pose", steps[row]), ("walk", steps[row, :, 0]), ("vector", steps[row, 0, 0])):
+            np.save(folder / f"{name}{row}.npy", array)
+            columns[name].append(f"{name}{row}.npy")
+    return columns
+
+
+def test_what_is_in_a_file_says_its_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").mkdir()
+    monkeypatch.chdir(tmp_path)
+    write_frames(tmp_path / "data/frames", 0, 3)
+    table = pl.DataFrame({"emotion": ["sad", "glad"] * (NUM_ROWS // 2), **files(tmp_path / "data")})
+    table.write_csv(tmp_path / "data/t.csv")
+    found = propose(Path("data/t.csv"))
+    kinds = found.preprocess["kinds"]
+    assert {name: kind["name"] for name, kind in kinds.items()} == {
+        "wave": "audio", "photo": "image", "film": "video", "frames": "video",
+        "pose": "skeleton", "walk": "sequence", "vector": "features",
+    }  # fmt: skip
+    assert kinds["pose"] == {"name": "skeleton", "joints": 5, "coordinates": 3, "length": 9}
+    assert kinds["vector"] == {"name": "features", "size": 3}
+    assert found.preprocess["columns"] == {"label": "emotion"}
+    dataset = DATASETS.build(found.preprocess | {"allow": ["same_content"]})
+    assert examine(dataset, tmp_path / "packed").findings == []
+
+
+def table(**other: Any) -> dict[str, list[Any]]:
+    draw = np.random.default_rng(0)
+    columns: dict[str, list[Any]] = {"answer": ["yes", "no"] * (NUM_ROWS // 2)}
+    columns |= {f"a{place}": draw.normal(size=NUM_ROWS).tolist() for place in range(4)}
+    columns["spoken"] = [f"well now {row} words" for row in range(NUM_ROWS)]
+    return columns | other
+
+
+def proposed(folder: Path, columns: dict[str, list[Any]], **options: Any) -> dict[str, Any]:
+    folder.mkdir(exist_ok=True)
+    pl.DataFrame(columns).write_csv(folder / "t.csv")
+    return propose(folder / "t.csv", **options).preprocess
+
+
+def test_numbers_texts_and_roles_of_a_csv(tmp_path: Path) -> None:
+    draw = np.random.default_rng(1)
+    more: dict[str, list[Any]] = {
+        "Clip ID": [f"clip-{row}" for row in range(NUM_ROWS)],
+        "speaker": [f"s{row // 3}" for row in range(NUM_ROWS)],
+        "part": ["train", "train", "val", "val", "test", "test"] * (NUM_ROWS // 6),
+        "height": draw.normal(size=NUM_ROWS).tolist(),
+        "weight": draw.normal(size=NUM_ROWS).tolist(),
+        "year": [2000 + row for row in range(NUM_ROWS)],
+        "list": [json.dumps([row, 0.5]) for row in range(NUM_ROWS)],
+    }
+    found = proposed(tmp_path / "mine", table(**more))
+    assert found["columns"] == {
+        "label": "answer", "id": "Clip ID", "split": "part", "a": "a0..a3", "numbers": ["height", "weight"],
+    }  # fmt: skip
+    assert found["kinds"] == {
+        "a": {"name": "features", "size": 4},
+        "spoken": {"name": "text", "length": 4},
+        "numbers": {"name": "features", "size": 2},
+        "list": {"name": "features", "size": 2},
+    }
+    assert "speaker" not in str(found["columns"]), "one speaker is in two splits"
+    assert examine(DATASETS.build(found), tmp_path / "packed").findings == []
+
+
+def test_a_group_keeps_to_its_split_or_is_none(tmp_path: Path) -> None:
+    speakers = [f"s{row // 3}" for row in range(NUM_ROWS)]
+    assert proposed(tmp_path / "mine", table(speaker=speakers))["columns"]["group"] == "speaker"
+
+
+def test_an_empty_cell_asks_for_a_mask(tmp_path: Path) -> None:
+    assert proposed(tmp_path / "mine", table())["missing"] == "refuse"
+    spoken = [None if row == 5 else f"well now {row} words" for row in range(NUM_ROWS)]
+    assert proposed(tmp_path / "mine", table(spoken=spoken))["missing"] == "mask"
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (
+            table(mood=["a", "b", "c"] * (NUM_ROWS // 3)),
+            r"several columns may be the label; say which one with --label COLUMN\n  answer: 2 classes: no, yes\n"
+            r"  mood: 3 classes: a, b, c",
+        ),
+        (table(target=["x", "y"] * (NUM_ROWS // 2), y=["x", "y"] * (NUM_ROWS // 2)), r"  target: .*\n  y: "),
+        ({"a0": [0.5] * 6, "spoken": ["one two three"] * 6}, "no column seems to be the label .*--label COLUMN"),
+        ({"label": ["a", "b"] * 3, "spoken": ["one two three"] * 6}, "two modalities are needed, and .*: spoken"),
+        (table(photo=[f"{row}.jpg" for row in range(NUM_ROWS)]), "'0.jpg' of the column 'photo' is no file .*--root"),
+    ],
+)
+def test_what_is_not_clear_is_asked(columns: dict[str, list[Any]], message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        proposed(tmp_path / "mine", columns)
+
+
+def test_the_label_that_is_named_is_taken(tmp_path: Path) -> None:
+    columns = table(mood=["a", "b", "c"] * (NUM_ROWS // 3))
+    assert proposed(tmp_path / "mine", columns, label="mood")["columns"]["label"] == "mood"
+    with pytest.raises(InputError, match="unknown column 'mod'; did you mean 'mood'"):
+        proposed(tmp_path / "mine", columns, label="mod")
+
+
+def test_a_table_beside_the_results_is_to_be_moved(here: Path) -> None:
+    pl.DataFrame(table()).write_csv("t.csv")
+    done = run("t.csv")
+    assert done.exit_code == 2
+    assert "into a folder of their own, such as data/mine" in done.stderr
+
+
+@pytest.mark.parametrize("form", [as_shards, as_saved])
+def test_shards_and_saved_data_sets(form: Any, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    given = form(tmp_path / "mine")
+    found = propose(Path(given["file"])).preprocess
+    assert {name: kind["name"] for name, kind in found["kinds"].items()} == {"audio": "audio", "image": "image"}
+    assert found.get("columns", {}) == given.get("columns", {})
+    assert examine(DATASETS.build(found), tmp_path / "packed").findings == []
+
+
+def test_the_next_command_can_be_copied(here: Path) -> None:
+    (here / "data/mine").mkdir()
+    as_shards(here / "data/mine")
+    done = run("data/mine/{train,validation,test}-*.tar", "--label", "label")
+    last = done.output.strip().splitlines()[-1]
+    assert last == "bss init 'data/mine/{train,validation,test}-*.tar' --label label --save"
+
+
+def test_arrays(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    faces = draw.integers(0, 256, (NUM_ROWS, 9, 9, 3), dtype=np.uint8)
+    walk, votes = draw.normal(size=(NUM_ROWS, 6, 2)), draw.normal(size=(NUM_ROWS, 4))
+    (tmp_path / "mine").mkdir()
+    np.savez(tmp_path / "mine/t.npz", target=np.arange(NUM_ROWS) % 3, faces=faces, walk=walk, votes=votes)
+    found = propose(tmp_path / "mine/t.npz").preprocess
+    assert found["kinds"] == {
+        "faces": {"name": "image", "size": 9},
+        "walk": {"name": "sequence", "length": 6, "size": 2},
+        "votes": {"name": "features", "size": 4},
+    }
+    assert examine(DATASETS.build(found), tmp_path / "packed").findings == []
