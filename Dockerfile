@@ -13,7 +13,7 @@ RUN apt-get update \
   && if id ubuntu; then userdel --remove ubuntu; fi \
   && useradd --create-home --uid 1000 bss \
   && chmod a+rx /home/bss \
-  && install --directory --owner bss --group bss /bss
+  && install --directory --owner bss --group bss /bss /home/bss/.cache
 
 # The environment lies outside of /bss, so that a clone may be mounted there; make finds it by MAKEFLAGS.
 ENV LANG=C.UTF-8 \
