@@ -41,7 +41,8 @@ def with_environment(workspace: Workspace) -> Workspace:
         (own / part).symlink_to(running / part)
     if (running / "pyvenv.cfg").exists():
         shutil.copy(running / "pyvenv.cfg", own)
-    (own / "ready").touch()
+    for done in ("packages", "ready"):
+        (own / done).touch()
     return workspace
 
 
