@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 
@@ -16,7 +17,7 @@ from tests.helpers import ROOT
 from tests.helpers.workspace import Workspace
 
 pytestmark = pytest.mark.xdist_group("flow")  # one worker, so that one server serves them all
-PARTS = ("Makefile", "pyproject.toml", "requirements.lock", ".ci", ".github", ".dvc/plots")
+PARTS = ("Makefile", "prefect.yaml", "pyproject.toml", "requirements.lock", ".ci", ".github", ".dvc/plots")
 WORKFLOWS = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / ".github/workflows").glob("*.yml")}
 
 
@@ -185,6 +186,9 @@ def test_the_job_fails_where_a_change_costs_too_much(
     assert re.search(r"\| train\.lr +\| 0\.05 +\| 1e-09 +\|", summary.read_text())
     assert re.search(r"^- models: .*joint-random -\d+\.\d", summary.read_text(), re.MULTILINE)
     assert telling.endswith("--body-file reports/retrain.md")
+    asked = {"filter": {"event": {"name": ["bss.retraining.failed"]}}}
+    [event] = httpx.post(f"{api}/events/filter", json=asked, timeout=90).json()["events"]
+    assert event["payload"] == {"base": "HEAD", "reasons": [line]}
 
     other = origin.clone(tmp_path / "other")  # what was computed there is found by everyone
     other.set(train__lr=1e-9)

@@ -182,7 +182,8 @@ def test_a_block_that_is_not_there_is_named_and_the_pages_open_all_the_same(serv
 def test_failed_runs_and_failed_retrainings_are_told(served: Served, client: SyncPrefectClient) -> None:
     with listening() as (address, messages):
         content = {"subject": "{{subject}}", "body": "{{body}}"}
-        CustomWebhookNotificationBlock(name="team", url=address, json_data=content).save("team", overwrite=True)
+        webhook = CustomWebhookNotificationBlock(name="team", url=address, json_data=content, headers={}, cookies={})
+        webhook.save("team", overwrite=True)
         pipeline = served.deployment("pipeline/pipeline")["id"]
         deployed = [f"prefect.deployment.{pipeline}"]
         tell_of_failures(client, "bss", deployed, BLOCK)
