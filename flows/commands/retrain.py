@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from bss.errors import InputError
 from bss.evaluation.page.text import markdown, plain
 from bss.exits import WRONG_INPUT, leave
 from bss.files import write_text
@@ -20,6 +21,7 @@ from bss.parsing import setting
 from bss.paths import HERE
 from flows.commands import run as pipeline
 from flows.commands.exits import command, ready
+from flows.pages.server import ADDRESS, has_server
 from flows.revisions import validation
 from flows.revisions.change import Accuracies, change_table
 
@@ -57,16 +59,19 @@ def main(
 
 def retrain(base: str, verbose: bool) -> bool:
     """Bring the grid up to date and write reports/retrain.md; whether all went well and no row lost too much."""
-    params = ready()
+    params, is_named = ready(), has_server()
     before = validation.at(base)
     validation.expect_common_seeds(before, params.cells)
     if (stale := gate()) and not _ran(verbose):
+        _tell(base, ["the run failed"], is_named)
         return False
     now = validation.now()
     drops = validation.drops(before, now, params.ci.max_drop)
     write_summary(base, before, now, drops, stale)
     typer.echo(f"\n{plain(HEADER, change_table(before, now))}\n\nsummary: {HERE.retraining.absolute()}")
-    return not _print_drops(drops)
+    if _print_drops(drops):
+        _tell(base, drops, is_named)
+    return not drops
 
 
 def judge(base: str, values: Mapping[str, Any], verbose: bool) -> bool:
@@ -123,6 +128,25 @@ def _print_drops(drops: list[str]) -> bool:
     for line in drops:
         typer.echo(line, err=True)
     return bool(drops)
+
+
+def _tell(base: str, reasons: list[str], is_named: bool) -> None:
+    """Send an event to the server of the user's settings, or else to that of `make ui`, if it is open.
+
+    Args:
+        base: the revision that was compared with.
+        reasons: why the retraining has failed, a line each.
+        is_named: whether the user's settings name a server; the one of a run is soon gone.
+    """
+    from flows.pages.events import RETRAINING_FAILED, choose_server, send
+
+    if not is_named and not ADDRESS.exists():
+        return
+    try:
+        choose_server(is_named)
+        send(RETRAINING_FAILED, {"base": base, "reasons": reasons})
+    except (InputError, RuntimeError, OSError) as error:  # the retraining has failed, whoever hears of it
+        typer.echo(f"nobody is told: {error}", err=True)
 
 
 def _ran(verbose: bool) -> bool:

@@ -19,16 +19,13 @@ from bss.paths import HERE
 from flows.commands.exits import command, prepare_prefect, ready
 from flows.pages.application import REPORTS
 from flows.pages.configuration import definitions
-from flows.pages.server import HOME, HOST, check, start_if_needed
+from flows.pages.server import ADDRESS, HOME, HOST, PORT, check, start_if_needed
 from flows.workspace.lifeline import end_with_parent
 
 if TYPE_CHECKING:
     from flows.pages.server import Server
 
-ADDRESS = HOME / "api"
-"""The address of the API of the running server, as text."""
 LOCK = HOME / "ui.lock"
-PORT = 4200
 SECONDS_BETWEEN_LOOKS = 1.0
 
 

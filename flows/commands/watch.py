@@ -17,12 +17,11 @@ from bss.errors import Busy, InputError
 from bss.params import load
 from bss.paths import HERE
 from flows.commands.exits import command, prepare_prefect
-from flows.commands.ui import ADDRESS, PORT
 from flows.graph.plan import plan
-from flows.pages.server import check, use
+from flows.pages.events import CHANGED, choose_server, send
+from flows.pages.server import check, has_server
 from flows.workspace.lock import occupied, repository
 
-EVENT = "bss.workspace.changed"
 NUM_PATHS = 100
 """So many changed paths are named in an event."""
 Look = dict[str, tuple[int, int]]
@@ -44,7 +43,7 @@ def run(once: bool, seconds: float) -> bool:
     """Look once; whether all is up to date. Or watch until Ctrl-C."""
     load(HERE.params)
     prepare_prefect(verbose=False)
-    choose_server()
+    choose_server(has_server())
     if once:
         return not tell([], stale_stages())
     watch(seconds)
@@ -117,28 +116,12 @@ def _expect_no_run() -> None:
 
 def tell(changed: Sequence[str], stages: Sequence[str]) -> bool:
     """Send the event if any stage is out of date; whether that is so."""
-    from prefect.events import emit_event
-    from prefect.events.worker import EventsWorker
-
     if stages:
-        resource = {"prefect.resource.id": f"bss.workspace.{Path.cwd().name}"}
-        emit_event(EVENT, resource, payload={"changed": list(changed[:NUM_PATHS]), "stages": list(stages)})
-        EventsWorker.instance().wait_until_empty()  # it is sent by another thread
-        typer.echo(f"{EVENT}: {', '.join(changed[:NUM_PATHS]) or 'the workspace'}; out of date: {', '.join(stages)}")
+        send(CHANGED, {"changed": list(changed[:NUM_PATHS]), "stages": list(stages)})
+        typer.echo(
+            f"{CHANGED}: {', '.join(changed[:NUM_PATHS]) or 'the workspace'}; out of date: {', '.join(stages)}"
+        )
     return bool(stages)
-
-
-def choose_server() -> None:
-    """Have Prefect use the server of the user's settings, or else the one of `make ui`.
-
-    Raises:
-        RuntimeError: none answers.
-    """
-    from prefect.settings import get_current_settings
-
-    if not get_current_settings().api.url:
-        use(ADDRESS.read_text(encoding="utf-8") if ADDRESS.exists() else f"http://127.0.0.1:{PORT}/api")
-    check()
 
 
 def _files(roots: Iterable[str]) -> Iterator[str]:

@@ -1,7 +1,9 @@
 """The part of prefect.yaml that is not for Prefect but for `bss ui`."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from bss.parsing import checked, read_mapping
 from bss.registry import Strict
@@ -21,6 +23,8 @@ class Definitions(Strict):
     second_run: Literal["queue", "refuse"]
     """What becomes of a run while another is at work: it waits, or ends as Cancelled."""
     pool: WorkPool
+    notify: Annotated[str, Field(pattern=r"^[a-z0-9-]+/[a-z0-9-]+$")] | None = None
+    """The notification block of the server that is told of failures, TYPE/NAME; none tells nobody."""
 
 
 class Configuration(Strict):

@@ -1,9 +1,8 @@
-"""Tells a Prefect server of a workspace: its work pool, its deployments, and that dead runs have crashed."""
+"""Tells a Prefect server of a workspace: its work pool, its deployments, and what it does about runs by itself."""
 
 import os
 import subprocess
 import sys
-from datetime import timedelta
 from pathlib import Path
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -16,27 +15,19 @@ from prefect.client.schemas.filters import (
     WorkPoolFilterName,
 )
 from prefect.client.schemas.objects import StateType
-from prefect.events.actions import ChangeFlowRunState
-from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
-from prefect.events.schemas.events import ResourceSpecification
 from prefect.states import Crashed
 from prefect.workers.process import ProcessWorker
 
 from bss.errors import InputError
+from flows.pages.automations import end_silent_runs, tell_of_failures
 from flows.pages.configuration import Definitions, deployments
-
-HEARTBEAT = "prefect.flow-run.heartbeat"
-HEARTBEAT_SECONDS = 30
-"""Between two heartbeats of a run; Prefect allows no shorter time."""
-SILENT_SECONDS = 90
-"""After so long without a heartbeat a run counts as dead."""
 
 
 def deploy(definitions: Definitions) -> dict[str, str]:
     """Make the pool and the deployments of prefect.yaml, and no others; the deployments with their descriptions.
 
     Raises:
-        InputError: Prefect refuses prefect.yaml.
+        InputError: Prefect refuses prefect.yaml, or `definitions.notify` names what is no notification block.
     """
     with get_client(sync_client=True) as client:
         _make_pool(client, definitions)
@@ -52,40 +43,10 @@ def deploy(definitions: Definitions) -> dict[str, str]:
             elif (deployment.entrypoint or "").startswith("flows.pages.deployed."):
                 client.delete_resource_owned_automations(f"prefect.deployment.{deployment.id}")
                 client.delete_deployment(deployment.id)  # or its schedule would go on
-        _watch_for_zombies(client, definitions.pool.name, [f"prefect.deployment.{known.id}" for known in current])
+        deployed = [f"prefect.deployment.{known.id}" for known in current]
+        end_silent_runs(client, definitions.pool.name, deployed)
+        tell_of_failures(client, definitions.pool.name, deployed, definitions.notify)
         return {deployment.name: deployment.description or "" for deployment in current}
-
-
-def _watch_for_zombies(client: SyncPrefectClient, pool: str, deployed: list[str]) -> None:
-    """Set the runs of these deployments to Crashed that send no heartbeat any more."""
-    automation = AutomationCore(
-        name=f"{pool}: runs that are heard of no more have crashed",
-        trigger=EventTrigger(
-            after={HEARTBEAT, "prefect.flow-run.Pending"},  # pending, it has not begun to send any
-            expect={
-                HEARTBEAT,
-                *(f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed")),
-            },
-            match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
-            match_related=ResourceSpecification({"prefect.resource.id": deployed}),
-            for_each={"prefect.resource.id"},
-            posture=Posture.Proactive,
-            threshold=1,
-            within=timedelta(seconds=SILENT_SECONDS),
-        ),
-        actions=[
-            ChangeFlowRunState(
-                name="Crashed",
-                state=StateType.CRASHED,
-                message="killed: no sign of life from it any more",
-                force=False,
-            )
-        ],
-    )
-    if known := client.read_automations_by_name(automation.name):
-        client.update_automation(known[0].id, automation)
-    else:
-        client.create_automation(automation)
 
 
 def end_lost_runs(pool: str) -> None:

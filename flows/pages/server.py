@@ -30,6 +30,10 @@ EXCEPTION = re.compile(r"^[\w.]+(?:Error|Exception|Exit)\b.*", re.MULTILINE)
 HOST = "127.0.0.1"
 HOME = Path(".prefect")
 """What Prefect keeps for this workspace, outside of git: data bases and pages of the servers that are our own."""
+ADDRESS = HOME / "api"
+"""The address of the API of the server of `make ui`, as text, while that is open."""
+PORT = 4200
+"""Where `make ui` is, unless asked for another."""
 PLACES_OF_SETTINGS = (
     "$PREFECT_PROFILES_PATH",
     "$PREFECT_HOME/profiles.toml",

@@ -14,7 +14,8 @@ import psutil  # type: ignore[import-untyped]
 from bss.errors import Unavailable
 from flows.graph.outcome import REPORTS_URL
 from flows.machines.pool import WORKSPACE
-from flows.pages.deploy import HEARTBEAT_SECONDS, import_path
+from flows.pages.automations import HEARTBEAT_SECONDS
+from flows.pages.deploy import import_path
 from flows.pages.turns import OPEN
 from flows.workspace.lifeline import VARIABLE
 

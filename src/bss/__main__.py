@@ -20,6 +20,7 @@ from bss.exits import needs
 
 WORKSPACE = Path("flows/commands/app.py")
 """Where the current folder, a workspace, has its own commands."""
+ELSEWHERE = "run, compare, report and the others that work on a pipeline are there in a clone of the repository"
 
 
 class Commands(TyperGroup):
@@ -41,13 +42,17 @@ class Commands(TyperGroup):
         if found is None and not cmd_name.startswith("-"):
             from bss.registry import UnknownName  # imports pydantic
 
-            _leave(
-                str(UnknownName("command", cmd_name, self.list_commands(ctx)))
-                if WORKSPACE.is_file()
-                else f"no command '{cmd_name}' in {Path.cwd()}, which is no workspace: run, compare, report and what "
-                "else works on a pipeline are there in the folder that holds params.yaml, dvc.yaml and flows/"
-            )
+            unknown = UnknownName("command", cmd_name, self.list_commands(ctx))
+            _leave(str(unknown) if WORKSPACE.is_file() else f"{unknown}; {ELSEWHERE}, and {Path.cwd()} is none")
         return found
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write what follows the list of commands."""
+        super().format_epilog(ctx, formatter)
+        if not WORKSPACE.is_file():
+            formatter.write_paragraph()
+            with formatter.indentation():
+                formatter.write_text(f"{ELSEWHERE[:1].upper()}{ELSEWHERE[1:]}.")
 
     def _workspace(self, ctx: Any) -> dict[str, Any]:
         if not WORKSPACE.is_file():

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bss.errors import InputError
+from bss.errors import InputError, MissingInput
 from bss.files import write_text
 from bss.params import Params
 from bss.parsing import assign, checked, parsed, read_mapping
@@ -30,6 +30,8 @@ def apply(name: str, path: Path, folder: Path = FOLDER) -> list[str]:
     Raises:
         InputError: there is no such preset, or the result would not be valid; the file is as it was.
     """
+    if not folder.is_dir():
+        raise MissingInput(f"{folder}: no such folder; presets are there in a clone of the repository")
     if name not in known(folder):
         raise UnknownName("preset", name, known(folder))
     source = folder / f"{name}.yaml"

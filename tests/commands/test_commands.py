@@ -15,7 +15,7 @@ import yaml
 from typer.testing import CliRunner
 
 from bss import progress
-from bss.__main__ import app
+from bss.__main__ import ELSEWHERE, app
 from bss.commands import completion
 from bss.data.datasets.dataset import DATASETS
 from tests.helpers import ROOT
@@ -86,11 +86,20 @@ def test_help_is_quick_light_and_fits_the_terminal() -> None:
 
 def test_outside_of_a_workspace_it_says_where_to_go(here: Path) -> None:
     assert names() == OF_LIBRARY
-    done = CliRunner().invoke(app, ["run"])
-    assert done.exit_code == 2
-    assert f"no command 'run' in {here}, which is no workspace" in done.stderr
+    known = ", ".join(sorted(OF_LIBRARY))
+    for word, hint in (("run", ""), ("metods", "; did you mean 'methods'?")):
+        done = CliRunner().invoke(app, [word])
+        line = f"error: unknown command '{word}'{hint} (known: {known}); {ELSEWHERE}, and {here} is none\n"
+        assert (done.exit_code, done.stdout, done.stderr) == (2, "", line)
     assert CliRunner().invoke(app, ["--version"]).output == f"bss {version('bss')}\n"
-    assert CliRunner().invoke(app, ["--help"]).exit_code == 0
+    assert ELSEWHERE[1:] in " ".join(CliRunner().invoke(app, ["--help"]).output.split())
+
+
+def test_what_needs_a_clone_says_so_in_a_line(here: Path) -> None:
+    for words in (["check"], ["fetch"], ["preset", "cremad-published"]):
+        done = CliRunner().invoke(app, words)
+        assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1), words
+        assert re.match(r"error: (params\.yaml|presets): no such (file|folder); ", done.stderr)
 
 
 def test_a_workspace_brings_its_own_commands(here: Path) -> None:

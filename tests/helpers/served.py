@@ -15,6 +15,8 @@ import httpx
 from tests.helpers import ROOT
 from tests.helpers.runs import make_project, started
 
+BLOCK = "custom-webhook/team"
+"""The notification block that prefect.yaml of the project names."""
 SECONDS_TO_WAIT = 240.0
 """Long, because a busy machine takes a minute to start what a quiet one starts in seconds."""
 
@@ -49,6 +51,8 @@ class Served:
     project: Path
     api: str
     process: "subprocess.Popen[str]"
+    welcome: str
+    """What was printed until all was open."""
 
     def ask(self, path: str, **content: Any) -> Any:
         client = {"Prefect-Csrf-Client": "tests"}
@@ -110,12 +114,13 @@ def serving(project: Path, home: Path, **environment: str) -> Iterator[Served]:
                 break
         found = re.search(r"^open (http://\S+)$", "".join(lines), re.MULTILINE)
         assert found, "".join(lines)
-        yield Served(project, f"{found[1]}/api", process)
+        yield Served(project, f"{found[1]}/api", process, "".join(lines))
 
 
 def make_served_project(folder: Path) -> Path:
     project = make_project(folder, GRAPH)
-    shutil.copy(ROOT / "prefect.yaml", project)
+    text = (ROOT / "prefect.yaml").read_text()
+    (project / "prefect.yaml").write_text(text.replace("  # notify: slack-webhook/team", f"  notify: {BLOCK}"))
     shutil.copytree(ROOT / "comparisons", project / "comparisons")
     (project / "seconds.txt").write_text("0\n")
     (project / "accuracy.json").write_text('[{"run": "joint", "accuracy": 0.5}]')

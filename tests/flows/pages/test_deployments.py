@@ -16,17 +16,27 @@ import httpx
 import psutil  # type: ignore[import-untyped]
 import pytest
 import yaml
+from prefect.blocks.notifications import CustomWebhookNotificationBlock
+from prefect.blocks.system import Secret
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed
 
+from bss.errors import InputError
+from bss.parsing import checked, read_mapping
+from flows.pages.automations import tell_of_failures
+from flows.pages.configuration import Definitions
 from flows.pages.form import lay_over
 from flows.pages.turns import in_turn
 from flows.workspace.lock import occupied
 from tests.helpers import ROOT
 from tests.helpers.runs import make_project, run, started
-from tests.helpers.served import GRAPH, Served, lives, make_served_project, serving, wait
+from tests.helpers.served import BLOCK, GRAPH, Served, lives, make_served_project, serving, wait
+from tests.helpers.webhook import listening
 
 pytestmark = pytest.mark.xdist_group("ui")  # one server serves them all
 SECONDS_TO_STOP = 15.0
+TELL = "from flows.commands.retrain import _tell; _tell('main', ['joint-random: lost 3.0 points'], is_named=False)"
 
 
 def artifacts(served: Served, run: str) -> dict[str, Any]:
@@ -157,6 +167,62 @@ def test_a_change_of_the_workspace_starts_the_deployment_that_waits_for_it(serve
     (started,) = served.ask("flow_runs/filter", deployments=of_deployment)
     assert served.ended(started["id"])[0] == "Completed"
     assert watch() == (0, "")
+
+
+@pytest.fixture
+def client(served: Served) -> Iterator[SyncPrefectClient]:
+    with temporary_settings({PREFECT_API_URL: served.api}), SyncPrefectClient(served.api) as client:
+        yield client
+
+
+def test_a_block_that_is_not_there_is_named_and_the_pages_open_all_the_same(served: Served) -> None:
+    assert f"prefect.yaml: definitions.notify: the server has no block {BLOCK}, so nobody is told" in served.welcome
+
+
+def test_failed_runs_and_failed_retrainings_are_told(served: Served, client: SyncPrefectClient) -> None:
+    with listening() as (address, messages):
+        content = {"subject": "{{subject}}", "body": "{{body}}"}
+        webhook = CustomWebhookNotificationBlock(name="team", url=address, json_data=content, headers={}, cookies={})
+        webhook.save("team", overwrite=True)
+        pipeline = served.deployment("pipeline/pipeline")["id"]
+        deployed = [f"prefect.deployment.{pipeline}"]
+        tell_of_failures(client, "bss", deployed, BLOCK)
+        tell_of_failures(client, "bss", deployed, BLOCK)  # opened anew, it tells once all the same
+
+        failed = served.ask(f"deployments/{pipeline}/create_flow_run", state={"type": "PENDING"})["id"]
+        state = {"type": "FAILED", "name": "Failed", "message": "1 Failed, 2 NotReady"}
+        served.ask(f"flow_runs/{failed}/set_state", state=state)
+        message = messages.get(timeout=60)
+        assert message["subject"] == "bss: failed"
+        assert re.fullmatch(r"pipeline [\w-]+: Failed\n1 Failed, 2 NotReady", message["body"])
+
+        status, output = run(served.project, "-c", TELL, HOME=str(served.project.parent))
+        assert (status, output) == (0, "")
+        assert messages.get(timeout=60)["body"] == "Compared with main:\njoint-random: lost 3.0 points"
+
+        tell_of_failures(client, "bss", deployed, None)
+        assert not [each for each in served.ask("automations/filter") if "told" in each["name"]]
+        assert messages.empty()
+
+
+def test_a_block_that_tells_nobody_is_refused(client: SyncPrefectClient) -> None:
+    Secret(value="x").save("team", overwrite=True)
+    with pytest.raises(InputError, match="definitions.notify: secret/team is no notification block"):
+        tell_of_failures(client, "bss", [], "secret/team")
+
+
+@pytest.mark.parametrize("block", ["team", "Slack Webhook/team", "slack-webhook/", ""])
+def test_a_block_is_named_by_type_and_name(block: str) -> None:
+    given = read_mapping(ROOT / "prefect.yaml")["definitions"] | {"notify": block}
+    with pytest.raises(InputError, match=r"^prefect\.yaml: notify: "):
+        checked(given, Definitions, Path("prefect.yaml"))
+
+
+def test_a_retraining_that_nobody_hears_of_fails_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / ".prefect").mkdir()
+    (tmp_path / ".prefect/api").write_text("http://127.0.0.1:9/api")
+    status, output = run(tmp_path, "-c", TELL, HOME=str(tmp_path))
+    assert status == 0 and output.startswith("nobody is told: no server answers at http://127.0.0.1:9/api")
 
 
 @contextmanager
