@@ -25,8 +25,8 @@ def test_the_page_has_a_row_a_share_and_a_figure_of_all(tmp_path: Path, monkeypa
         (folder / "table.json").write_text(json.dumps(rows))
     damage.main(["tiny"])
     text = damage.PAGE.read_text()
-    rows = [line for line in text.splitlines() if line.startswith("| tiny")]
-    assert rows == [
+    lines = [line for line in text.splitlines() if line.startswith("| tiny")]
+    assert lines == [
         "| tiny | noise | 40 % | 90.0 | -1.0 [-2.0, +0.0] |",
         "| tiny | swap | 0 % | 90.0 | +0.1 [-0.9, +1.1] |",
         "| tiny | swap | 40 % | 90.0 | +2.0 [+1.0, +3.0] |",

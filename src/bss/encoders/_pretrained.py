@@ -85,7 +85,7 @@ def frames_apart(network: "nn.Module", width: int) -> "nn.Module":
             pictures = videos.transpose(1, 2).flatten(0, 1)
             features: Tensor = self.network(pictures)
             # Not len(videos): torch.export would take it for a constant.
-            return features.unflatten(0, (videos.shape[0], -1)).mean(dim=1)
+            return features.view(videos.shape[0], -1, features.shape[1]).mean(dim=1)
 
     return Frames()
 
