@@ -80,8 +80,9 @@ def start(stages: list[str], values: Mapping[str, Any], name: str | None, save: 
 def run_apart(experiment: "Experiment", stages: list[str], verbose: bool) -> bool:
     """Run in the workspace of an experiment; whether all stages are up to date there."""
     ready()
+    page = (experiment.results / HERE.report.name).absolute()  # the block works in another folder
     with apart(experiment):
-        succeeded = run(stages, verbose, experiment.results / HERE.report.name)
+        succeeded = run(stages, verbose, page)
     if succeeded:
         experiment.keep()
         if experiment.is_named:

@@ -9,6 +9,7 @@ in a fork that finds other files on the disk.
 import gc
 import importlib
 import json
+import logging
 import os
 import runpy
 import selectors
@@ -160,6 +161,8 @@ def fork(
 def serve(name: str, listening: int) -> None:
     """Fork a process for each connection to a socket, until standard input ends."""
     warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
+    # lightning_fabric imports torchmetrics where it is, and that Matplotlib, which warns of a home it cannot write.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     sys.path[0] = str(ROOT / "src")
     for library in LIBRARIES[name]:
         importlib.import_module(library)
