@@ -4,26 +4,30 @@ Each DATA is one that `bss compare damage --on DATA` was run on; kinds and share
 """
 
 import json
-import re
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
 from bss.errors import InputError
+from bss.evaluation.comparing.variant import Variant
 from bss.evaluation.page.text import markdown
 from bss.evaluation.page.words import interval
 from bss.exits import exits
 from bss.files import write_text
+from bss.parsing import read_mapping
 from bss.paths import HERE
 from docs.marked import filled
 
 PAGE = Path(__file__).with_suffix(".md")
 IMAGES = PAGE.parent / "images"
 COMMAND = "python -m docs.damage"
+STUDY = PAGE.parents[1] / "comparisons/damage.yaml"
+KIND, SHARE = "preprocess.damage_kind", "preprocess.damage"
 Rows = list[Mapping[str, Any]]
 
 
@@ -33,15 +37,15 @@ def found(data: str) -> dict[str, dict[float, Rows]]:
     Raises:
         InputError: the study was not run on the data.
     """
+    each = read_mapping(STUDY)["each"]
     kinds: dict[str, dict[float, Rows]] = defaultdict(dict)
-    for folder in sorted(HERE.studies.glob(f"damage-{data}-damage_kind_*")):
-        match = re.fullmatch(rf"damage-{re.escape(data)}-damage_kind_(\w+)-damage_(\d+)_(\d+)", folder.name)
-        if match and (folder / "table.json").is_file():
-            share = float(f"{match[2]}.{match[3]}")
-            kinds[match[1]][share] = json.loads((folder / "table.json").read_text(encoding="utf-8"))
+    for kind, share in product(each[KIND], each[SHARE]):
+        path = HERE.studies / Variant(f"damage-{data}", {KIND: kind, SHARE: share}).name / "table.json"
+        if path.is_file():
+            kinds[kind][share] = json.loads(path.read_text(encoding="utf-8"))
     if not kinds:
         raise InputError(f"{HERE.studies} has no damage-{data}-...; `bss compare damage --on {data}` makes it")
-    return {kind: dict(sorted(shares.items())) for kind, shares in kinds.items()}
+    return kinds
 
 
 def table(data: str, kinds: Mapping[str, Mapping[float, Rows]]) -> str:

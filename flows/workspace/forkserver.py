@@ -9,7 +9,6 @@ in a fork that finds other files on the disk.
 import gc
 import importlib
 import json
-import logging
 import os
 import runpy
 import selectors
@@ -49,7 +48,7 @@ LIBRARIES = {
         *("psutil", "ruamel.yaml", "scmrepo.git"),
     ),
     "stage": (
-        *("torch", "torch._dynamo", "lightning_fabric", "sklearn.metrics", "scipy.stats", "polars"),
+        *("torch", "torch._dynamo", "sklearn.metrics", "scipy.stats", "polars"),
         *("pydantic.fields", "yaml", "typer", "typer._adapters"),
     ),
 }
@@ -161,8 +160,6 @@ def fork(
 def serve(name: str, listening: int) -> None:
     """Fork a process for each connection to a socket, until standard input ends."""
     warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
-    # lightning_fabric imports torchmetrics where it is, and that Matplotlib, which warns of a home it cannot write.
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     sys.path[0] = str(ROOT / "src")
     for library in LIBRARIES[name]:
         importlib.import_module(library)

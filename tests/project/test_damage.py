@@ -27,9 +27,9 @@ def test_the_page_has_a_row_a_share_and_a_figure_of_all(tmp_path: Path, monkeypa
     text = damage.PAGE.read_text()
     lines = [line for line in text.splitlines() if line.startswith("| tiny")]
     assert lines == [
-        "| tiny | noise | 40 % | 90.0 | -1.0 [-2.0, +0.0] |",
         "| tiny | swap | 0 % | 90.0 | +0.1 [-0.9, +1.1] |",
         "| tiny | swap | 40 % | 90.0 | +2.0 [+1.0, +3.0] |",
+        "| tiny | noise | 40 % | 90.0 | -1.0 [-2.0, +0.0] |",
     ]
     assert "![gain against damage on tiny](images/damage-tiny.png)" in text
     assert (tmp_path / "damage-tiny.png").stat().st_size > 10_000

@@ -48,7 +48,7 @@ def export(
             import onnx  # noqa: F401 - what is missing shows before the model is read
             import onnxruntime  # noqa: F401
             import onnxscript  # noqa: F401
-        from bss.evaluation.registered.program import export as write  # imports torch
+        from bss.evaluation.registered.export import export as write  # imports torch
 
         done = write(model, best, inputs, form, path)  # type: ignore[arg-type]
     typer.echo(

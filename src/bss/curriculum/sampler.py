@@ -70,8 +70,6 @@ class CurriculumSampler(Sampler[int]):
         rank = whole("rank", rank, 0, num_replicas)
         if not isinstance(scheduler, Scheduler):
             raise ValueError(f"scheduler is {scheduler!r}, expected one such as bss.Random()")
-        if scheduler.by_class and labels is None:
-            raise ValueError(f"the scheduler '{scheduler.name}' has by_class: give labels, the class of each sample")
         if is_local(shard) and recorded is not None:
             raise ValueError("recorded sequences are of all samples: leave recorded out, or shard='local'")
         self.num_samples, self.scheduler, self.seed = num_samples, scheduler, seed

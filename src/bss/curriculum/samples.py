@@ -104,6 +104,7 @@ class AllSamples(Samples):
         ranks: AllRanks,
     ) -> None:
         super().__init__(range(num_samples), scheduler, scores, labels, ranks, np.float64, np.int64)
+        scheduler.followed(self.scores, self.labels)  # refuses what is missing before there is an epoch
         self._is_new = np.zeros(num_samples, dtype=bool)
 
     def sequence(self, seed: int, epoch: int) -> np.ndarray:

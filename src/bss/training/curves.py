@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from bss.measure.discrepancy import discrepancy_ratio
 from bss.training.loggers.logger import Logger, Measured, Writer
 from bss.types import FUSED
 
@@ -70,17 +71,15 @@ class LiveCurves:
 
 
 def of_outputs(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Losses and accuracy of each output, and the discrepancy ratio of each modality, where two are trained.
-
-    The ratio is the modality's mean probability of the true class on validation over the mean of the others': 1 is
-    balanced, above it leads. Source: OGM-GE (CVPR 2022), which takes it over a batch of training.
-    """
+    """Losses and accuracy of each output; each modality's `discrepancy_ratio` on validation, if two are trained."""
     columns = ("train_loss", "validation_loss", "validation_accuracy")
     numbers = {f"{column}/{row['output']}": row[column] for column in columns for row in rows}
     sure = {row["output"]: row["validation_confidence"] for row in rows if row["output"] != FUSED}
     if len(sure) > 1:
-        others = {name: (sum(sure.values()) - value) / (len(sure) - 1) for name, value in sure.items()}
-        numbers |= {f"discrepancy_ratio/{name}": sure[name] / max(others[name], 1e-12) for name in sure}
+        confidence = np.array(list(sure.values()))
+        with np.errstate(divide="ignore", invalid="ignore"):  # what is not finite is not shown
+            ratios = discrepancy_ratio(confidence, confidence.sum(), len(sure))
+        numbers |= {f"discrepancy_ratio/{name}": float(ratio) for name, ratio in zip(sure, ratios, strict=True)}
     return numbers
 
 

@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.strategies.ddp import DDPStrategy
-from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
-from lightning_fabric.strategies.strategy import Strategy
 from torch import Tensor, distributed, nn
 
 from bss.errors import InputError
 from bss.memory import keep_freed_memory
+from bss.training._fabric import DDPStrategy, Fabric, ModelParallelStrategy, Strategy
 from bss.training.hardware import resolved
 from bss.training.settings import RuntimeSettings, Spread
 

@@ -62,8 +62,16 @@ class Scheduler(Component):
         return type(self).share is not Scheduler.share and not self.by_class
 
     def followed(self, scores: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
-        """The scores that `indices` and `probabilities` are given, (N,); `by_class` needs the labels, (N,)."""
-        return within_class(scores, labels) if self.by_class and labels is not None else scores
+        """The scores that `indices` and `probabilities` are given, (N,).
+
+        Raises:
+            ValueError: `by_class`, and there are no labels, (N,).
+        """
+        if not self.by_class:
+            return scores
+        if labels is None:
+            raise ValueError(f"the scheduler '{self.name}' has by_class: give labels, the class of each sample")
+        return within_class(scores, labels)
 
     def scored(
         self,

@@ -7,6 +7,7 @@ import polars as pl
 from bss.evaluation.grid.table import accuracy_inside
 from bss.evaluation.page.section import Verdict
 from bss.evaluation.page.words import listed, percent, points
+from bss.measure.discrepancy import discrepancy_ratio
 from bss.types import ALONE, FUSED
 
 LEAD = 1.1
@@ -15,11 +16,7 @@ RUN = ("method", "scheduler", "seed")
 
 
 def discrepancy_ratios(history: pl.DataFrame, modalities: Sequence[str]) -> pl.DataFrame:
-    """How much surer of the true class one modality is than the others, in every run and epoch.
-
-    The ratio of a modality is its mean probability of the true class over the mean of the other modalities'. For two
-    modalities that is the discrepancy ratio of OGM-GE (CVPR 2022), which takes it over a batch of training; here it
-    is taken over the validation split.
+    """The `discrepancy_ratio` of the modalities over the validation split, in every run and epoch.
 
     Args:
         history: method, scheduler, seed, epoch, output, validation_confidence in [0, 1].
@@ -30,8 +27,8 @@ def discrepancy_ratios(history: pl.DataFrame, modalities: Sequence[str]) -> pl.D
     """
     inside = history.filter(pl.col("output").is_in(list(modalities)), pl.col("method") != ALONE)
     confidence, epoch = pl.col("validation_confidence"), [*RUN, "epoch"]
-    others = (confidence.sum().over(epoch) - confidence) / (pl.len().over(epoch) - 1)
-    return inside.filter(pl.len().over(epoch) > 1).with_columns(ratio=confidence / others)
+    ratio = discrepancy_ratio(confidence, confidence.sum().over(epoch), pl.len().over(epoch))
+    return inside.filter(pl.len().over(epoch) > 1).with_columns(ratio=ratio)
 
 
 def accuracy_gaps(history: pl.DataFrame, modalities: Sequence[str]) -> pl.DataFrame:

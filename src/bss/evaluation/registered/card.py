@@ -19,8 +19,8 @@ from bss.encoders.fusions.fusion import FUSIONS
 from bss.errors import InputError, MissingInput
 from bss.evaluation.artifacts import kept_epoch, read_json, read_table
 from bss.evaluation.comparing.statistics import paired_difference
-from bss.evaluation.registered.export import WEIGHTS, write_exported
 from bss.evaluation.registered.readme import readme
+from bss.evaluation.registered.weights import WEIGHTS, write_weights
 from bss.files import checksum, replaced, write_text
 from bss.params import Params
 from bss.parsing import faults
@@ -133,7 +133,7 @@ def register(params: Params, workspace: Workspace) -> Best:
     cell, kept = best_cell(histories, params.train.keep)
     out = workspace.best
     with replaced(out / WEIGHTS) as temporary:
-        write_exported(params, cell, workspace, temporary)
+        write_weights(params, cell, workspace, temporary)
         best = _described(params, cell, kept, workspace, checksum(temporary))
     write_text(best.model_dump_json(indent=2) + "\n", out / CARD)
     write_text(readme(best), out / README)

@@ -15,7 +15,7 @@ from bss.encoders.fusions.fusion import FUSIONS
 from bss.errors import InputError
 from bss.evaluation.judging.judgement import decided
 from bss.evaluation.registered.card import CARD, Best, restored
-from bss.evaluation.registered.export import WEIGHTS
+from bss.evaluation.registered.weights import WEIGHTS
 from bss.files import checksum, read_tensors
 from bss.measure.evidence import collect
 from bss.model import MultimodalModel, build_model
