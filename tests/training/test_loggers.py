@@ -85,6 +85,10 @@ def expect_curves(curves: Mapping[str, list[tuple[int, float]]], history: pl.Dat
         if column in history.columns:
             wanted = history.filter(output=output or "fused")[column].to_list()
             assert values == pytest.approx(wanted, rel=1e-6), name
+    sure = [history.filter(output=name)["validation_confidence"] for name in ("m0", "m1")]
+    for name, ratio in (("m0", sure[0] / sure[1]), ("m1", sure[1] / sure[0])):
+        shown_ratio = [value for _, value in curves[f"discrepancy_ratio/{name}"]]
+        assert shown_ratio == pytest.approx(ratio.to_list(), rel=1e-6)
     assert sum(curves[f"draws/{name}"][0][1] for name in ("left", "right", "none")) == 96
     assert min(value for _, value in curves["samples_per_second"]) > 0
 

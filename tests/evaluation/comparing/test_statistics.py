@@ -3,6 +3,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from scipy.stats import chi2, norm, t
 
 from bss.evaluation.comparing.statistics import (
     critical_distance,
@@ -153,6 +154,19 @@ def test_holm_equals_the_step_down_procedure() -> None:
 def test_the_number_of_pairs_is_that_of_the_tables_of_power(difference: float, sd: float, number: int) -> None:
     """Cohen's tables (1988) for the paired t test: d of 1, 0.5 and 0.2, two-sided 5 %, power 0.8."""
     assert pairs_to_tell(difference, sd, 0.95, 0.8) == number
+
+
+@pytest.mark.parametrize("effect", [0.2, 0.7, 1.6, 3.0])
+def test_one_pair_less_has_too_little_power(effect: float) -> None:
+    """The power by what it means: over all spreads that pairs may show, how often their mean lies above the limit."""
+
+    def power(number: int) -> float:
+        limit = t.ppf(0.975, number - 1)
+        shown = np.sqrt(chi2.ppf((np.arange(20_000) + 0.5) / 20_000, number - 1) / (number - 1))
+        return float(norm.sf(limit * shown - effect * math.sqrt(number)).mean())
+
+    number = pairs_to_tell(effect, 1.0, 0.95, 0.8)
+    assert power(number) >= 0.8 > power(number - 1)
 
 
 def test_so_many_pairs_find_the_difference_as_often_as_asked() -> None:
