@@ -1,18 +1,18 @@
 """Whether the order will matter on this data: `bss advise`. Exit as for `bss run`."""
 
 from dataclasses import replace
-from typing import Annotated
 
 import typer
 
 from bss.files import replaced, write_text
 from bss.paths import HERE
 from flows.commands.exits import command, ready
+from flows.commands.options import Verbose
 from flows.commands.run import run
 from flows.workspace.lifeline import end_with_parent
 
 
-def main(verbose: Annotated[bool, typer.Option(help="Show the whole output of the stages.")] = False) -> None:
+def main(verbose: Verbose = False) -> None:
     """Say what to expect of an order, and name pairs to look at.
 
     It takes the warm-up alone, a small part of a whole run."""

@@ -8,6 +8,7 @@ import typer
 from bss.paths import HERE
 from flows.commands import advise, diff, distribute, retrain, run, ui, watch
 from flows.commands.exits import command
+from flows.commands.options import Verbose
 from flows.commands.studies import active, compare, ranks, reproduce, tune
 from flows.workspace.lifeline import end_with_parent
 
@@ -20,7 +21,7 @@ app.command("run", epilog="Example: bss run, or bss run train evaluate --verbose
 @app.command(epilog="Example: bss report --open")
 def report(
     shown: Annotated[bool, typer.Option("--open", help="Show the page in the browser.")] = False,
-    verbose: Annotated[bool, typer.Option(help="Show the whole output of the stages.")] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Bring the report up to date, and say where the page lies."""
     end_with_parent()

@@ -21,6 +21,7 @@ from bss.parsing import setting
 from bss.paths import HERE
 from flows.commands import run as pipeline
 from flows.commands.exits import command, ready
+from flows.commands.options import Settings, Verbose
 from flows.pages.server import ADDRESS, has_server
 from flows.revisions import validation
 from flows.revisions.change import Accuracies, change_table
@@ -41,12 +42,10 @@ def main(
         list[str] | None,
         typer.Argument(metavar="KEY=VALUE", help="Judge these instead of what params.yaml has."),
     ] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", "-S", help="KEY=VALUE, which may stand without -S too.")
-    ] = None,
+    settings: Settings = None,
     base: Annotated[str, typer.Option(help="The git revision to compare with.")] = "HEAD",
     dry: Annotated[bool, typer.Option("--dry", help="Only tell which stages would run; needs no data.")] = False,
-    verbose: Annotated[bool, typer.Option(help="Show the whole output of the stages.")] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Pull, run what is stale, push, and compare with a base."""
     given = [*(values or ()), *(settings or ())]

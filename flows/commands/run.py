@@ -20,6 +20,7 @@ from bss.paths import HERE
 from bss.preset import store
 from bss.registry import UnknownName
 from flows.commands.exits import command, prepare_prefect, ready, show, succeeds
+from flows.commands.options import Settings, Verbose
 from flows.workspace.forkserver import forkservers
 from flows.workspace.lifeline import end_with_parent
 from flows.workspace.lock import AT_WORK, occupied
@@ -37,12 +38,10 @@ def main(
             autocompletion=names,
         ),
     ] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", "-S", help="KEY=VALUE, which may stand without -S too.")
-    ] = None,
+    settings: Settings = None,
     name: Annotated[str | None, typer.Option(help="Have DVC keep the run as an experiment.")] = None,
     save: Annotated[bool, typer.Option("--save", help="Write the values to params.yaml first.")] = False,
-    verbose: Annotated[bool, typer.Option(help="Show the whole output of the stages.")] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Bring the stages of this workspace up to date.
 

@@ -11,26 +11,21 @@ from typing import Annotated
 
 import typer
 
-from bss.commands.completion import overlays
 from bss.evaluation.page.words import counted
 from flows.commands.exits import command, expect_name, ready, run_through_prefect
+from flows.commands.options import On, Values, Verbose
 from flows.studies.active_run import composed
 
 
 def main(
-    values: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Instead of those of params.yaml.")
-    ] = None,
-    on: Annotated[
-        str | None,
-        typer.Option(help="A file of comparisons/on/, by its name: the data set.", autocompletion=overlays),
-    ] = None,
+    values: Values = None,
+    on: On = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many.")] = 5,
     rounds: Annotated[int | None, typer.Option(min=1, help="How many, instead of what params.yaml says.")] = None,
     name: Annotated[
         str | None, typer.Option(help="Of the results in reports/compare; active-DATA by default.")
     ] = None,
-    verbose: Annotated[bool, typer.Option(help="Show the whole output of the stages.")] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Compare what may choose the pairs that are labelled next."""
     typed = shlex.join(["bss", *sys.argv[1:]])

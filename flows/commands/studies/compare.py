@@ -11,31 +11,25 @@ from typing import Annotated
 
 import typer
 
-from bss.commands.completion import overlays, studies
+from bss.commands.completion import studies
 from flows.commands.exits import command, expect_name, ready, run_through_prefect
+from flows.commands.options import On, Settings, Values, Verbose
 from flows.studies.study_run import StudyRun, composed_each
 
 
 def main(
     study: Annotated[str, typer.Argument(help="A file of comparisons/, by its name.", autocompletion=studies)],
-    values: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Instead of those of params.yaml.")
-    ] = None,
-    on: Annotated[
-        str | None,
-        typer.Option(help="A file of comparisons/on/, by its name: the data set.", autocompletion=overlays),
-    ] = None,
+    values: Values = None,
+    on: On = None,
     seeds: Annotated[int | None, typer.Option(help="How many, instead of what the study says.")] = None,
     folds: Annotated[
         int | None, typer.Option(help="Parts of the data, each of which is the test split once; of data with folds.")
     ] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", "-S", help="KEY=VALUE, which may stand without -S too.")
-    ] = None,
+    settings: Settings = None,
     name: Annotated[
         str | None, typer.Option(help="Of the results in reports/compare; STUDY-DATA by default.")
     ] = None,
-    verbose: Annotated[bool, typer.Option(help="Show the whole output of the stages.")] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Run a study and write its table and its page."""
     typed = shlex.join(["bss", *sys.argv[1:]])

@@ -13,6 +13,7 @@ import typer
 
 from bss.evaluation.page.words import counted
 from flows.commands.exits import command, expect_name, ready, run_through_prefect
+from flows.commands.options import Verbose
 from flows.studies.reproduce_run import composed
 
 
@@ -29,7 +30,7 @@ def main(
     name: Annotated[
         str | None, typer.Option(help="Of the results in reports/compare; reproduce-DATA by default.")
     ] = None,
-    verbose: Annotated[bool, typer.Option(help="Show the whole output of the stages.")] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Run a paper's table, and print its figures beside ours."""
     typed = shlex.join(["bss", *sys.argv[1:]])

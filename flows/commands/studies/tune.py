@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bss.commands.completion import overlays
 from bss.errors import InputError
 from bss.evaluation.page.words import counted, percent, points
 from bss.parsing import checked, read_mapping, setting
@@ -21,6 +20,7 @@ from bss.paths import HERE
 from bss.preset import store
 from flows.commands import run as pipeline
 from flows.commands.exits import command, ready
+from flows.commands.options import On, Values, Verbose
 from flows.studies.study import FOLDER, Overlay, find, overlaid
 from flows.studies.tuning import Tuning, assignments, stored
 
@@ -35,20 +35,15 @@ OPTIMISTIC = (
 
 
 def main(
-    values: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Instead of those of params.yaml.")
-    ] = None,
+    values: Values = None,
     trials: Annotated[int, typer.Option(min=1, help="How many in all, with those of before.")] = 20,
     seeds: Annotated[int | None, typer.Option(min=1, help="So many of grid.seeds a trial; all by default.")] = None,
     timeout: Annotated[float | None, typer.Option(min=0, help="Seconds after which no trial begins.")] = None,
     method: Annotated[str | None, typer.Option(help="A training method; the first of the grid by default.")] = None,
     scheduler: Annotated[str | None, typer.Option(help="One of the grid; random order by default.")] = None,
-    on: Annotated[
-        str | None,
-        typer.Option(help="A file of comparisons/on/, by its name: the data set.", autocompletion=overlays),
-    ] = None,
+    on: On = None,
     apply: Annotated[bool, typer.Option("--apply", help="Write the best values to params.yaml.")] = False,
-    verbose: Annotated[bool, typer.Option(help="Show the whole output of the stages.")] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Search for values that do better on validation.
 
