@@ -88,13 +88,15 @@ def test_a_run_shows_its_progress_its_table_and_its_report(served: Served, first
     assert httpx.get(link).text == "train:\n  epochs: 7\n"
 
 
-def messages(served: Served, run: str) -> list[str]:
-    return [log["message"] for log in served.ask("logs/filter", logs={"flow_run_id": {"any_": [run]}})]
+def logged(served: Served, run: str, message: str) -> None:
+    """Waits until a run has logged this: Prefect sends what it logs in batches, the last after the run has ended."""
+    of_run = {"flow_run_id": {"any_": [run]}}
+    wait(lambda: message in [log["message"] for log in served.ask("logs/filter", logs=of_run)])
 
 
 def test_a_run_writes_what_its_form_changed(served: Served, first_run: str) -> None:
     offered = offered_training(served)["epochs"]
-    assert f"params.yaml: train.epochs: {offered} -> 7" in messages(served, first_run)
+    logged(served, first_run, f"params.yaml: train.epochs: {offered} -> 7")
     was, is_now = ((folder / "params.yaml").read_text() for folder in (ROOT, served.project))
     assert is_now == was.replace(f"\ntrain:\n  epochs: {offered}", "\ntrain:\n  epochs: 7")
     with pytest.raises(AssertionError, match="409"):  # what a section does not allow, the server refuses
@@ -110,7 +112,7 @@ def test_a_second_run_shows_the_change_of_the_results(served: Served, first_run:
     run = served.start(train=offered_training(served) | {"epochs": 11})
     assert served.ended(run)[0] == "Completed"
     assert path.read_text() == before.replace("\ntrain:\n  epochs: 7\n", "\ntrain:\n  epochs: 11\n")
-    assert "params.yaml: train.epochs: 7 -> 11" in messages(served, run)
+    logged(served, run, "params.yaml: train.epochs: 7 -> 11")
     assert "| joint | 50.0 | 75.0 | +25.0 |" in artifacts(served, run)["summary"]["data"]
 
 
