@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from bss.errors import InputError
-from bss.evaluation.findings.advice import STANDS_OUT, low_shares
+from bss.evaluation.advice.advise import STANDS_OUT, low_shares
+from bss.evaluation.advice.warmed_up import WarmedUp, read_warmed_up
 from bss.evaluation.findings.balance import LEAD
 from bss.evaluation.findings.preferences import class_share
-from bss.evaluation.grid.warmed_up import WarmedUp, read_warmed_up
 from bss.evaluation.page.text import markdown
 from bss.evaluation.page.words import interval, percent
 from bss.exits import exits

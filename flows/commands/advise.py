@@ -1,6 +1,7 @@
 """Whether the order will matter on this data: `bss advise`. Exit as for `bss run`."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import typer
 
@@ -26,9 +27,12 @@ def start(verbose: bool) -> bool:
         return False
     params = ready()
 
+    from bss.data.packed import Meta
+    from bss.evaluation.advice.advise import advise, in_words
+    from bss.evaluation.advice.page import advice_page
+    from bss.evaluation.advice.warmed_up import read_warmed_up
     from bss.evaluation.artifacts import tables_of
-    from bss.evaluation.findings.advice import advise, in_words
-    from bss.evaluation.grid.warmed_up import read_warmed_up
+    from bss.evaluation.grid.reader import read_training_pairs
     from flows.graph.plan import plan
 
     seen = read_warmed_up(dict.fromkeys(params.grid.seeds, HERE))
@@ -37,6 +41,10 @@ def start(verbose: bool) -> bool:
     found = advise(seen)
     write_text(in_words(found), HERE.advice("md"))
     with replaced(HERE.advice("csv")) as temporary:
-        found.suspects.write_csv(temporary)
-    typer.echo(f"\n{in_words(found)}\npairs that stand out: {HERE.advice('csv').absolute()}")
+        found.suspects.drop("index").write_csv(temporary)
+    data = params.preprocess
+    pairs = read_training_pairs(data, HERE, Meta.read(HERE.packed))
+    title, num_shown = data.titled(Path(params.raw)), 3 * params.report.num_examples  # as many as the report shows
+    write_text(advice_page(title, found, seen, pairs, num_shown), HERE.advice("html"))
+    typer.echo(f"\n{in_words(found)}\nadvice, and the pairs that stand out: {HERE.advice('html').absolute()}")
     return True

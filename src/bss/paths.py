@@ -188,7 +188,7 @@ class Workspace:
         return self.all_held_out / f"{seed}.parquet"
 
     def advice(self, suffix: str) -> Path:
-        """What to expect of an order: `md` in words, `csv` the training pairs that stand out."""
+        """What to expect of an order: `md` in words, `csv` the pairs that stand out, `html` both as a page."""
         return self.folder / f"reports/advice.{suffix}"
 
     def curriculum(self, scheduler: str, seed: int) -> Path:

@@ -268,7 +268,7 @@ def test_a_wrong_value_is_refused_before_anything_is_read(name: str, key: str, v
 
 
 def test_the_words_of_noise_are_known_to_the_report(folder: Path, tmp_path: Path) -> None:
-    from bss.evaluation.grid.examples import examples
+    from bss.evaluation.grid.examples import TrainingPairs, examples
     from bss.evaluation.grid.reader import with_words
 
     data = Trio(folder=str(folder), damage=1.0, damage_kind="noise")
@@ -279,7 +279,9 @@ def test_the_words_of_noise_are_known_to_the_report(folder: Path, tmp_path: Path
     )
     kinds = with_words(data.modalities, Meta.read(tmp_path / "packed"))
     scores = pl.DataFrame({"seed": 0, "index": range(NUM_TRAIN), "balance_score": np.linspace(0, 1, NUM_TRAIN)})
-    shown = {pair.id: pair for pair in examples(scores, manifest, kinds, folder, 13, damages=data.damages)}
+    shown = {
+        pair.id: pair for pair in examples(scores, TrainingPairs(manifest, kinds, folder, damages=data.damages), 13)
+    }
     (noisy, *_) = (
         manifest.filter(pl.col("damaged") == "text").filter(pl.col("id").is_in(list(shown))).rows(named=True)
     )
@@ -292,13 +294,13 @@ def test_the_words_of_noise_are_known_to_the_report(folder: Path, tmp_path: Path
 
 @pytest.mark.parametrize(("kind", "words"), [("blank", "blank"), ("label", "label, right is ")])
 def test_the_report_shows_what_is_wrong(folder: Path, tmp_path: Path, kind: str, words: str) -> None:
-    from bss.evaluation.grid.examples import examples
+    from bss.evaluation.grid.examples import TrainingPairs, examples
 
     data = Trio(folder=str(folder), damage=1.0, damage_kind=kind)
     pack(data, tmp_path / "packed")
     manifest = pl.read_parquet(tmp_path / "packed/train/manifest.parquet")
     scores = pl.DataFrame({"seed": 0, "index": range(NUM_TRAIN), "balance_score": np.linspace(0, 1, NUM_TRAIN)})
-    for pair in examples(scores, manifest, data.modalities, folder, 3, damages=data.damages):
+    for pair in examples(scores, TrainingPairs(manifest, data.modalities, folder, damages=data.damages), 3):
         row = manifest.row(by_predicate=pl.col("id") == pair.id, named=True)
         shown = {each.modality: each.content for each in pair.modalities}
         if kind == "blank":

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from bss.data.kinds.features import MAX_EXHIBIT, Features
 from bss.data.packed import ModalityMeta
 from bss.encoders.encoder import ENCODERS
-from bss.evaluation.grid.examples import examples
+from bss.evaluation.grid.examples import TrainingPairs, examples
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_the_report_shows_them_as_text() -> None:
     scores = pl.DataFrame({"seed": [0] * 3, "index": [0, 1, 2], "balance_score": [0.5, -0.5, 0.0]})
     votes = pl.Series(np.array([[1.0, 0.0], [0.25, 0.75], [0.5, 0.5]]))
     pairs = pl.DataFrame({"index": [0, 1, 2], "id": ["a", "b", "c"], "class": ["x", "y", "y"], "votes": votes})
-    best, middle, worst = examples(scores, pairs, {"votes": Features(size=2)}, Path(), num=1)
+    best, middle, worst = examples(scores, TrainingPairs(pairs, {"votes": Features(size=2)}, Path()), num=1)
     assert [(view.media, view.content) for view in (*best.modalities, *middle.modalities, *worst.modalities)] == [
         ("text", "1.00  0.00"),
         ("text", "0.50  0.50"),

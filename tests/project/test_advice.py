@@ -9,7 +9,7 @@ from bss.errors import InputError
 from bss.paths import HERE
 from docs import advice
 from docs.marked import END, begin
-from tests.evaluation.findings.test_advice import seen
+from tests.evaluation.advice.test_advise import seen
 
 
 def test_a_study_has_its_facts_and_its_gains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from bss.data.datasets.manifest import Manifest
 from bss.data.kinds.kind import Exhibit, Kind
 from bss.data.packed import open_split
 from bss.data.packing.pack import pack
-from bss.evaluation.grid.examples import MAX_BYTES, damage, drawings, examples
+from bss.evaluation.grid.examples import MAX_BYTES, TrainingPairs, damage, drawings, examples
 from bss.evaluation.grid.strips import strip
 from bss.evaluation.page.section import Shown
 
@@ -50,7 +50,7 @@ PAIRS = pl.DataFrame({"index": range(5), "id": list("abcde"), "class": ["cat"] *
 
 
 def shown(num: int, kind: Kind | None = None, pairs: pl.DataFrame = PAIRS) -> list[tuple[str, str]]:
-    found = examples(SCORES, pairs, {"film": kind or Film()}, Path("root"), num)
+    found = examples(SCORES, TrainingPairs(pairs, {"film": kind or Film()}, Path("root")), num)
     return [(pair.id, pair.place) for pair in found]
 
 
@@ -64,14 +64,14 @@ def test_no_pair_is_shown_twice() -> None:
 
 
 def test_media_become_data_addresses_and_the_rest_text() -> None:
-    best, *_ = examples(SCORES, PAIRS, {"film": Film()}, Path("root"), 1)
+    best, *_ = examples(SCORES, TrainingPairs(PAIRS, {"film": Film()}, Path("root")), 1)
     assert best.modalities[0].content == "data:image/png;base64,d3d3"  # "www": pair b
-    best, *_ = examples(SCORES, PAIRS, {"film": Film(media_type="application/x")}, Path("root"), 1)
+    best, *_ = examples(SCORES, TrainingPairs(PAIRS, {"film": Film(media_type="application/x")}, Path("root")), 1)
     assert (best.modalities[0].media, best.modalities[0].content) == ("text", "www")
 
 
 def test_large_media_are_left_out() -> None:
-    best, *_ = examples(SCORES, PAIRS, {"film": Film(num_bytes=MAX_BYTES + 1)}, Path("root"), 1)
+    best, *_ = examples(SCORES, TrainingPairs(PAIRS, {"film": Film(num_bytes=MAX_BYTES + 1)}, Path("root")), 1)
     assert best.modalities[0].content == "left out: 0.2 MB of image/png"
 
 
@@ -156,7 +156,7 @@ def test_a_few_numbers_are_words_and_many_are_drawn(tmp_path: Path) -> None:
     split = open_split(tmp_path / "packed", "train")
     pairs = pl.read_parquet(tmp_path / "packed/train/manifest.parquet")
     scores = pl.DataFrame({"seed": 0, "index": range(len(split)), "balance_score": range(len(split))})
-    best, *_ = examples(scores, pairs, data.modalities, tmp_path, 1, drawings(split, data.modalities))
+    best, *_ = examples(scores, TrainingPairs(pairs, data.modalities, tmp_path, drawings(split, data.modalities)), 1)
     few, many = best.modalities
     assert (few.media, many.media) == ("text", "strip")
     about = split.meta.modalities["many"]

@@ -14,9 +14,10 @@ import pytest
 from PIL import Image
 
 from bss.data.kinds.kind import Exhibit, Kind
-from bss.evaluation.grid.examples import examples
+from bss.evaluation.grid.examples import TrainingPairs, examples
 from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.grid.page import sections, write_report
+from bss.evaluation.page.template import words
 
 NUM_TRAIN, NUM_TEST, NUM_EPOCHS, NUM_FILES = 400, 200, 6, 20
 GAIN = pl.DataFrame({"scheduler": ["random", "heuristic", "learned"], "gain": [0.0, 0.012, 0.03]})
@@ -150,7 +151,7 @@ def grid(
         ),
         draws=fused.join(scores, on="seed").with_columns(num_draws=draws),
         manifest=pairs,
-        examples=examples(scores, pairs, kinds, root, num=4),
+        examples=examples(scores, TrainingPairs(pairs, kinds, root), num=4),
         command="make run",
         parameters={"train": {"epochs": NUM_EPOCHS, "lr": 0.002}, "grid": {"seeds": list(seeds)}},
         versions={"python": "3.11", "torch": "2.11", "bss": "0.1.0"},
@@ -309,3 +310,11 @@ def test_missing_column_is_named(inputs: ReportInputs) -> None:
         replace(inputs, scores=inputs.scores.drop("balance_score"))
     with pytest.raises(ValueError, match="at least one evaluated run"):
         replace(inputs, metrics=inputs.metrics.clear())
+
+
+def test_a_sentence_has_code_in_backticks_and_nothing_else_of_it_is_markup() -> None:
+    assert (
+        words("see `bss methods` for <b> & 5 %")
+        == "see <code>bss methods</code> for &lt;b&gt; &amp; 5\N{NO-BREAK SPACE}%"
+    )
+    assert words("`<i>`") == "<code>&lt;i&gt;</code>" and words("a ` b") == "a ` b"

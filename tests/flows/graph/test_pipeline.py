@@ -81,6 +81,11 @@ def test_advice_is_of_what_the_warm_up_left(workspace: Workspace) -> None:
     listed = pl.read_csv(workspace.folder / "reports/advice.csv")
     assert listed.columns == ["id", "class", "balance_score", "num_seeds", "least_sure"]
     assert set(listed["id"].to_list()) <= set(scores["id"].to_list())
+    page = (workspace.folder / "reports/advice.html").read_text()
+    assert page.count("<li>\n    <h4>") == min(18, len(listed)), (
+        "a card for each of the worst, as many as a report shows"
+    )
+    assert all(name in page for name in listed["id"].to_list())
     assert workspace.changed() == set(), "it leaves every stage as it was"
 
 

@@ -6,6 +6,7 @@ from math import isnan
 
 import polars as pl
 
+from bss.evaluation.advice.advise import tail_verdict
 from bss.evaluation.comparing.statistics import PairedDifference, paired_difference
 from bss.evaluation.comparing.verdict import (
     NUM_NAMED,
@@ -15,7 +16,6 @@ from bss.evaluation.comparing.verdict import (
     in_points,
     power_note,
 )
-from bss.evaluation.findings.advice import tail_verdict
 from bss.evaluation.findings.preferences import class_share, detection_areas
 from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.page.section import Verdict

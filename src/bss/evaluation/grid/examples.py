@@ -2,6 +2,7 @@
 
 from base64 import b64encode
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -30,51 +31,60 @@ FEW = 8
 """So many numbers are read as words; more of them are drawn."""
 
 
-def examples(
-    scores: pl.DataFrame,
-    manifest: pl.DataFrame,
-    kinds: Mapping[str, Kind],
-    root: Path,
-    num: int,
-    drawings: Mapping[str, Drawing] | None = None,
-    damages: Damages | None = None,
-) -> tuple[Example, ...]:
+@dataclass(frozen=True)
+class TrainingPairs:
+    """The pairs of the training split, and what it takes to show one."""
+
+    manifest: pl.DataFrame
+    """index, id, class, a column a modality, maybe `damaged` and `true_label`."""
+    kinds: Mapping[str, Kind]
+    """Modality -> kind."""
+    root: Path
+    """Folder that the paths in the manifest start from."""
+    drawings: Mapping[str, Drawing] = field(default_factory=dict)
+    """See `drawings`; a modality that has none is shown as its kind exhibits it."""
+    damages: Damages | None = None
+    """Of the data set: what was done to the values as they were read."""
+
+    def shown(self, chosen: pl.DataFrame) -> tuple[Example, ...]:
+        """A card for each row of `chosen`: index, balance_score, place and maybe `remark`."""
+        manifest, kinds = self.manifest, self.kinds
+        pairs = chosen.join(manifest.with_columns(damage(manifest)), on="index", maintain_order="left")
+        values = {name: raw_values(pairs[name], self.root, paths=kind.paths) for name, kind in kinds.items()}
+        done = {name: self.damages(pairs, name) if self.damages else [None] * len(pairs) for name in kinds}
+        return tuple(
+            Example(
+                id=str(pair["id"]),
+                class_name=str(pair["class"]),
+                score=pair["balance_score"],
+                place=pair["place"],
+                damage=_words(pair),
+                modalities=tuple(
+                    self.drawings[name](pair["index"])
+                    if name in self.drawings and values[name][row] is not None
+                    else _shown(name, kind, values[name][row], done[name][row])
+                    for name, kind in kinds.items()
+                ),
+                remark=pair.get("remark", ""),
+            )
+            for row, pair in enumerate(pairs.drop(list(kinds)).iter_rows(named=True))
+        )
+
+
+def examples(scores: pl.DataFrame, pairs: TrainingPairs, num: int) -> tuple[Example, ...]:
     """The `num` most balanced pairs, best first, as many around the median, and the least, worst first; first seed.
 
     Args:
         scores: columns seed, index, balance_score.
-        manifest: of the training split: index, id, class, a column a modality, maybe `damaged` and `true_label`.
-        kinds: modality -> kind.
-        root: folder that the paths in the manifest start from.
+        pairs: of the training split.
         num: shown at each place; no pair is shown twice.
-        drawings: see `drawings`; a modality that has none is shown as its kind exhibits it.
-        damages: of the data set: what was done to the values as they were read.
     """
-    drawn = drawings or {}
     first = scores.filter(pl.col("seed") == pl.col("seed").min()).select("index", "balance_score")
     ranked = first.sort("balance_score", "index", descending=[True, False])
     num = min(num, ranked.height // 3)
     groups = (ranked.head(num), ranked.slice((ranked.height - num) // 2, num), ranked.tail(num).reverse())
-    chosen = pl.concat([group.with_columns(place=pl.lit(place)) for place, group in zip(PLACES, groups, strict=True)])
-    pairs = chosen.join(manifest.with_columns(damage(manifest)), on="index", maintain_order="left")
-    values = {name: raw_values(pairs[name], root, paths=kind.paths) for name, kind in kinds.items()}
-    done = {name: damages(pairs, name) if damages else [None] * len(pairs) for name in kinds}
-    return tuple(
-        Example(
-            id=str(pair["id"]),
-            class_name=str(pair["class"]),
-            score=pair["balance_score"],
-            place=pair["place"],
-            damage=_words(pair),
-            modalities=tuple(
-                drawn[name](pair["index"])
-                if name in drawn and values[name][row] is not None
-                else _shown(name, kind, values[name][row], done[name][row])
-                for name, kind in kinds.items()
-            ),
-        )
-        for row, pair in enumerate(pairs.drop(list(kinds)).iter_rows(named=True))
-    )
+    placed = [group.with_columns(place=pl.lit(place)) for place, group in zip(PLACES, groups, strict=True)]
+    return pairs.shown(pl.concat(placed))
 
 
 def drawings(split: PackedSplit, kinds: Mapping[str, Kind]) -> dict[str, Drawing]:

@@ -7,13 +7,14 @@ import numpy as np
 import polars as pl
 from safetensors import safe_open
 
+from bss.data.datasets.dataset import Dataset
 from bss.data.kinds.kind import Kind
 from bss.data.packed import MANIFEST, Meta, open_split
+from bss.evaluation.advice.warmed_up import of_seed
 from bss.evaluation.artifacts import as_judged, metrics_of, of_cell, read_table, runtime_of, tables_of
-from bss.evaluation.grid.examples import drawings, examples
+from bss.evaluation.grid.examples import TrainingPairs, drawings, examples
 from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.grid.provenance import commit, versions
-from bss.evaluation.grid.warmed_up import of_seed
 from bss.evaluation.page.words import counted, listed
 from bss.files import existing
 from bss.params import Params
@@ -33,12 +34,11 @@ def read_grid(params: Params, parameters: Mapping[str, object], workspace: Works
         workspace: where the artifacts lie.
     """
     meta, data, cells = Meta.read(workspace.packed), params.preprocess, [*params.cells, *params.alone]
-    manifest = read_table(workspace.packed / Split.TRAIN / MANIFEST)
+    pairs = read_training_pairs(data, workspace, meta)
     seeds = params.grid.seeds
     scores, held_out = (
         pl.concat([of_seed(place(seed), seed) for seed in seeds]) for place in (workspace.scores, workspace.held_out)
     )
-    kinds, split = with_words(data.modalities, meta), open_split(workspace.packed, Split.TRAIN)
     return ReportInputs(
         dataset=data.titled(Path(params.raw)),
         notes=(*data.notes, *_notes(meta)),
@@ -52,12 +52,8 @@ def read_grid(params: Params, parameters: Mapping[str, object], workspace: Works
         held_out=held_out,
         pacing=pl.concat([_pacing(workspace, scheduler, params) for scheduler in params.grid.schedulers]),
         draws=tables_of(workspace.run, "draws", cells),
-        manifest=manifest,
-        examples=examples(
-            *(scores, manifest, kinds, data.locate(), params.report.num_examples),
-            drawings=drawings(split, kinds),
-            damages=data.damages,
-        ),
+        manifest=pairs.manifest,
+        examples=examples(scores, pairs, params.report.num_examples),
         command="make run",
         parameters=parameters,
         versions=versions(),
@@ -69,6 +65,13 @@ def read_grid(params: Params, parameters: Mapping[str, object], workspace: Works
         keep=params.train.keep,
         fusion_norms=pl.concat([of_cell(_fusion_norms(workspace, cell, meta), cell) for cell in params.cells]),
     )
+
+
+def read_training_pairs(data: Dataset, workspace: Workspace, meta: Meta) -> TrainingPairs:
+    """The pairs of the packed training split, as a person can see and hear them."""
+    kinds, split = with_words(data.modalities, meta), open_split(workspace.packed, Split.TRAIN)
+    manifest = read_table(workspace.packed / Split.TRAIN / MANIFEST)
+    return TrainingPairs(manifest, kinds, data.locate(), drawings(split, kinds), data.damages)
 
 
 def with_words(kinds: Mapping[str, Kind], meta: Meta) -> dict[str, Kind]:

@@ -120,6 +120,8 @@ class Example:
     damage: str
     """What was damaged on purpose; empty for an intact pair."""
     modalities: tuple[Shown, ...]
+    remark: str = ""
+    """What else is known of it."""
 
 
 @dataclass(frozen=True)

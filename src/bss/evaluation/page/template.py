@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
+from markupsafe import Markup, escape
 
 from bss.evaluation.page.section import Section, anchor
 
@@ -26,9 +27,15 @@ def rendered(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters["unbroken"] = lambda text: re.sub(r" (?=[%·]|t\])", "\N{NO-BREAK SPACE}", text)
+    environment.filters["words"] = words
     environment.filters["anchor"] = anchor
     environment.filters["kind"] = lambda block: type(block).__name__
     return environment.get_template("page.html").render(
         title=title, heading=heading, about=about, sections=sections, navigation=navigation
     )
+
+
+def words(text: str) -> Markup:
+    """A sentence as HTML: what stands in backticks as code, and no line ends before a unit."""
+    unbroken = re.sub(r" (?=[%·]|t\])", "\N{NO-BREAK SPACE}", text)
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(unbroken))))  # noqa: S704 - escaped

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from bss.evaluation.advice.warmed_up import WarmedUp
 from bss.evaluation.findings.balance import LEAD
 from bss.evaluation.findings.preferences import class_share
 from bss.evaluation.findings.remarks import PREFERENCE, budget_remark
-from bss.evaluation.grid.warmed_up import WarmedUp
 from bss.evaluation.page.section import Verdict
 from bss.evaluation.page.text import wrapped
 from bss.evaluation.page.words import counted, listed, percent
@@ -29,8 +29,8 @@ class Advice:
     recommendation: str
     findings: Sequence[Verdict]
     suspects: pl.DataFrame
-    """The training pairs that look worse than held-out ones in most seeds, the worst first: id, class, balance_score,
-    number of seeds, and the modality that is least sure of the true class."""
+    """The training pairs that look worse than held-out ones in most seeds, the worst first: index, id, class,
+    balance_score, number of seeds, and the modality that is least sure of the true class."""
 
 
 def advise(seen: WarmedUp) -> Advice:
@@ -85,7 +85,9 @@ def suspects(seen: WarmedUp) -> pl.DataFrame:
     )
     often = pairs.filter(pl.col("num_seeds") > MOST_SEEDS * num_seeds)
     named = often.join(seen.manifest.select("index", "class"), on="index", how="inner")
-    return named.sort("balance_score", "index").select("id", "class", "balance_score", "num_seeds", "least_sure")
+    return named.sort("balance_score", "index").select(
+        "index", "id", "class", "balance_score", "num_seeds", "least_sure"
+    )
 
 
 def _limits(held_out: pl.DataFrame) -> dict[int, float]:

@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from bss.evaluation.findings.advice import advise, in_words, low_shares, suspects, tail_verdict
-from bss.evaluation.grid.warmed_up import WarmedUp
+from bss.evaluation.advice.advise import advise, in_words, low_shares, suspects, tail_verdict
+from bss.evaluation.advice.warmed_up import WarmedUp
 
 SEEDS = (3, 8)
 
