@@ -183,8 +183,10 @@ def fit(
                     sampler.end_epoch()
             lr = settings.lr * lr_factor(settings.lr_schedule, epoch / num_epochs)
             observe = _observing(sampler) if sampler.wants_batches else None
-            is_over = method.is_over(trainer.memory)
-            order = _nothing() if is_over else method.order(_several(sampler.sequence(), sampler), trainer.memory)
+            over = method.is_over(trainer.memory)
+            order = (
+                Order(np.arange(0)) if over else method.order(_several(sampler.sequence(), sampler), trainer.memory)
+            )
             todo = batches(
                 train, order.indices, batch_size, runtime,
                 skip=trainer.num_batches, shared=True, hidden=order.hidden, cuts=order.cuts,
@@ -194,10 +196,11 @@ def fit(
             losses = trainer.train_epoch(todo, lr, observe, run.save_if_due, length)
             speed = (trainer.num_samples - num_before) / (time.monotonic() - started)
             on_validation = split_evidence(trainer.module, validation, batch_size, runtime)
-            if settings.keep == "best" or is_over or epoch == num_epochs - 1:
+            if settings.keep == "best" or over or epoch == num_epochs - 1:
                 selection.consider(on_validation)
             outputs = method.judged(on_validation.logits)
-            rows = [_row(epoch, output, losses.get(output, nan), on_validation, trainer, lr) for output in outputs]
+            losses = dict.fromkeys(outputs, nan) if over else losses
+            rows = [_row(epoch, output, losses[output], on_validation, trainer, lr) for output in outputs]
             run.history += rows
             if after_epoch:
                 after_epoch(epoch)
@@ -219,10 +222,6 @@ def _allowed(method: Method, held_out: Callable[[], Evidence]) -> Callable[[], E
         return held_out()
 
     return look
-
-
-def _nothing() -> Order:
-    return Order(np.empty(0, dtype=np.int64))
 
 
 def _several(indices: np.ndarray, sampler: "CurriculumSampler") -> np.ndarray:

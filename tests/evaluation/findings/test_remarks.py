@@ -47,7 +47,7 @@ def test_a_last_epoch_that_is_best_by_a_hair_is_no_call_for_more(made: ReportInp
 
 def test_a_last_epoch_without_a_step_is_no_call_for_more(made: ReportInputs) -> None:
     """A method has ended its training, and what it left is the best."""
-    ended = (EPOCH == EPOCH.max()).cast(pl.Int64)
+    ended = (EPOCH.max() == EPOCH).cast(pl.Int64)
     history = made.history.with_columns(validation_accuracy=0.5 + 0.05 * EPOCH, num_steps=EPOCH + 1 - ended)
     assert list(budget_remark(history)) == []
 

@@ -51,7 +51,7 @@ def budget_remark(history: pl.DataFrame) -> Iterator[str]:
 
 
 def _was_learning(run: pl.DataFrame) -> bool:
-    """Whether the last epoch of a run is its best, and one of training: a method may end it with one that has no step."""
+    """Whether the last epoch of a run is its best, and has a step: a method may end its training without one."""
     had_steps = bool(run["num_steps"][-1] > run["num_steps"][-2])
     return had_steps and kept_epoch(run, "best")["epoch"] == run["epoch"][-1]
 
