@@ -225,7 +225,7 @@ def test_slopes_equal_their_slow_references(splits: Splits, variant: Any) -> Non
         return torch.nn.functional.cross_entropy(mean, batch.labels[rows]), gap
 
     def slopes(loss: Tensor) -> list[Tensor]:
-        return list(torch.autograd.grad(loss, weights, retain_graph=True))
+        return list(torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True, materialize_grads=True))
 
     def move(directions: list[Tensor], size: float) -> None:
         with torch.no_grad():
@@ -253,7 +253,7 @@ def test_rates_and_ranges_of_alpha_by_hand(splits: Splits) -> None:
     found = [released.alpha_rate(e) for e in (0, 19, 20, 59, 199, 300)]
     assert found == pytest.approx([1e-4, 1e-4, 5e-5, 2.5e-5, 1e-4 / 512, 1e-4 / 512])
     assert LFM(variant="released", epochs=10).alpha_rate(3) == pytest.approx(1e-4 / 8)
-    assert LFM(epochs=200).alpha_rate(199) == 0.1
+    assert LFM(epochs=200).alpha_rate(199) == 0.5
     for variant, least in (("published", 0.0), ("released", 0.05)):
         ends = set()
         for start in (0.3, 0.7):

@@ -73,7 +73,7 @@ class LFM(Method):
     start: Annotated[float, Field(ge=0, le=1)] = 0.95
     """alpha that `schedule: learned` begins with."""
     rate: Annotated[float, Field(gt=0)] | None = None
-    """Learning rate of alpha; where left out 0.1, in `released` 1e-4. There it is halved each tenth of `epochs`."""
+    """Learning rate of alpha; where left out 0.5, in `released` 1e-4. There it is halved each tenth of `epochs`."""
     held_back: Annotated[int, Field(ge=0)] = 8
     """Training samples that alpha alone learns from; without any it stays at `start`."""
 
@@ -148,7 +148,7 @@ class LFM(Method):
             epoch: from 0.
         """
         if self.variant == "published":
-            return 0.1 if self.rate is None else self.rate
+            return 0.5 if self.rate is None else self.rate
         return (1e-4 if self.rate is None else self.rate) * 0.5 ** (self._fitted(epoch) // HALVED_EPOCHS)
 
     def _learn(self, trainer: "Trainer", batch: "Batch", held: "Tensor") -> None:
