@@ -116,10 +116,10 @@ class LFM(Method):
         """One update by the two losses, as alpha weighs them; before it one of alpha, where the batch is for it."""
         from bss.training.methods._bilevel import held_back_rows
 
-        held, rows = held_back_rows(batch, trainer.memory), slice(None)
+        held = held_back_rows(batch, trainer.memory)
         if held is not None:
             self._learn(trainer, batch, held)
-            rows = ~held
+        rows = slice(None) if held is None else ~held
         outputs = trainer.forward(batch.inputs)
         alpha = float(trainer.memory["alpha"]) if self.schedule == "learned" else self.alpha(trainer.epoch)
         loss = (1 - alpha) * self._classification(outputs, batch, rows)
@@ -139,7 +139,7 @@ class LFM(Method):
         if schedule == "heuristic":
             return 1 - exp(-1 / (epoch + 1))
         e = self._fitted(epoch)
-        return 1 - sum(coefficient * e**power for power, coefficient in enumerate(POLYNOMIAL))
+        return 1.0 - sum(coefficient * e**power for power, coefficient in enumerate(POLYNOMIAL))
 
     def alpha_rate(self, epoch: int) -> float:
         """The learning rate of a learned alpha.
