@@ -112,7 +112,7 @@ def test_steps_are_the_slow_ones(splits: Splits) -> None:
 def test_one_pair_a_step_leaves_the_others_as_they_are(splits: Splits) -> None:
     batch, settings = first_batch(splits), {"kept": 0.6, "unimodal_weight": 0.0}
     trainer = small_trainer(splits, IPRM(pairs="one", **settings))
-    rule: Any = trainer.model.train().fusion.rule  # type: ignore[union-attr]
+    rule: Any = trainer.model.train().fusion.rule
     number, seen = len(rule.mixed), set()
     for step in range(12):
         trainer.num_steps = step

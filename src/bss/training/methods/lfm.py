@@ -149,7 +149,8 @@ class LFM(Method):
         """
         if self.variant == "published":
             return 0.5 if self.rate is None else self.rate
-        return (1e-4 if self.rate is None else self.rate) * 0.5 ** (self._fitted(epoch) // HALVED_EPOCHS)
+        halvings = int(self._fitted(epoch) // HALVED_EPOCHS)
+        return (1e-4 if self.rate is None else self.rate) * 0.5**halvings
 
     def _learn(self, trainer: "Trainer", batch: "Batch", held: "Tensor") -> None:
         """A step of alpha; none where the slope is not finite, as that of a saturated softmax may be."""
