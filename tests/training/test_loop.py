@@ -270,6 +270,10 @@ def test_batches_keep_the_order_and_leave_no_single_sample(length: int, sizes: l
     assert np.array_equal(np.concatenate(parts), indices)
 
 
+def test_no_samples_make_no_batch() -> None:
+    assert batch_indices(np.arange(0), 3) == []
+
+
 def test_a_loss_that_is_not_finite_stops_the_training(pair: Splits) -> None:
     settings = TRAIN.model_copy(update={"lr": 1e30, "optimizer": "sgd"})
     with pytest.raises(

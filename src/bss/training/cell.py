@@ -86,7 +86,7 @@ def train_cell(params: "Params", cell: Cell, workspace: Workspace, report: Repor
     write_json({"seconds": round(seconds, 2), "model": checksum(folder / WEIGHTS)}, workspace.seconds(cell))
     draws = pl.DataFrame({"id": train.ids, "num_draws": sampler.num_draws}).with_row_index("index")
     if kept:
-        kept.seal(folder / WEIGHTS, num_epochs)
+        kept.seal(folder / WEIGHTS, history["epoch"].n_unique())
     for name, table in {"history": history, "draws": draws}.items():
         with replaced(folder / f"{name}.parquet") as temporary:
             table.write_parquet(temporary)

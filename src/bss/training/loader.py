@@ -153,6 +153,8 @@ def batch_indices(indices: np.ndarray, batch_size: int, cuts: Sequence[int] = ()
 
     A batch of one where a last one may be short joins its neighbour, over a cut too: batch normalisation needs two.
     """
+    if not len(indices):
+        return []
     groups = list(pairwise([0, *cuts, len(indices)]))
     starts = [start for first, last in groups for start in range(first, last, batch_size)]
     lonely = {last - 1 for first, last in groups if (last - first) % batch_size == 1 % batch_size}

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from math import nan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from bss.training.divergence import explained
 from bss.training.epoch import Observe
 from bss.training.loader import batch_indices, batches
 from bss.training.methods.joint import Joint
-from bss.training.methods.method import Method
+from bss.training.methods.method import Method, Order
 from bss.training.methods.probe import Probe
 from bss.training.optimizer import lr_factor
 from bss.training.runtime import Runtime, memory_explained
@@ -155,6 +156,8 @@ def fit(
 ) -> pl.DataFrame:
     """Train with the sampler's sequences, keep the best epoch on validation or the last, and return the history.
 
+    A method whose training is over earlier (`Method.is_over`) ends it with an epoch that has no step.
+
     The history has one row an epoch and output that the method trains: losses, accuracy and mean probability of
     the true class, steps and samples so far, learning rate. `after_epoch` is called with the number of each epoch,
     from 0, before its checkpoint, on every rank. `curves` shows each epoch after its checkpoint: no epoch twice.
@@ -164,6 +167,8 @@ def fit(
     run = Run(trainer, {"sampler": sampler, "selection": selection}, checkpoints)
     with _explained("train", run, train):
         for epoch in range(run.epoch, num_epochs):
+            if method.is_over(trainer.memory):
+                break
             if trainer.num_batches == 0:
                 evidence = cache(lambda: split_evidence(trainer.module, train, batch_size, runtime))
                 held_out = cache(lambda: split_evidence(trainer.module, validation, batch_size, runtime))
@@ -178,7 +183,10 @@ def fit(
                     sampler.end_epoch()
             lr = settings.lr * lr_factor(settings.lr_schedule, epoch / num_epochs)
             observe = _observing(sampler) if sampler.wants_batches else None
-            order = method.order(_several(sampler.sequence(), sampler), trainer.memory)
+            over = method.is_over(trainer.memory)
+            order = (
+                Order(np.arange(0)) if over else method.order(_several(sampler.sequence(), sampler), trainer.memory)
+            )
             todo = batches(
                 train, order.indices, batch_size, runtime,
                 skip=trainer.num_batches, shared=True, hidden=order.hidden, cuts=order.cuts,
@@ -188,9 +196,10 @@ def fit(
             losses = trainer.train_epoch(todo, lr, observe, run.save_if_due, length)
             speed = (trainer.num_samples - num_before) / (time.monotonic() - started)
             on_validation = split_evidence(trainer.module, validation, batch_size, runtime)
-            if settings.keep == "best" or epoch == num_epochs - 1:
+            if settings.keep == "best" or over or epoch == num_epochs - 1:
                 selection.consider(on_validation)
             outputs = method.judged(on_validation.logits)
+            losses = dict.fromkeys(outputs, nan) if over else losses
             rows = [_row(epoch, output, losses[output], on_validation, trainer, lr) for output in outputs]
             run.history += rows
             if after_epoch:

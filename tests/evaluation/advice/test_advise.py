@@ -67,6 +67,7 @@ def test_the_budget_is_judged_once_there_are_trainings() -> None:
     rising = [0.1 * epoch for epoch in range(8)]
     for accuracies, sentence in ((rising, "The training may be too short."), (rising[::-1], "The budget is enough:")):
         rows = {"method": "joint", "scheduler": "random", "seed": 0, "output": "fused", "epoch": range(8)}
+        rows |= {"num_steps": range(10, 18)}
         history = pl.DataFrame({**rows, "validation_accuracy": accuracies, "validation_loss": 0.5})
         assert advise(replace(seen(), history=history)).findings[3].sentence.startswith(sentence)
 

@@ -45,6 +45,13 @@ def test_a_last_epoch_that_is_best_by_a_hair_is_no_call_for_more(made: ReportInp
     assert found.endswith("+0.2 points. More epochs may change little; a run with more train.epochs would tell.")
 
 
+def test_a_last_epoch_without_a_step_is_no_call_for_more(made: ReportInputs) -> None:
+    """A method has ended its training, and what it left is the best."""
+    ended = (EPOCH.max() == EPOCH).cast(pl.Int64)
+    history = made.history.with_columns(validation_accuracy=0.5 + 0.05 * EPOCH, num_steps=EPOCH + 1 - ended)
+    assert list(budget_remark(history)) == []
+
+
 def test_a_training_of_one_epoch_has_no_last_one(made: ReportInputs) -> None:
     assert list(budget_remark(made.history.filter(EPOCH == 0))) == []
 

@@ -141,7 +141,10 @@ def grid(
         num_pairs={"train": NUM_TRAIN, "validation": 100, "test": NUM_TEST},
         metrics=measured(runs),
         history=runs.join(epochs, how="cross").with_columns(
-            validation_accuracy=curve, validation_loss=1 - curve, validation_confidence=curve**2
+            validation_accuracy=curve,
+            validation_loss=1 - curve,
+            validation_confidence=curve**2,
+            num_steps=pl.col("epoch") + 1,
         ),
         predictions=predicted(rng, runs, len(classes)),
         scores=scores,

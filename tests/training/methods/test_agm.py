@@ -12,6 +12,7 @@ from bss.encoders.fusions.gated import Gated
 from bss.measure.shapley import shapley_values
 from bss.training.methods.agm import AGM, leads, scores, split
 from bss.training.methods.joint import Joint
+from tests.helpers.gaps import with_gaps
 from tests.helpers.steps import Splits, assert_close, assert_same, first_batch, gradients, small_trainer
 from tests.helpers.toy import packed_toy
 
@@ -42,8 +43,11 @@ def test_coefficients_by_hand() -> None:
     assert three.tolist() == pytest.approx([0.960496, 1.005975, 1.010513], abs=1e-6)
 
 
-def slow_parts(model: Any, features: dict[str, Tensor]) -> dict[str, Tensor]:
+def slow_parts(
+    model: Any, features: dict[str, Tensor], nothing: dict[str, Tensor] | None = None, whole: Tensor | None = None
+) -> dict[str, Tensor]:
     """What each modality adds, over all orders in which they come."""
+    away = nothing or {name: torch.zeros_like(values) for name, values in features.items()}
     found = {name: torch.tensor(0.0) for name in features}
     orders = list(permutations(features))
     for order in orders:
@@ -51,7 +55,9 @@ def slow_parts(model: Any, features: dict[str, Tensor]) -> dict[str, Tensor]:
         before = torch.tensor(0.0)
         for name in order:
             here.add(name)
-            after = model({n: v * (n in here) for n, v in features.items()})
+            after = model({n: v if n in here else away[n] for n, v in features.items()})
+            if whole is not None and len(here) == len(features):
+                after = whole
             found[name] = found[name] + (after - before) / len(orders)
             before = after
     return found
@@ -104,6 +110,38 @@ def test_a_large_gradient_of_the_fusion_clips_all(splits: Splits) -> None:
     assert_close(found[1], {name: values * 0.1 / length for name, values in found[0].items()})
 
 
+@pytest.mark.parametrize("fusion", [None, Gated(width=4)], ids=["concat", "gated"])
+def test_inputs_may_be_padded_as_in_the_code(splits: Splits, fusion: Gated | None) -> None:
+    """Encoders with batch statistics; a sample lacks a modality."""
+    batch = with_gaps(first_batch(splits), m0=[2])
+    trainer = small_trainer(splits, AGM(padding="inputs", clip=None, unimodal_weight=0), fusion, encoders={})
+    model: Any = small_trainer(splits, Joint(), fusion, encoders={}).model
+    names = list(model.branches)
+    whole = model.train()(batch.inputs).logits["fused"]
+    zeros = {name: torch.zeros(16, *batch.inputs[name].shape[1:]) for name in names}
+    model.eval()
+    blank = {name: model.branch(name).encoder(values) for name, values in zeros.items()}
+    blank["m0"] = blank["m0"].index_fill(0, torch.tensor([2]), 0.0)
+    features = model(batch.inputs).features
+    parts = slow_parts(model.fusion, features, blank, whole)
+    assert torch.allclose(sum(parts.values()), whole, atol=1e-5)
+    seen = [1.0 + place for place in range(len(names))]
+    trainer.memory |= {"scores": torch.tensor(seen).double(), "steps": torch.tensor(10)}
+    s = [float(nn.functional.cross_entropy(values.detach(), batch.labels)) for values in parts.values()]
+
+    def lead(scores: list[float], place: int) -> float:
+        return exp((sum(scores) / len(scores) - scores[place]) * len(scores) / (len(scores) - 1))
+
+    kappa = [exp(min(lead(seen, place) - lead(s, place), 10)) for place in range(len(names))]
+    assert max(kappa) > 2 * min(kappa)
+    total = whole.detach().requires_grad_()
+    (arrives,) = torch.autograd.grad(nn.functional.cross_entropy(total, batch.labels), total)
+    torch.stack([k * (part * arrives).sum() for k, part in zip(kappa, parts.values(), strict=True)]).sum().backward()
+    wanted = {n: torch.zeros_like(w) if w.grad is None else w.grad for n, w in model.named_parameters()}
+    assert_close(gradients(trainer, batch), wanted, atol=1e-5)
+    assert_same(dict(trainer.model.named_buffers()), dict(model.named_buffers()))
+
+
 def test_five_modalities_need_a_linear_fusion(tmp_path_factory: pytest.TempPathFactory) -> None:
     five = packed_toy(tmp_path_factory.mktemp("five"), 5)
     trainer = small_trainer(five, AGM())
@@ -111,5 +149,6 @@ def test_five_modalities_need_a_linear_fusion(tmp_path_factory: pytest.TempPathF
     trainer._num_rows = 16
     parts = split(trainer, outputs.features, outputs.logits["fused"])
     assert torch.allclose(sum(parts.values()), outputs.logits["fused"], atol=1e-5)
-    with pytest.raises(ValueError, match="all sets of 4 modalities at most; here are 5"):
-        small_trainer(five, AGM(), Gated(width=4))
+    for method, fusion in ((AGM(), Gated(width=4)), (AGM(padding="inputs"), None)):
+        with pytest.raises(ValueError, match="all sets of 4 modalities at most; here are 5"):
+            small_trainer(five, method, fusion)

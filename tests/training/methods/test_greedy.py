@@ -1,5 +1,6 @@
 """Re-balancing by learning speed."""
 
+from collections import Counter
 from math import log10
 from typing import Any
 
@@ -149,9 +150,26 @@ def test_before_its_epoch_it_gathers_and_never_rebalances(splits: Splits) -> Non
     assert int(trainer.memory["steps left"]) == 5
 
 
+def test_the_control_draws_none_or_any_modality_alike(splits: Splits) -> None:
+    method, batch = Greedy(chooses="random", window=3, starts=1, threshold=1e9), first_batch(splits)
+    trainer = small_trainer(splits, method)
+    drawn = []
+    for trainer.num_steps in range(400):
+        drawn.append(method._chosen(trainer))
+    found = Counter(drawn)
+    assert set(found) == {None, *range(len(trainer.model.branches))}
+    assert min(found.values()) > 0.7 * 400 / len(found), "each 400 / (M + 1) times, more or less"
+    trainer.train_epoch([batch], 0.01)
+    assert "steps left" not in trainer.memory
+    trainer.num_steps = next(step for step, place in enumerate(drawn) if place == 1) - 1
+    trainer.train_epoch([batch], 0.01)
+    assert int(trainer.memory["cared for"]) == 1
+    assert int(trainer.memory["steps left"]) == 3
+
+
 def test_without_a_window_it_is_joint_on_that_network(splits: Splits) -> None:
     batch, found = first_batch(splits), []
-    for method in (Greedy(window=0), WithModule(fused_weight=0), Greedy(threshold=1e9)):
+    for method in (Greedy(window=0, chooses="random"), WithModule(fused_weight=0), Greedy(threshold=1e9)):
         trainer = small_trainer(splits, method)
         trainer.train_epoch([batch] * 3, 0.01)
         found.append({n: v for n, v in weights.take(trainer.model).items() if "mean" not in n})

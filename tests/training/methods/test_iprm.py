@@ -109,6 +109,30 @@ def test_steps_are_the_slow_ones(splits: Splits) -> None:
     assert any(abs(value - 0.5) > 0.001 for value in newest)
 
 
+def test_one_pair_a_step_leaves_the_others_as_they_are(splits: Splits) -> None:
+    batch, settings = first_batch(splits), {"kept": 0.6, "unimodal_weight": 0.0}
+    trainer = small_trainer(splits, IPRM(pairs="one", **settings))
+    rule: Any = trainer.model.train().fusion.rule
+    number, seen = len(rule.mixed), set()
+    for step in range(12):
+        trainer.num_steps = step
+        share, newest = rule.share.clone(), rule.newest.clone()
+        handed = gradients(trainer, batch)
+        (place,) = trainer.method._places(trainer)  # type: ignore[attr-defined]
+        seen.add(place)
+        for other in range(number):
+            learned = handed[f"fusion.rule.mixed.{other}.weight"].any()
+            assert bool(learned) == (other == place)
+            if other != place:
+                assert rule.share[other] == share[other]
+                assert rule.newest[other] == newest[other]
+        assert float(rule.share[place]) == pytest.approx(float(0.6 * share[place] + 0.4 * newest[place]))
+    assert len(seen) == number
+    if number == 1:
+        both = (small_trainer(splits, IPRM(pairs=pairs, **settings)) for pairs in ("one", "all"))
+        assert_same(*(gradients(each, batch) for each in both))
+
+
 def test_without_mixtures_the_branches_train_as_in_joint(splits: Splits) -> None:
     batch = first_batch(splits)
     found, joint = (

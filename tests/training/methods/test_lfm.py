@@ -1,21 +1,30 @@
 """Learning the modality gap."""
 
+from copy import deepcopy
 from itertools import combinations
 from math import exp, log, sqrt
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from bss.encoders.mlp import MLP
+from bss.errors import InputError
 from bss.model import MultimodalModel
+from bss.training.loader import Batch, batches
+from bss.training.loop import split_evidence
 from bss.training.losses import class_weighted
+from bss.training.methods._bilevel import mean_curvature, slope_after_a_step
 from bss.training.methods._means import mean_of_logits
 from bss.training.methods.joint import Joint
 from bss.training.methods.lfm import LFM, divergence_from_mean, partner_loss
-from bss.types import Split
-from tests.helpers.steps import Splits, assert_same, first_batch, gradients, small_trainer
+from bss.training.trainer import Trainer
+from bss.types import FUSED, Split
+from tests.helpers.killed import expect_resumed
+from tests.helpers.steps import Splits, assert_same, first_batch, gradients, small_trainer, trained_weights
 
 A, V = torch.tensor([[2.0, 0.5, -1], [0.2, 1.5, 0.3]]), torch.tensor([[0.1, 0.4, 0.2], [1.0, -0.5, 0.6]])
 Rows = list[list[float]]
@@ -163,3 +172,139 @@ def test_without_weight_it_is_the_mean_of_the_heads(splits: Splits) -> None:
         for method in (MeanOfHeads(unimodal_weight=0), LFM(**none))
     ]
     assert_same(*found)
+
+
+def learner(splits: Splits, **fields: Any) -> tuple[Trainer, LFM, Batch]:
+    """A trainer at the first batch of its first epoch, which begins with what is held back."""
+    train = splits[Split.TRAIN]
+    method = LFM(schedule="learned", **fields)
+    trainer = small_trainer(splits, method)
+    clean = split_evidence(trainer.model, train, 16, trainer.runtime)
+    method.begin_epoch(trainer, 0, lambda: clean, pytest.fail)
+    order = method.order(np.arange(len(train)), trainer.memory)
+    trainer.model.train()
+    return trainer, method, next(iter(batches(train, order.indices, 16, trainer.runtime)))
+
+
+def test_slopes_by_hand(splits: Splits) -> None:
+    trainer = small_trainer(splits, LFM())
+    first, second = list(trainer.model.parameters())[:2]
+    with torch.no_grad():
+        first.fill_(2.0)
+    # d/dw of 3 w is 3, the second derivative of w^3 is 6 w = 12: their product is 36; the other tensor has no part.
+    assert mean_curvature(trainer, 3 * first.sum() + second.sum(), (first**3).sum()) == pytest.approx(36)
+    assert mean_curvature(trainer, first.sum(), second.square().sum()) == 0
+    assert mean_curvature(trainer, first.sum(), first.sum()) == 0
+    found = slope_after_a_step(trainer, 3 * first.sum() + second.sum(), 0.5 * second.sum() - first.sum())
+    assert found == pytest.approx(3 * first.numel() - 0.5 * second.numel())
+
+
+@pytest.mark.parametrize("variant", ["published", "released"])
+def test_slopes_equal_their_slow_references(splits: Splits, variant: Any) -> None:
+    """By differences: of U after two steps of the weights, and of gradients at two places; both in float64."""
+    trainer, method, batch = learner(splits, variant=variant, start=0.5, rate=1e-2)
+    held = torch.isin(batch.indices, trainer.memory["held back"])
+    before = float(trainer.memory["alpha"])
+    method._learn(trainer, batch, held)
+    slope = (before - float(trainer.memory["alpha"])) / method.alpha_rate(0)
+
+    model = deepcopy(trainer.model).double().eval()
+    weights, inputs = list(model.parameters()), {name: values.double() for name, values in batch.inputs.items()}
+    start = [weight.detach().clone() for weight in weights]
+
+    def losses(rows: Tensor) -> tuple[Tensor, Tensor]:
+        parts = {name: model.branch(name) for name in inputs}
+        features = {name: part.encoder((inputs[name] - part.mean) / part.std)[rows] for name, part in parts.items()}
+        logits = {name: parts[name].head(values) for name, values in features.items()}
+        gap = (
+            partner_loss(features, all_there(features), 0.5)
+            if variant == "published"
+            else divergence_from_mean(logits, all_there(features))
+        )
+        mean = torch.stack(list(logits.values())).mean(dim=0)
+        return torch.nn.functional.cross_entropy(mean, batch.labels[rows]), gap
+
+    def slopes(loss: Tensor) -> list[Tensor]:
+        return list(torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True, materialize_grads=True))
+
+    def move(directions: list[Tensor], size: float) -> None:
+        with torch.no_grad():
+            for weight, origin, direction in zip(weights, start, directions, strict=True):
+                weight.copy_(origin + size * direction)
+
+    if variant == "published":
+        classes, gap = losses(~held)
+        found = []
+        for directions in (slopes(gap), slopes(classes)):
+            move(directions, -1e-5)
+            found.append(float(losses(held)[0].detach()))
+        assert slope == pytest.approx((found[0] - found[1]) / 1e-5, rel=1e-3)
+    else:
+        ahead, sides = slopes(losses(held)[0]), []
+        for sign in (1, -1):
+            move(ahead, sign * 1e-5)
+            classes, gap = losses(held)
+            sides.append(slopes((1 - before) * classes + before * gap)[0])
+        assert slope == pytest.approx(float((sides[0] - sides[1]).mean()) / 2e-5, rel=1e-2, abs=1e-6)
+
+
+def test_rates_and_ranges_of_alpha_by_hand(splits: Splits) -> None:
+    released = LFM(variant="released", epochs=200)
+    found = [released.alpha_rate(e) for e in (0, 19, 20, 59, 199, 300)]
+    assert found == pytest.approx([1e-4, 1e-4, 5e-5, 2.5e-5, 1e-4 / 512, 1e-4 / 512])
+    assert LFM(variant="released", epochs=10).alpha_rate(3) == pytest.approx(1e-4 / 8)
+    assert LFM(epochs=200).alpha_rate(199) == 0.5
+    for variant, least in (("published", 0.0), ("released", 0.05)):
+        ends = set()
+        for start in (0.3, 0.7):
+            trainer, method, batch = learner(splits, variant=variant, rate=1e9, start=start)
+            method._learn(trainer, batch, torch.isin(batch.indices, trainer.memory["held back"]))
+            ends.add(round(float(trainer.memory["alpha"]), 9))
+        assert ends <= {least, 1 - least}, variant
+
+
+def test_alpha_alone_learns_from_what_is_held_back(splits: Splits) -> None:
+    trainer, method, batch = learner(splits, start=0.5)
+    held = trainer.memory["held back"].tolist()
+    assert batch.indices[:8].tolist() == held
+    assert len(set(held)) == 8
+    sequence = np.array([3, *held, 3, 5])
+    assert method.order(sequence, trainer.memory).indices.tolist() == [*held, *(i for i in sequence if i not in held)]
+    few = np.array([held[0], held[1], 5])
+    assert method.order(few, trainer.memory).indices.tolist() == few.tolist(), "one alone does not make a batch"
+
+    outputs = trainer.model(batch.inputs)
+    features = {name: values[8:] for name, values in outputs.features.items()}
+    classes = torch.nn.functional.cross_entropy(outputs.logits[FUSED][8:], batch.labels[8:])
+    gap = partner_loss(features, all_there(features), 0.5)
+    names, weights = zip(*trainer.model.named_parameters(), strict=True)
+    slopes = [
+        torch.autograd.grad(loss, weights, retain_graph=True, materialize_grads=True, allow_unused=True)
+        for loss in (classes, gap)
+    ]
+    handed, alpha = gradients(trainer, batch), float(trainer.memory["alpha"])
+    assert alpha != 0.5
+    for name, of_classes, of_gap in zip(names, *slopes, strict=True):
+        assert torch.allclose(handed[name], (1 - alpha) * of_classes + alpha * of_gap, atol=1e-6), name
+
+    later = batch._replace(indices=torch.tensor([i for i in range(96) if i not in held][:16]))
+    gradients(trainer, later)
+    assert float(trainer.memory["alpha"]) == alpha
+
+
+def test_without_samples_to_learn_from_alpha_is_constant(splits: Splits) -> None:
+    fields: Any = {"alignment": "reverse_js"}
+    learned = trained_weights(splits, LFM(schedule="learned", held_back=0, start=0.3, **fields))
+    assert_same(learned, trained_weights(splits, LFM(schedule="constant", weight=0.3, **fields)))
+    moved = trained_weights(splits, LFM(schedule="learned", start=0.3, **fields))
+    assert not torch.equal(moved["branches.m0.head.weight"], learned["branches.m0.head.weight"])
+
+
+def test_more_than_a_batch_cannot_be_held_back(splits: Splits) -> None:
+    with pytest.raises(InputError, match="held_back of lfm: 15 samples and two more do not fit into a batch of 16"):
+        learner(splits, held_back=15)
+
+
+@pytest.mark.parametrize("variant", ["published", "released"])
+def test_what_is_learned_of_alpha_survives_a_kill(splits: Splits, tmp_path: Path, variant: Any) -> None:
+    expect_resumed(splits, LFM(schedule="learned", variant=variant), tmp_path)

@@ -2,19 +2,28 @@
 
 from functools import partial
 from math import log
+from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import torch
 from torch import Tensor
 
+from bss.curriculum.sampler import CurriculumSampler
+from bss.curriculum.schedulers.random import Random
+from bss.evaluation.artifacts import kept_epoch
 from bss.measure.evidence import Evidence
 from bss.training import weights
+from bss.training.checkpoint import Checkpoints
+from bss.training.loop import fit, split_evidence
 from bss.training.methods.joint import Joint
 from bss.training.methods.mses import MSES, smoothed
+from bss.training.selection import loss_and_accuracy
 from bss.training.trainer import Trainer
-from bss.types import FUSED
+from bss.types import FUSED, Split
 from tests.helpers.steps import Splits, assert_same, first_batch, small_trainer, trained_weights
+from tests.helpers.toy import TRAIN
 
 
 def with_losses(losses: dict[str, float]) -> Evidence:
@@ -84,8 +93,7 @@ def test_what_rests_moves_by_no_gradient_momentum_decay_or_statistic(splits: Spl
     method, batch = MSES(), first_batch(splits)
     trainer = small_trainer(splits, method, encoders={})
     trainer.train_epoch([batch] * 2, 0.01)
-    number = len(trainer.model.branches)
-    trainer.memory["stopped"] = torch.tensor([True] + [False] * (number - 1))
+    trainer.memory["stopped"] = torch.tensor([name == "m0" for name in trainer.model.branches])
     before = weights.take(trainer.model)
     trainer.train_epoch([batch] * 2, 0.01)
     after = weights.take(trainer.model)
@@ -94,9 +102,6 @@ def test_what_rests_moves_by_no_gradient_momentum_decay_or_statistic(splits: Spl
     assert_same(rested, {name: before[name] for name in rested})
     for part in ("branches.m1.encoder", "branches.m1.head", "fusion"):
         assert any(not torch.equal(after[name], before[name]) for name in after if name.startswith(part)), part
-    trainer.memory["stopped"] = torch.tensor([True] * number)
-    trainer.train_epoch([batch] * 2, 0.01)
-    assert_same(weights.take(trainer.model), after)
 
 
 def test_released_takes_the_whole_model_and_the_optimizer_back(splits: Splits) -> None:
@@ -114,6 +119,43 @@ def test_released_takes_the_whole_model_and_the_optimizer_back(splits: Splits) -
     assert_same(weights.take(trainer.model), was)
     for now, before in zip(trainer.optimizer.state.values(), learned, strict=True):
         assert_same(now, before)
+
+
+class Scripted(MSES):
+    """The losses of the first modality rise from epoch 3 on, those of the others from the epoch before."""
+
+    def begin_epoch(self, trainer: Trainer, epoch: int, evidence: Any, validation: Any) -> None:
+        names = list(trainer.model.branches)
+        losses = {name: 0.5 + 0.1 * abs(epoch - (3 if name == "m0" else 2)) for name in names}
+        super().begin_epoch(trainer, epoch, evidence, partial(with_losses, losses))
+
+
+def scripted(splits: Splits, keep: str, checkpoints: Any = None) -> tuple[Trainer, pl.DataFrame]:
+    trainer, train = small_trainer(splits, Scripted(patience=1, smoothing=0)), splits[Split.TRAIN]
+    settings: Any = TRAIN.model_copy(update={"keep": keep})
+    sampler = CurriculumSampler(len(train), Random())
+    return trainer, fit(trainer, sampler, train, splits[Split.VALIDATION], settings, 9, checkpoints=checkpoints)
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_the_training_ends_when_all_rest(splits: Splits, keep: str) -> None:
+    """The others stop before epoch 4, the first before epoch 5, which has no step: what went back is judged."""
+    trainer, history = scripted(splits, keep)
+    fused = history.filter(pl.col("output") == FUSED)
+    per_epoch = -(-len(splits[Split.TRAIN]) // TRAIN.batch_size)
+    assert fused["num_steps"].to_list() == [per_epoch * number for number in (1, 2, 3, 4, 5, 5)]
+    assert fused["train_loss"].is_nan().to_list() == [False] * 5 + [True]
+    validation = split_evidence(trainer.model, splits[Split.VALIDATION], TRAIN.batch_size, trainer.runtime)
+    kept = kept_epoch(fused, keep)
+    assert kept["epoch"] == 5 or keep == "best"
+    assert loss_and_accuracy(validation, FUSED) == (kept["validation_loss"], kept["validation_accuracy"])
+
+
+def test_a_training_that_is_over_stays_so_after_a_kill(splits: Splits, tmp_path: Path) -> None:
+    whole, history = scripted(splits, "best", Checkpoints(tmp_path, 60))
+    again, resumed = scripted(splits, "best", Checkpoints(tmp_path, 60))
+    assert resumed.equals(history, null_equal=True)
+    assert_same(weights.take(again.model), weights.take(whole.model))
 
 
 def test_a_modality_that_no_sample_has_never_stops(splits: Splits) -> None:

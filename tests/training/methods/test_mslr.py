@@ -1,6 +1,7 @@
 """Modality-specific learning rates."""
 
 from functools import partial
+from math import exp, log
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from bss.measure.evidence import Evidence
 from bss.model import MultimodalModel
 from bss.training import weights
 from bss.training.methods.joint import Joint
-from bss.training.methods.mslr import MSLR, ratios
+from bss.training.methods.mslr import MSLR, drawn_together, ratios
 from bss.training.trainer import Trainer
 from bss.types import FUSED, Split
 from tests.helpers.steps import Splits, assert_close, assert_same, first_batch, gradients, small_trainer
@@ -109,8 +110,40 @@ def test_at_equal_rates_it_is_the_sum_of_the_heads(splits: Splits, variant: Any)
     assert_same(weights_after(splits, MSLR(variant=variant)), wanted)
 
 
-def test_rates_that_stay_ask_for_no_validation(splits: Splits) -> None:
-    method = MSLR(strategy="keep")
+def slow_drawn_together(rates: dict[str, float], smoothing: float) -> dict[str, float]:
+    """By the mean of logarithms."""
+    logs = {name: log(rate) for name, rate in rates.items()}
+    mean = sum(logs.values()) / len(logs)
+    return {name: exp(value + smoothing * (mean - value)) for name, value in logs.items()}
+
+
+def test_smooth_rates_by_hand() -> None:
+    found = drawn_together({"audio": 0.9, "visual": 1.1}, 0.5)
+    assert list(found.values()) == pytest.approx([0.946303, 1.046177], abs=1e-6)
+    many = {f"m{number}": 0.1 * 2.0**number for number in range(6)}
+    assert drawn_together(many, 0.3) == pytest.approx(slow_drawn_together(many, 0.3))
+    assert drawn_together(many, 1.0) == pytest.approx(dict.fromkeys(many, 0.1 * 2.0**2.5))
+
+
+def test_smooth_lies_between_one_rate_and_keep(splits: Splits) -> None:
+    rates = {"m0": 0.25, "m1": 4.0}
+    trainer = small_trainer(splits, MSLR(strategy="smooth", rates=rates))
+    given = {name: rates.get(name, 1.0) for name in trainer.model.branches}
+    assert MSLR(strategy="smooth", rates=rates)._factors(trainer) == pytest.approx(slow_drawn_together(given, 0.5))
+    kept, ends, default = (
+        weights_after(splits, MSLR(rates=rates, **fields))
+        for fields in (
+            {"strategy": "keep"}, {"strategy": "smooth", "smoothing": 0.0}, {"strategy": "smooth"},
+        )
+    )  # fmt: skip
+    assert_same(ends, kept)
+    assert not torch.equal(default["branches.m0.head.weight"], kept["branches.m0.head.weight"])
+    assert_same(weights_after(splits, MSLR(strategy="smooth")), weights_after(splits, SumOfHeads(unimodal_weight=0)))
+
+
+@pytest.mark.parametrize("strategy", ["keep", "smooth"])
+def test_rates_that_stay_ask_for_no_validation(splits: Splits, strategy: Any) -> None:
+    method = MSLR(strategy=strategy)
     for epoch in range(9):
         method.begin_epoch(small_trainer(splits, method), epoch, pytest.fail, pytest.fail)
 

@@ -34,7 +34,7 @@ def budget_remark(history: pl.DataFrame) -> Iterator[str]:
     """Whether most runs were best in their last epoch: then they were still learning."""
     fused = history.filter(pl.col("output") == FUSED)
     runs = [run.sort("epoch") for _, run in fused.group_by("method", "scheduler", "seed", maintain_order=True)]
-    last = [run for run in runs if run.height > 1 and kept_epoch(run, "best")["epoch"] == run["epoch"][-1]]
+    last = [run for run in runs if run.height > 1 and _was_learning(run)]
     if 2 * len(last) <= len(runs):
         return
     num_late = max(1, round(LATE * max(run.height for run in runs)))
@@ -48,6 +48,12 @@ def budget_remark(history: pl.DataFrame) -> Iterator[str]:
         f"The training may be too short: {len(last)} of {counted(len(runs), 'run')} were best in their last epoch; "
         f"over the {lately} validation accuracy still changed by {points(rise)} points. {advice}"
     )
+
+
+def _was_learning(run: pl.DataFrame) -> bool:
+    """Whether the last epoch of a run is its best, and has a step: a method may end its training without one."""
+    had_steps = bool(run["num_steps"][-1] > run["num_steps"][-2])
+    return had_steps and kept_epoch(run, "best")["epoch"] == run["epoch"][-1]
 
 
 def split_remark(inputs: ReportInputs) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from itertools import combinations
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bss.training.trainer import Trainer
 
 MOST = 4
-"""Most modalities of a fusion that is not linear: it is asked for all 2^M - 1 sets of them."""
+"""Most modalities where the parts of a linear fusion do not do: the fusion is asked for all 2^M - 1 sets of them."""
 
 
 class AGM(Joint):
@@ -32,8 +32,9 @@ class AGM(Joint):
 
         kappa_m = exp(alpha min(r^_m - r_m, cap)),
 
-    where r^_m is the same of the mean of s over all steps before. Source: AGM (ICCV 2023) and its code, which blanks
-    the inputs, not the features, and trains with the fused loss alone: `unimodal_weight: 0`.
+    where r^_m is the same of the mean of s over all steps before. With `padding: inputs` a modality that is away has
+    the features of an input of zeros, and a set that lacks one has the features of eval mode. Source: AGM (ICCV 2023)
+    and its code, which has `padding: inputs`, and trains with the fused loss alone: `unimodal_weight: 0`.
     """
 
     record: ClassVar[Record] = Record(
@@ -46,6 +47,8 @@ class AGM(Joint):
     strategies: ClassVar[tuple[str, ...]] = ("ddp",)
     alpha: Annotated[float, Field(ge=0)] = 1.0
     """Strength of the modulation; 0 modulates nothing."""
+    padding: Literal["features", "inputs"] = "features"
+    """What is zeros of a modality that is away."""
     cap: Annotated[float, Field(gt=0, le=80)] = 10.0
     """Most that r may have fallen, so that kappa is a number."""
     clip: Annotated[float, Field(gt=0)] | None = 1.0
@@ -60,10 +63,12 @@ class AGM(Joint):
         """Refuse more modalities than a fusion can be asked for."""
         from torch import nn
 
-        if not isinstance(model.fusion, nn.Linear) and len(model.branches) > MOST:
+        linear = isinstance(model.fusion, nn.Linear) and self.padding == "features"
+        if not linear and len(model.branches) > MOST:
             raise InputError(
-                f"agm asks a fusion that is not linear for all sets of {MOST} modalities at most; here are "
-                f"{len(model.branches)}. The fusion 'concat' has no limit"
+                f"agm asks a fusion that is not linear, and with padding: inputs any, for all sets of {MOST} "
+                f"modalities at most; here are {len(model.branches)}. The fusion 'concat' with padding: features has "
+                "no limit"
             )
 
     def step(self, trainer: "Trainer", batch: "Batch") -> "tuple[Outputs, Tensor]":
@@ -74,7 +79,10 @@ class AGM(Joint):
         if self.alpha == 0 or outside:
             return super().step(trainer, batch)
         outputs = trainer.forward(batch.inputs)
-        parts = split(trainer, outputs.features, outputs.logits[FUSED])
+        if self.padding == "inputs":
+            parts = split_by_sets(trainer, *padded(trainer, batch.inputs), outputs.logits[FUSED])
+        else:
+            parts = split(trainer, outputs.features, outputs.logits[FUSED])
         kappa = self.coefficients(trainer.memory, scores([*parts.values()], batch.labels))
         modulated = [
             factor * values + (1 - factor) * values.detach()
@@ -128,6 +136,31 @@ def scores(parts: "list[Tensor]", labels: "Tensor") -> "torch.Tensor":
     return torch.stack([values.clamp(max=most).mean() for values in each])
 
 
+def padded(trainer: "Trainer", inputs: "Mapping[str, Tensor]") -> "tuple[dict[str, Tensor], dict[str, Tensor]]":
+    """The features of the inputs and of inputs of zeros, both in eval mode: modality -> (rows of this rank, width).
+
+    Zeros are those of normalised values. A sample that lacks a modality has features of zeros in both.
+
+    Args:
+        trainer: of the model.
+        inputs: see `Batch`.
+    """
+    import torch
+
+    from bss.data.packed import PRESENT
+
+    features, nothing = {}, {}
+    trainer.model.branches.eval()
+    with trainer.runtime.autocast():
+        for name in trainer.model.branches:
+            branch, present = trainer.model.branch(name), inputs.get(f"{name}{PRESENT}")
+            features[name], _ = branch(inputs[name], present)
+            blank = branch.encoder(torch.zeros_like(inputs[name], dtype=torch.float32))
+            nothing[name] = blank if present is None else blank * present[:, None]
+    trainer.model.branches.train()
+    return features, nothing
+
+
 def split(trainer: "Trainer", features: "Mapping[str, Tensor]", fused: "Tensor") -> "dict[str, Tensor]":
     """Modality -> the part (B, C) of the fused logits that it brings; they add up to them.
 
@@ -139,12 +172,28 @@ def split(trainer: "Trainer", features: "Mapping[str, Tensor]", fused: "Tensor")
     import torch
     from torch import nn
 
-    from bss.measure.shapley import Subset, shapley_values
-
     nothing = {name: torch.zeros_like(values) for name, values in features.items()}
     if isinstance(trainer.model.fusion, nn.Linear):
         none = trainer.fuse(nothing) * (1 - 1 / len(features))
         return {name: trainer.fuse({**nothing, name: values}) - none for name, values in features.items()}
+    return split_by_sets(trainer, features, nothing, fused)
+
+
+def split_by_sets(
+    trainer: "Trainer", features: "Mapping[str, Tensor]", nothing: "Mapping[str, Tensor]", fused: "Tensor"
+) -> "dict[str, Tensor]":
+    """As `split`, by Shapley values over all sets of modalities.
+
+    Args:
+        trainer: whose model fuses.
+        features: modality -> (rows of this rank, width), where it is in a set that lacks another.
+        nothing: the same where it is away.
+        fused: the logits of all modalities, (B, C); those of none count as 0.
+    """
+    import torch
+
+    from bss.measure.shapley import Subset, shapley_values
+
     values: dict[Subset, Tensor] = {frozenset(): torch.zeros_like(fused), frozenset(features): fused}
     for size in range(1, len(features)):
         for some in combinations(features, size):

@@ -26,8 +26,10 @@ class GMMLoss(Joint):
     the gaps of the training split, and pi is the posterior of the one with the larger mean: the sample is imbalanced.
     Its loss is
 
-        fused_weight (1 + balance_weight (1 - pi)) CE(fused) + unimodal_weight sum_m CE(m) + gap_weight (1 + pi) G.
+        fused_weight (1 + balance_weight (1 - pi)) CE(fused) + unimodal_weight sum_m CE(m) + gap_weight (1 + pi) G
+        + pull_weight pi max(0, G - mu)^2,
 
+    where mu is the other component's mean: the last term pulls imbalanced samples to where the balanced ones are.
     From epoch `balanced_from` on the samples with pi of at least one half are left out.
 
     Source: INFERRED. Of the paper (arXiv 2510.21797) the parts are known to us, and no equation and no code.
@@ -39,12 +41,14 @@ class GMMLoss(Joint):
         extra="a pass an epoch",
         reported={"CREMA-D": 80.65, "KS": 72.42},
     )
-    grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"gap_weight": (0.3, 1.0, 3.0)}
-    example: ClassVar[Mapping[str, Any]] = {"balanced_from": 2}
+    grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"gap_weight": (0.3, 1.0, 3.0), "pull_weight": (0.0, 1.0)}
+    example: ClassVar[Mapping[str, Any]] = {"balanced_from": 2, "pull_weight": 1.0}
     balance_weight: Annotated[float, Field(ge=0)] = 1.0
     """What the fused loss of a balanced sample counts more than that of an imbalanced one."""
     gap_weight: Annotated[float, Field(ge=0)] = 1.0
     """Weight of the gap."""
+    pull_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the pull of imbalanced samples to the mean gap of balanced ones."""
     starts: Annotated[int, Field(ge=0)] = 2
     """First epoch that separates the samples, from 0; those before are joint training."""
     balanced_from: Annotated[int, Field(ge=0)] | None = None
@@ -57,17 +61,19 @@ class GMMLoss(Joint):
         evidence: "Callable[[], Evidence]",
         validation: "Callable[[], Evidence]",
     ) -> None:
-        """Separate the samples: `memory` has "imbalanced" (N,), pi, and "left_out" (N,) where some are."""
-        if epoch < self.starts or (self.balance_weight == self.gap_weight == 0 and self.balanced_from is None):
+        """Separate the samples.
+
+        `memory` has "imbalanced" (N,), pi, "balanced gap" (), mu, and "left_out" (N,) where some are.
+        """
+        if epoch < self.starts or not (self._weighs or self.balanced_from is not None):
             return
         import torch
 
         clean = evidence()
         gaps, compared = sample_gaps({name: clean.logits[name] for name in clean.modalities}, clean.labels)
-        posterior = imbalance(gaps.double().numpy(), compared.numpy())
-        posterior = trainer.runtime.agreed(posterior)
-
+        posterior, mean = trainer.runtime.agreed(imbalance(gaps.double().numpy(), compared.numpy()))
         trainer.memory["imbalanced"] = torch.from_numpy(posterior).float().to(trainer.runtime.device)
+        trainer.memory["balanced gap"] = torch.tensor(mean, device=trainer.runtime.device)
         if self.balanced_from is not None and epoch >= self.balanced_from:
             trainer.memory["left_out"] = trainer.memory["imbalanced"] >= 0.5
 
@@ -82,18 +88,22 @@ class GMMLoss(Joint):
         """Joint's step, its samples weighed once they are separated."""
         outputs = trainer.forward(batch.inputs)
         posterior = trainer.memory.get("imbalanced")
-        if posterior is None or self.balance_weight == self.gap_weight == 0:
+        if posterior is None or not self._weighs:
             return self.descend(trainer, batch, outputs, self.loss(outputs.logits, batch.labels))
         pi = posterior[batch.indices.to(posterior.device)]
-        return self.descend(trainer, batch, outputs, self.separated_loss(outputs.logits, batch.labels, pi))
+        mean = trainer.memory["balanced gap"]
+        return self.descend(trainer, batch, outputs, self.separated_loss(outputs.logits, batch.labels, pi, mean))
 
-    def separated_loss(self, logits: "Mapping[str, Tensor]", labels: "Tensor", posterior: "Tensor") -> "Tensor":
+    def separated_loss(
+        self, logits: "Mapping[str, Tensor]", labels: "Tensor", posterior: "Tensor", balanced_gap: "Tensor"
+    ) -> "Tensor":
         """The loss of a batch, a scalar.
 
         Args:
             logits: output name -> (B, C).
             labels: (B,), int64.
             posterior: pi, (B,), in [0, 1].
+            balanced_gap: mu, (), in [0, 1].
         """
         from bss.training.losses import cross_entropy
 
@@ -101,7 +111,26 @@ class GMMLoss(Joint):
         fused = cross_entropy(logits[FUSED], labels, reduction="none")
         weighed = self.fused_weight * (1 + self.balance_weight * (1 - posterior)) * fused
         gaps, _ = sample_gaps(unimodal, labels)
-        return (weighed + self.gap_weight * (1 + posterior) * gaps).mean() + self.loss(unimodal, labels)
+        each = weighed + self.gap_weight * (1 + posterior) * gaps
+        if self.pull_weight:
+            each = each + self.pull_weight * pull(gaps, posterior, balanced_gap)
+        return each.mean() + self.loss(unimodal, labels)
+
+    @property
+    def _weighs(self) -> bool:
+        """Whether the loss of a separated sample is another than joint's."""
+        return bool(self.balance_weight or self.gap_weight or self.pull_weight)
+
+
+def pull(gaps: "Tensor", posterior: "Tensor", balanced_gap: "Tensor") -> "Tensor":
+    """pi max(0, G - mu)^2 (B,): what an imbalanced sample's gap is beyond that of balanced ones, squared.
+
+    Args:
+        gaps: G, (B,).
+        posterior: pi, (B,).
+        balanced_gap: mu, ().
+    """
+    return posterior * (gaps - balanced_gap).clamp(min=0).square()
 
 
 def sample_gaps(logits: "Mapping[str, Tensor]", labels: "Tensor") -> "tuple[Tensor, Tensor]":
@@ -122,10 +151,11 @@ def sample_gaps(logits: "Mapping[str, Tensor]", labels: "Tensor") -> "tuple[Tens
     return torch.where(compared, most - least, 0.0), compared
 
 
-def imbalance(gaps: np.ndarray, compared: np.ndarray) -> np.ndarray:
-    """pi (N,), the posterior of the component with the larger mean; 0 of a sample that is not compared.
+def imbalance(gaps: np.ndarray, compared: np.ndarray) -> tuple[np.ndarray, float]:
+    """pi (N,), the posterior of the component with the larger mean, and mu, the smaller mean.
 
-    Where the gaps are all alike there are no two components, and pi is 0.
+    pi is 0 of a sample that is not compared. Where the gaps are all alike there are no two components: pi is 0 of
+    all, and mu the largest gap there can be, 1.
 
     Args:
         gaps: G, (N,).
@@ -140,7 +170,7 @@ def imbalance(gaps: np.ndarray, compared: np.ndarray) -> np.ndarray:
     posterior = np.zeros(len(gaps))
     values = gaps[compared, None]
     if len(values) < 2 or np.ptp(values) == 0:
-        return posterior
+        return posterior, 1.0
     mixture = GaussianMixture(2, means_init=np.quantile(values, [0.25, 0.75])[:, None], random_state=0)
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -148,7 +178,7 @@ def imbalance(gaps: np.ndarray, compared: np.ndarray) -> np.ndarray:
     posterior[compared] = of_larger_mean(
         values[:, 0], mixture.weights_, mixture.means_[:, 0], mixture.covariances_[:, 0, 0] ** 0.5
     )
-    return posterior
+    return posterior, float(mixture.means_.min())
 
 
 def of_larger_mean(values: np.ndarray, weights: np.ndarray, means: np.ndarray, deviations: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Re-balancing by learning speed: the modality whose exchange with others learns fastest goes without it a while."""
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import Field
 
@@ -28,7 +28,8 @@ class Greedy(Method):
 
     From epoch `starts` on, where the speed of a modality is more than `threshold` above the mean of the others', the
     next `window` steps re-balance: the scales of the one that is furthest above are their running mean, so that it
-    learns without the others. Sums and means stay in these steps.
+    learns without the others. Sums and means stay in these steps. `chooses: random` is the paper's control: where
+    the speeds would be looked at, none or one of the modalities is drawn, each as likely, whatever they are.
 
     Source: Greedy (ICML 2022) and its code. More than two modalities are INFERRED; of two it is the difference.
     """
@@ -48,6 +49,8 @@ class Greedy(Method):
     """Steps of a re-balancing, Q; 0 never re-balances."""
     starts: Annotated[int, Field(ge=0)] = 2
     """First epoch that is re-balanced, from 0."""
+    chooses: Literal["speed", "random"] = "speed"
+    """What says whether the next steps re-balance, and whose: the speeds, or a draw."""
 
     def prepare(self, model: "MultimodalModel") -> None:
         """The module between encoders and heads, and the mean of the logits in place of the fusion."""
@@ -94,10 +97,22 @@ class Greedy(Method):
         for key, parts in used.items():
             now = torch.stack([relative_size(part) for part in parts])
             memory[key] = memory.get(key, torch.zeros_like(now)) + now
-        place, excess = leader(memory["exchange"], memory["own"])
-        if trainer.epoch >= self.starts and excess > self.threshold:
+        place = self._chosen(trainer) if trainer.epoch >= self.starts else None
+        if place is not None:
             memory["cared for"] = torch.tensor(place, device=trainer.runtime.device)
             memory["steps left"] = torch.tensor(self.window, device=trainer.runtime.device)
+
+    def _chosen(self, trainer: "Trainer") -> int | None:
+        """The place of the modality that the next steps care for; None for none."""
+        import torch
+
+        if self.chooses == "random":
+            generator = trainer.generator("cared for")
+            number = len(trainer.model.branches)
+            drawn = int(torch.randint(number + 1, (), generator=generator, device=generator.device))
+            return drawn if drawn < number else None
+        place, excess = leader(trainer.memory["exchange"], trainer.memory["own"])
+        return place if excess > self.threshold else None
 
 
 def relative_size(weights: "Iterable[nn.Parameter]") -> "Tensor":

@@ -1,8 +1,8 @@
 """IPRM: features of two modalities are mixed on the sphere, by how far each is from what the mixture says."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import Field
 
@@ -30,7 +30,8 @@ class IPRM(Joint):
     Each step looks first, without gradient: l <- kept l + (1 - kept) l^ with the l^ of the step before, both one half
     at first; of the mixture by that l, KL_x = KL(p_x || p_mix) in the batch's mean, and the new
     l^ = KL_y / (KL_x + KL_y). Then it learns with l^: fused_weight CE of the mixtures, unimodal_weight CE of the
-    modalities. The fused logits are the sum of the modalities' and the mixtures', by the last l.
+    modalities. The fused logits are the sum of the modalities' and the mixtures', by the last l. With `pairs: one` a
+    step takes one pair, drawn at random; what is known of the others stays.
 
     Source: IPRM (IJCAI 2025) by its code, which has a head for each pair, or of three modalities one random pair a
     step.
@@ -43,6 +44,8 @@ class IPRM(Joint):
     strategies: ClassVar[tuple[str, ...]] = ("ddp",)
     kept: Annotated[float, Field(ge=0, le=1)] = 0.8
     """Share that l keeps from step to step; 1 mixes by half in the look ahead and in evaluation."""
+    pairs: Literal["all", "one"] = "all"
+    """Whether a step takes all pairs of modalities, or a random one; of two modalities there is one pair."""
 
     def prepare(self, model: "MultimodalModel") -> None:
         """The sum of all heads as the fusion."""
@@ -74,14 +77,20 @@ class IPRM(Joint):
                 self.register_buffer("share", torch.full((len(pairs),), 0.5))
                 self.register_buffer("newest", torch.full((len(pairs),), 0.5))
 
-            def mixtures(self, features: Mapping[str, torch.Tensor], shares: torch.Tensor) -> torch.Tensor:
-                """The logits (B, pairs, C), by the first ones' shares (pairs,); zeros where one is absent."""
+            def mixtures(
+                self, features: Mapping[str, torch.Tensor], shares: torch.Tensor, places: Sequence[int] | None = None
+            ) -> torch.Tensor:
+                """The logits (B, pairs, C), by the first ones' shares (pairs,); zeros where one is absent.
+
+                Of all pairs, or of those at some places.
+                """
                 wide = {
                     name: self.widened[name](values).float() if name in self.widened else values.float()
                     for name, values in features.items()
                 }
                 found = []
-                for (one, other), share, head in zip(pairs, shares, self.mixed, strict=True):
+                for place in range(len(pairs)) if places is None else places:
+                    (one, other), share, head = pairs[place], shares[place], self.mixed[place]
                     there = features[one].any(dim=1) & features[other].any(dim=1)
                     found.append(head(slerp(wide[one], wide[other], share)) * there[:, None])
                 return torch.stack(found, dim=1).float()
@@ -101,23 +110,36 @@ class IPRM(Joint):
         from bss.training.methods._late_fusion import asked_apart
 
         rule = cast(Any, trainer.model.fusion).rule
-        rule.share = self.kept * rule.share + (1 - self.kept) * rule.newest
+        places = self._places(trainer)
+        share, newest = rule.share.clone(), rule.newest.clone()
+        rule.share[places] = self.kept * share[places] + (1 - self.kept) * newest[places]
         outputs = trainer.forward(batch.inputs)
         logits = [outputs.logits[name].detach() for name in trainer.model.branches]
+        pairs = list(combinations(logits, 2))
         with torch.no_grad():
-            seen = asked_apart(trainer, lambda features: rule.mixtures(features, rule.share), outputs.features)
-        shares = [
-            new_share(one, other, mixed)
-            for (one, other), mixed in zip(combinations(logits, 2), seen.unbind(dim=1), strict=True)
-        ]
-        rule.newest = newest = torch.stack(shares).to(rule.newest)
-        mixed = asked_apart(trainer, lambda features: rule.mixtures(features, newest), outputs.features)
+            seen = asked_apart(
+                trainer, lambda features: rule.mixtures(features, rule.share, places), outputs.features
+            )
+        for place, mixed in zip(places, seen.unbind(dim=1), strict=True):
+            newest[place] = new_share(*pairs[place], mixed)
+        rule.newest = newest
+        mixed = asked_apart(trainer, lambda features: rule.mixtures(features, newest, places), outputs.features)
         losses = [
             (cross_entropy(z, batch.labels, reduction="none") * z.any(dim=1)).mean() for z in mixed.unbind(dim=1)
         ]
         unimodal = {name: z for name, z in outputs.logits.items() if name != FUSED}
         loss = self.fused_weight * torch.stack(losses).sum() + self.loss(unimodal, batch.labels)
         return self.descend(trainer, batch, outputs, loss)
+
+    def _places(self, trainer: "Trainer") -> list[int]:
+        """Of the pairs that the step takes."""
+        import torch
+
+        number = len(cast(Any, trainer.model.fusion).rule.mixed)
+        if self.pairs == "all":
+            return list(range(number))
+        generator = trainer.generator("pair")
+        return [int(torch.randint(number, (), generator=generator, device=generator.device))]
 
 
 def new_share(one: "Tensor", other: "Tensor", mixed: "Tensor") -> "torch.Tensor":

@@ -116,6 +116,17 @@ class Method(Component):
             validation: the same of every validation pair, for methods that declare `looks_at_validation`.
         """
 
+    def is_over(self, memory: "Mapping[str, Tensor]") -> bool:
+        """Whether nothing is left to train, so that the training ends before its epochs do.
+
+        The epoch whose `begin_epoch` has come to that is the last one: it has no step, and what the hook has left of
+        the model is judged as after any epoch.
+
+        Args:
+            memory: `Trainer.memory`.
+        """
+        return False
+
     def order(self, sequence: np.ndarray, memory: "Mapping[str, Tensor]") -> Order:
         """The samples of the epoch, from those that the scheduler drew; a function of its arguments alone.
 

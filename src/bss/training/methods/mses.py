@@ -25,7 +25,8 @@ class MSES(Joint):
         level_t = smoothing raw_(t-1) + (1 - smoothing) raw_t,    level_0 = raw_0.
 
     Where the lowest level is more than `patience` epochs ago, encoder and head of m go back to where they were then,
-    and rest: they have no gradient, and are in eval mode. The fusion learns until all modalities rest.
+    and rest: they have no gradient, and are in eval mode. The fusion learns until all modalities rest, which ends the
+    training.
 
     Source: MSES (ACPR 2019), of which the abstract could be read; the rule is that of AGM's code. Its `released` form
     takes the whole model and the optimizer back; that `published` takes back what stops alone is INFERRED.
@@ -62,7 +63,7 @@ class MSES(Joint):
         if epoch == 0:
             return
         names, memory = list(trainer.model.branches), trainer.memory
-        now = mean_losses(validation(), names).to(trainer.runtime.device)[None]
+        now = trainer.runtime.agreed(mean_losses(validation(), names)).to(trainer.runtime.device)[None]
         memory["losses"] = torch.cat([memory["losses"], now]) if "losses" in memory else now
         stopped = memory.get("stopped", torch.zeros_like(now[0], dtype=torch.bool)).clone()
         levels = smoothed(memory["losses"], self.smoothing).cpu()
@@ -77,6 +78,10 @@ class MSES(Joint):
                 stopped[place] = True
         memory["stopped"] = stopped
 
+    def is_over(self, memory: "Mapping[str, Tensor]") -> bool:
+        """Whether all modalities rest."""
+        return "stopped" in memory and bool(memory["stopped"].all())
+
     def step(self, trainer: "Trainer", batch: "Batch") -> "tuple[Outputs, Tensor]":
         """Joint's step, with what rests in eval mode."""
         for name in self._resting(trainer):
@@ -84,10 +89,9 @@ class MSES(Joint):
         return super().step(trainer, batch)
 
     def on_gradients(self, trainer: "Trainer", outputs: "Outputs", batch: "Batch") -> None:
-        """Drop those of the modalities that rest, and all of them where none learns any more."""
-        model, resting = trainer.model, self._resting(trainer)
-        for part in [model] if len(resting) == len(model.branches) else map(model.branch, resting):
-            for weight in part.parameters():
+        """Drop those of the modalities that rest."""
+        for name in self._resting(trainer):
+            for weight in trainer.model.branch(name).parameters():
                 weight.grad = None
 
     def _resting(self, trainer: "Trainer") -> list[str]:

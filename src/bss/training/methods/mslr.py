@@ -1,6 +1,7 @@
 """Modality-specific learning rates: each modality has its own, which follows its accuracy on validation."""
 
 from collections.abc import Callable, Collection, Mapping
+from statistics import geometric_mean
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -23,9 +24,11 @@ class MSLR(Method):
     r_m lr, with r_m = rates[m] times accuracy now / mean of the last accuracies.
 
     The accuracies are those of m's logits on validation, one an epoch, the first before any training. Until there are
-    `window` of them the quotient is 1; `strategy: keep` leaves it at 1.
+    `window` of them the quotient is 1; `strategy: keep` leaves it at 1. `smooth` does so too, and draws the rates
+    together: r_m = rates[m]^(1 - smoothing) g^smoothing, with g the geometric mean of all.
 
-    Source: MSLR (Findings of ACL 2022), of which the abstract could be read; the rule is that of AGM's code. Its
+    Source: MSLR (Findings of ACL 2022), of which the abstract could be read; the rule is that of AGM's code, which
+    has no `smooth`: of that only the name is known, and what it does here is INFERRED. Its
     `released` form multiplies the gradients, of which adamw sees no constant factor; `published` multiplies what an
     update changes, which is a learning rate with every optimizer.
     """
@@ -39,12 +42,14 @@ class MSLR(Method):
     looks_at_validation: ClassVar[bool] = True
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"strategy": ("keep", "dynamic"), "window": (3, 5)}
     variant: Literal["published", "released"] = "published"
-    strategy: Literal["keep", "dynamic"] = "dynamic"
-    """Whether the rates stay, or follow the accuracies."""
+    strategy: Literal["keep", "smooth", "dynamic"] = "dynamic"
+    """Whether the rates stay, stay and are drawn together, or follow the accuracies."""
     rates: Mapping[str, Annotated[float, Field(gt=0)]] = {}
     """Modality -> factor on its learning rate; 1 where it is left out."""
     window: Annotated[int, Field(ge=1)] = 3
     """Number of accuracies whose mean the current one is compared with."""
+    smoothing: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Share of the common rate in those of `strategy: smooth`, on a logarithmic scale; with 1 all are alike."""
 
     def check_shapes(self, shapes: Mapping[str, tuple[int, ...]], words: Collection[str] = ()) -> None:
         """Refuse names that are no modalities."""
@@ -68,7 +73,7 @@ class MSLR(Method):
 
         from bss.training.methods._measured import accuracies
 
-        if self.strategy == "keep":
+        if self.strategy != "dynamic":
             return
         now = accuracies(validation(), list(trainer.model.branches)).to(trainer.runtime.device)
         before = trainer.memory.get("accuracies", now.new_zeros((0, len(now))))
@@ -108,7 +113,21 @@ class MSLR(Method):
         """Modality -> r."""
         names = list(trainer.model.branches)
         current = trainer.memory["ratios"].tolist() if "ratios" in trainer.memory else [1.0] * len(names)
-        return {name: self.rates.get(name, 1.0) * ratio for name, ratio in zip(names, current, strict=True)}
+        rates = {name: self.rates.get(name, 1.0) for name in names}
+        if self.strategy == "smooth":
+            rates = drawn_together(rates, self.smoothing)
+        return {name: rate * ratio for (name, rate), ratio in zip(rates.items(), current, strict=True)}
+
+
+def drawn_together(rates: Mapping[str, float], smoothing: float) -> dict[str, float]:
+    """Modality -> its rate, by a share of the way to the geometric mean of all, on a logarithmic scale.
+
+    Args:
+        rates: modality -> rate, above 0.
+        smoothing: that share, in [0, 1].
+    """
+    common = geometric_mean(rates.values())
+    return {name: rate ** (1 - smoothing) * common**smoothing for name, rate in rates.items()}
 
 
 def ratios(now: "Tensor", before: "Tensor") -> "Tensor":
