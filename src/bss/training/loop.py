@@ -184,9 +184,8 @@ def fit(
             lr = settings.lr * lr_factor(settings.lr_schedule, epoch / num_epochs)
             observe = _observing(sampler) if sampler.wants_batches else None
             over = method.is_over(trainer.memory)
-            order = (
-                Order(np.arange(0)) if over else method.order(_several(sampler.sequence(), sampler), trainer.memory)
-            )
+            drawn = _several(sampler.sequence(), sampler)
+            order = Order(np.arange(0)) if over else method.order(drawn, trainer.memory)
             todo = batches(
                 train, order.indices, batch_size, runtime,
                 skip=trainer.num_batches, shared=True, hidden=order.hidden, cuts=order.cuts,
@@ -208,7 +207,8 @@ def fit(
             if curves:
                 curves.write(rows, sampler, train, order.indices, speed)
             if progress:
-                progress(epoch + 1, {key: rows[-1][key] for key in ("train_loss", "validation_accuracy")})
+                shown = ("validation_accuracy",) if over else ("train_loss", "validation_accuracy")
+                progress(epoch + 1, {key: rows[-1][key] for key in shown})
     selection.restore()
     return pl.DataFrame(run.history)
 
