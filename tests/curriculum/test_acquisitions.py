@@ -177,7 +177,7 @@ def test_the_balance_score_from_either_end() -> None:
 
 
 @pytest.mark.parametrize("name", ACQUISITIONS)
-@pytest.mark.parametrize("modalities", [2, 3, 6])
+@pytest.mark.parametrize("modalities", [2, pytest.param(3, marks=pytest.mark.nightly), 6])
 def test_each_asks_for_different_unlabelled_pairs(name: str, modalities: int) -> None:
     acquisition, pool = ACQUISITIONS.example(name), random_pool(modalities=modalities)
     chosen = acquired(acquisition, pool, 20, 3, 2)

@@ -9,6 +9,7 @@ import pytest
 import bss
 from tests.helpers import ROOT
 
+pytestmark = pytest.mark.xdist_group("site")  # one build for all
 mkdocs = pytest.importorskip("mkdocs", reason="the site needs the extra: pip install .[docs]")
 
 

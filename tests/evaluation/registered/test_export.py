@@ -95,7 +95,7 @@ def check_program(
     assert path.stat().st_size > 1000
 
 
-@pytest.mark.parametrize("form", ["pt2", pytest.param("onnx", marks=pytest.mark.nightly)])
+@pytest.mark.nightly
 def test_the_encoders_are_exported(form: str, tmp_path: Path) -> None:
     model, inputs = model_of({modality: ENCODERS.example(name) for modality, name in LIGHT.items()})
     check_program(model, inputs, form, tmp_path / f"model.{form}")

@@ -16,8 +16,10 @@ from PIL import Image
 from bss.data.kinds.kind import Exhibit, Kind
 from bss.evaluation.grid.examples import TrainingPairs, examples
 from bss.evaluation.grid.inputs import ReportInputs
-from bss.evaluation.grid.page import sections, write_report
+from bss.evaluation.grid.page import write_report
+from bss.evaluation.page.section import Charts
 from bss.evaluation.page.template import words
+from bss.evaluation.report.scores import class_chart, section
 
 NUM_TRAIN, NUM_TEST, NUM_EPOCHS, NUM_FILES = 400, 200, 6, 20
 GAIN = pl.DataFrame({"scheduler": ["random", "heuristic", "learned"], "gain": [0.0, 0.012, 0.03]})
@@ -230,10 +232,9 @@ def test_page_can_be_read_without_seeing_it(shown: tuple[Page, str]) -> None:
     assert len(ids) == len(set(ids))
 
 
-def test_every_section_is_there_and_linked(inputs: ReportInputs, shown: tuple[Page, str]) -> None:
+def test_every_section_is_there_and_linked(shown: tuple[Page, str]) -> None:
     page, _ = shown
-    names = [section.anchor for section in sections(inputs)]
-    assert names == [
+    names = [
         *("summary", "results", "learning", "imbalance", "decision", "scores", "examples"),
         *("draws", "pacing", "confusion", "changes", "cost", "repeat"),
     ]
@@ -294,14 +295,14 @@ def test_names_are_escaped(tmp_path: Path) -> None:
 
 
 def test_of_many_classes_the_ends_are_shown(tmp_path: Path) -> None:
-    page, _ = opened(grid(tmp_path, classes=[f"action {number}" for number in range(40)]), tmp_path)
-    assert "16 between them are left out" in " ".join(page.words)
+    many = grid(tmp_path, classes=[f"action {number}" for number in range(40)])
+    assert "16 between them are left out" in class_chart(many.scores, many.manifest).caption
 
 
-def test_a_manifest_that_knows_of_no_damage(inputs: ReportInputs, tmp_path: Path) -> None:
-    page, _ = opened(replace(inputs, manifest=inputs.manifest.drop("damaged")), tmp_path)
-    assert "Damaged against intact pairs" not in page.words
-    assert "Balance score by class" in page.words
+def test_a_manifest_that_knows_of_no_damage(inputs: ReportInputs) -> None:
+    _, charts = section(replace(inputs, manifest=inputs.manifest.drop("damaged"))).blocks
+    assert isinstance(charts, Charts)
+    assert [chart.title for chart in charts.charts] == ["Balance score of all pairs", "Balance score by class"]
 
 
 def test_same_inputs_give_the_same_bytes(inputs: ReportInputs, shown: tuple[Page, str], tmp_path: Path) -> None:

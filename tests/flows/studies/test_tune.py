@@ -27,6 +27,7 @@ from tests.helpers.pairs import KINDS, make_pairs, rows, write
 from tests.helpers.stages import FAST, run_to_curriculum
 from tests.helpers.workspace import Workspace
 
+pytestmark = pytest.mark.xdist_group("pipeline")  # one workspace for all, and another that is gone on from
 pytest.importorskip("optuna", reason="bss tune needs the extra 'search'")
 
 RAW = Path("data/sample")
@@ -232,7 +233,6 @@ def test_what_is_written_names_a_method_that_the_file_does_not() -> None:
     }
 
 
-@pytest.mark.xdist_group("pipeline")  # whose workspace is gone on from
 def test_the_best_values_are_written_to_params_yaml(tmp_path: Path, finished: tuple[Workspace, set[str]]) -> None:
     workspace = finished[0].copied(tmp_path / "workspace")
     workspace.set(
