@@ -34,14 +34,15 @@ def discrepancy_ratios(history: pl.DataFrame, modalities: Sequence[str]) -> pl.D
 def accuracy_gaps(history: pl.DataFrame, modalities: Sequence[str]) -> pl.DataFrame:
     """How much accuracy each modality loses inside the joint model: that alone less that inside, by epoch and seed.
 
-    Epochs are paired from the last, for a modality alone trains through the epochs that are the warm-up of others.
+    Epochs are paired from the last of the longest run, for a modality alone trains through the epochs that are the
+    warm-up of others, and a method may end its training early.
 
     Returns:
         The rows of the modalities inside a joint model, with `gap` in [-1, 1], above 0 where it does better alone.
     """
     is_alone, epoch = pl.col("method") == ALONE, pl.col("epoch")
     known = history.filter(pl.col("output").is_in(list(modalities)))
-    known = known.with_columns(left=epoch.max().over(RUN) - epoch)
+    known = known.with_columns(left=epoch.max().over("seed", is_alone) - epoch)
     alone = known.filter(is_alone).select("seed", "output", "left", alone="validation_accuracy")
     pairs = known.filter(~is_alone).join(alone, on=["seed", "output", "left"], how="inner", maintain_order="left")
     return pairs.with_columns(gap=pl.col("alone") - pl.col("validation_accuracy"))
