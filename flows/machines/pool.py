@@ -73,9 +73,10 @@ class MachinePool:
                     if state.is_crashed() and name not in started_again:
                         self._client.set_flow_run_state(runs[name], AwaitingRetry())
                         started_again.add(name)
+                        print(f"{name}: started once more after {state.name}: {state.message}", flush=True)
                     else:
                         states[name] = state
-                    print(f"{name}: {state.name}: {state.message}", flush=True)
+                        print(f"{name}: {state.name}: {state.message}", flush=True)
         return states
 
     @contextmanager

@@ -67,7 +67,8 @@ def test_a_run_that_crashed_is_started_once_more_and_no_other(
         "hopeless": ("Crashed", "again"),
         "wrong": ("Failed", "wrong"),
     }
-    assert "unlucky: Crashed: killed\n" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "unlucky: started once more after Crashed: killed\n" in printed and "hopeless: Crashed: again\n" in printed
 
 
 def test_where_the_answer_to_a_request_is_lost_there_is_one_run_all_the_same(
