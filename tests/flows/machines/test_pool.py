@@ -1,5 +1,6 @@
 """The runs of a work pool as the sender sees them, at a real server; the test does what its workers would."""
 
+import contextvars
 import threading
 import time
 from collections.abc import Iterator
@@ -45,7 +46,7 @@ def work(name: str, ends: dict[str, list[State[None]]]) -> threading.Thread:
                             client.set_flow_run_state(run.id, state)
                 time.sleep(0.1)
 
-    thread = threading.Thread(target=take)
+    thread = threading.Thread(target=contextvars.copy_context().run, args=[take])  # with the settings of this one
     thread.start()
     return thread
 
