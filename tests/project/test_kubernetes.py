@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 import prefect
 import pytest
 import yaml
@@ -67,13 +67,12 @@ def test_the_edit_of_the_page_fits_the_template_that_a_server_hands_out() -> Non
 @pytest.mark.nightly
 def test_the_manifests_are_valid() -> None:
     """Needs `pip install kubernetes-validate prefect-kubernetes`, which no lock has."""
-    kubernetes = pytest.importorskip("kubernetes_validate")
+    kubernetes = pytest.importorskip("kubernetes_validate.utils")
     worker = pytest.importorskip("prefect_kubernetes.worker")
-    from kubernetes_validate.utils import all_versions
     from prefect.client.schemas.objects import FlowRun
 
     for manifest in MANIFESTS.values():
-        for version in all_versions():
+        for version in kubernetes.all_versions():
             kubernetes.validate(manifest, version, strict=True)
     pool = edited(worker.KubernetesWorker.get_default_base_job_template())
     configuration = asyncio.run(worker.KubernetesWorkerJobConfiguration.from_template_and_values(pool, {}))
@@ -81,5 +80,5 @@ def test_the_manifests_are_valid() -> None:
     job = configuration.job_manifest
     for name in ("completions", "parallelism"):  # Prefect has them in the pod; a cluster drops what it does not know
         assert job["spec"]["template"]["spec"].pop(name) == 1
-    for version in all_versions():
+    for version in kubernetes.all_versions():
         kubernetes.validate(job, version, strict=True)

@@ -85,7 +85,7 @@ class SharedServer:
 
     def _answers(self) -> bool:
         try:
-            return httpx.get(f"{self.api}/health", auth=tuple(AUTH.split(":"))).is_success  # type: ignore[arg-type]
+            return httpx.get(f"{self.api}/health", auth=tuple(AUTH.split(":"))).is_success
         except httpx.HTTPError:
             return False
 

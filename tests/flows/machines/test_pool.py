@@ -55,7 +55,7 @@ def test_a_run_that_crashed_is_started_once_more_and_no_other(
     client: SyncPrefectClient, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mortal = machines("mortal", client)
-    ends = {
+    ends: dict[str, list[State[None]]] = {
         "unlucky": [Crashed(message="killed"), Completed()],
         "hopeless": [Crashed(message="killed"), Crashed(message="again")],
         "wrong": [Failed(message="wrong")],
@@ -75,7 +75,8 @@ def test_a_run_that_crashed_is_started_once_more_and_no_other(
 def test_where_the_answer_to_a_request_is_lost_there_is_one_run_all_the_same(
     client: SyncPrefectClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    once, lost = machines("once", client), []
+    once = machines("once", client)
+    lost: list[bytes] = []
     transport = client._client._transport
     handle = transport.handle_request
 
