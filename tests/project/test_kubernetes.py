@@ -13,6 +13,7 @@ import jsonschema  # type: ignore[import-untyped]
 import prefect
 import pytest
 import yaml
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from tests.helpers import ROOT
 
@@ -75,7 +76,10 @@ def test_the_manifests_are_valid() -> None:
         for version in kubernetes.all_versions():
             kubernetes.validate(manifest, version, strict=True)
     pool = edited(worker.KubernetesWorker.get_default_base_job_template())
-    configuration = asyncio.run(worker.KubernetesWorkerJobConfiguration.from_template_and_values(pool, {}))
+    with temporary_settings(
+        {PREFECT_API_URL: "http://server:4200/api"}
+    ):  # which nothing asks; else one would be started
+        configuration = asyncio.run(worker.KubernetesWorkerJobConfiguration.from_template_and_values(pool, {}))
     configuration.prepare_for_flow_run(FlowRun(id=uuid4(), flow_id=uuid4(), name="seed 0"))
     job = configuration.job_manifest
     for name in ("completions", "parallelism"):  # Prefect has them in the pod; a cluster drops what it does not know
