@@ -34,8 +34,8 @@ test-all: $(VENV)/integrations lint  ## the suite with what repeats it at greate
 test-faults: $(VENV)/ready  ## kills a run at 20 moments and compares what it leaves; SEED=1 for other moments
 	python -m pytest tests/flows/workspace/test_faults.py --nightly -s --kills 20 --faults-seed $(or $(SEED),0)
 
-test-distribute: $(VENV)/ready  ## a grid over two workers of a Prefect work pool, with a shared remote
-	python -m pytest tests/flows/machines/test_distribute.py --distribute
+test-distribute: $(VENV)/ready  ## a grid over two workers of a Prefect work pool, with a shared remote; its server killed
+	python -m pytest tests/flows/machines --distribute
 
 test-ui: $(VENV)/ready  ## what make ui starts, killed and stopped in every way
 	python -m pytest tests/flows/pages/test_deployments.py tests/flows/pages/test_ui_browser.py --ui

@@ -40,7 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--nightly", action="store_true", help="also what repeats other tests at greater length")
     parser.addoption("--ui", action="store_true", help="kill and stop what make ui starts, which takes minutes")
     parser.addoption(
-        "--distribute", action="store_true", help="run tests/flows/machines/test_distribute.py, which takes minutes"
+        "--distribute", action="store_true", help="run the grids of tests/flows/machines, which take minutes"
     )
 
 

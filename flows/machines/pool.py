@@ -4,14 +4,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import State
-from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Cancelling
+from prefect.states import AwaitingRetry, Cancelling
 
 from bss.errors import InputError
 from flows.machines.share import fingerprints, share
@@ -45,30 +44,40 @@ class MachinePool:
         )
 
     def run(self, work: Mapping[str, Sequence[str]]) -> dict[str, State[Any]]:
-        """Bring the targets of each name up to date in a run of that name; the states in which the runs ended."""
+        """Bring the targets of each name up to date in a run of that name; the states in which the runs ended.
+
+        A run that crashed, as one does that begins while the server is away, is started once more.
+        """
         runs: dict[str, UUID] = {}
         with self._cancelled_on_exit(runs):
             for name, targets in work.items():
-                parameters = {"targets": list(targets), "expected": fingerprints()}
-                run = run_deployment(self._deployment, parameters=parameters, flow_run_name=name, timeout=0)
-                runs[name] = run.id  # type: ignore[union-attr]
+                run = self._client.create_flow_run_from_deployment(
+                    self._deployment,
+                    name=name,
+                    parameters={"targets": list(targets), "expected": fingerprints()},
+                    idempotency_key=str(uuid4()),  # the client asks again where the answer was lost
+                )
+                runs[name] = run.id
             return self._ended(runs)
 
     def _ended(self, runs: Mapping[str, UUID]) -> dict[str, State[Any]]:
         states: dict[str, State[Any]] = {}
+        started_again: set[str] = set()
         while waiting := runs.keys() - states:
             time.sleep(SECONDS_BETWEEN_LOOKS)
             for name in sorted(waiting):
-                state = self._state(runs[name])
-                if state is not None and state.is_final():
-                    states[name] = state
-                    print(f"{name}: {state.name}: {state.message}", flush=True)
+                with suppress(httpx.HTTPError):  # a server that is away for a moment ends nothing
+                    state = self._client.read_flow_run(runs[name]).state
+                    if state is None or not state.is_final():
+                        continue
+                    if state.is_crashed() and name not in started_again:
+                        self._client.set_flow_run_state(runs[name], AwaitingRetry())
+                        started_again.add(name)
+                        print(f"{name}: started once more after {state.name}: {state.message}", flush=True)
+                    else:
+                        states[name] = state
+                        print(f"{name}: {state.name}: {state.message}", flush=True)
         return states
-
-    def _state(self, run: UUID) -> State[Any] | None:
-        with suppress(httpx.HTTPError):  # a server that is away for a moment ends nothing
-            return self._client.read_flow_run(run).state
-        return None
 
     @contextmanager
     def _cancelled_on_exit(self, runs: Mapping[str, UUID]) -> Iterator[None]:

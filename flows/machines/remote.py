@@ -71,10 +71,18 @@ def _files(stage: "Stage") -> set[Any]:
 
 
 def _is_restored(stage: "Stage") -> bool:
+    from dvc.exceptions import ConfirmRemoveError
     from dvc.stage.cache import RunCacheNotFoundError
 
+    cache = stage.repo.stage_cache
     try:
-        stage.repo.stage_cache.restore(stage, pull=True)
+        try:
+            cache.restore(stage, pull=True)
+        except ConfirmRemoveError:  # of metrics, which git keeps and DVC does not: they are of another state
+            stage.remove_outs()
+            cache.restore(
+                stage.reload(), pull=True
+            )  # the first look has left hashes of deps in it, beside outs of the lock
     except RunCacheNotFoundError:
         return False
     return True
