@@ -80,9 +80,8 @@ def _is_restored(stage: "Stage") -> bool:
             cache.restore(stage, pull=True)
         except ConfirmRemoveError:  # of metrics, which git keeps and DVC does not: they are of another state
             stage.remove_outs()
-            cache.restore(
-                stage.reload(), pull=True
-            )  # the first look has left hashes of deps in it, beside outs of the lock
+            anew = stage.reload()  # the first look has left hashes of deps in the other, beside outs of the lock
+            cache.restore(anew, pull=True)
     except RunCacheNotFoundError:
         return False
     return True

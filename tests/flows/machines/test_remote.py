@@ -3,10 +3,12 @@
 import json
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.helpers.workspace import Workspace, locked
 
+pytestmark = [pytest.mark.xdist_group("pipeline"), pytest.mark.nightly]  # that workspace is gone on from
 METRICS = "reports/metrics/joint-random-0.json"
 
 
