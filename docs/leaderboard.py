@@ -4,7 +4,7 @@ Each NAME is a folder of results that `bss compare leaderboard --on DATA` left.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,21 +28,21 @@ FIRST, BASE, OTHER = "joint", "random", "learned"
 CONFIDENCE = 0.95
 
 
-def written(text: str, found: Accuracies) -> str:
+def written(text: str, found: Accuracies, samples: Mapping[str, float]) -> str:
     """The page with its tables made anew."""
     distance = f"Critical distance (95 %) of two mean ranks: {ranks(found).distance:.1f}."
-    return filled(text, COMMAND, methods_table(found), distance, families_table(found))
+    return filled(text, COMMAND, methods_table(found, samples), distance, families_table(found))
 
 
-def methods_table(found: Accuracies) -> str:
-    """A row a method, the best mean rank in random order first."""
+def methods_table(found: Accuracies, samples: Mapping[str, float]) -> str:
+    """A row a method, the best mean rank in random order first; `samples` as `samples_to_first` gives them."""
     order = ranks(found)
-    header = ["method", "family", "mean rank", *(f"{name}: to {FIRST}" for name in found)]
+    header = ["method", "family", "mean rank", "samples", *(f"{name}: to {FIRST}" for name in found)]
     header += [f"{name}: {OTHER} to {BASE}" for name in found]
     rows = []
     for place in order.order:
         method = order.rows[place]
-        row = [method, entry(method).record.families[0], f"{order.means[place]:.1f}"]
+        row = [method, entry(method).record.families[0], f"{order.means[place]:.1f}", f"{samples[method]:.2f}"]
         row += [_difference(runs[_row(method, BASE)], runs[_row(FIRST, BASE)]) for runs in found.values()]
         row += [_difference(runs[_row(method, OTHER)], runs[_row(method, BASE)]) for runs in found.values()]
         rows.append(row)
@@ -85,12 +85,26 @@ def read(names: Sequence[str]) -> Accuracies:
     """
     found = {}
     for name in names:
-        path = HERE.studies / name / "runs.csv"
-        if not path.is_file():
-            raise InputError(f"{path} is missing; `bss compare leaderboard --on DATA` makes it")
-        runs = pl.read_csv(path).select("row", "seed", "accuracy")
+        runs = pl.read_csv(_runs(name)).select("row", "seed", "accuracy")
         found[name.removeprefix("leaderboard-")] = row_accuracies(runs)
     return common_rows(found)[0]
+
+
+def samples_to_first(names: Sequence[str]) -> dict[str, float]:
+    """Method -> the samples it trains on in random order over those of `FIRST`, the mean over the studies."""
+    shares = []
+    for name in names:
+        seen = dict(pl.read_csv(_runs(name)).group_by("row").agg(pl.col("num_samples").mean()).iter_rows())
+        first, of_base = seen[_row(FIRST, BASE)], _row("", BASE)
+        shares.append({row.removesuffix(of_base): seen[row] / first for row in seen if row.endswith(of_base)})
+    return {method: float(np.mean([share[method] for share in shares if method in share])) for method in shares[0]}
+
+
+def _runs(name: str) -> Path:
+    path = HERE.studies / name / "runs.csv"
+    if not path.is_file():
+        raise InputError(f"{path} is missing; `bss compare leaderboard --on DATA` makes it")
+    return path
 
 
 def _row(method: str, scheduler: str) -> str:
@@ -107,4 +121,6 @@ if __name__ == "__main__":
     with exits():
         if not sys.argv[1:]:
             raise InputError("name results of `bss compare leaderboard`, such as leaderboard-avdigits")
-        write_text(written(PAGE.read_text(encoding="utf-8"), read(sys.argv[1:])), PAGE)
+        studies = sys.argv[1:]
+        page = written(PAGE.read_text(encoding="utf-8"), read(studies), samples_to_first(studies))
+        write_text(page, PAGE)

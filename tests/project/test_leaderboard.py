@@ -1,10 +1,14 @@
 """The leaderboard's tables, from made-up runs."""
 
+from pathlib import Path
+
 import numpy as np
+import polars as pl
 import pytest
 
 from bss.errors import InputError
 from bss.parsing import read_mapping
+from bss.paths import Workspace
 from bss.training.methods.method import METHODS
 from docs import leaderboard
 from docs.marked import END, begin
@@ -21,15 +25,35 @@ FOUND = {
     }
 }
 
+SAMPLES = {"joint": 1.0, "ogm": 2.0, "agm": 1.5}
+
+
+def test_samples_are_those_of_random_order_over_those_of_joint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leaderboard, "HERE", Workspace(tmp_path))
+    numbers = {"one": {"joint": (100, 300), "ogm": (600, 600)}, "two": {"joint": (10, 10), "ogm": (10, 10)}}
+    for name, of_study in numbers.items():
+        rows = [
+            {"row": f"{method} · {order}", "seed": seed, "num_samples": number * (1 if order == "random" else 7)}
+            for method, found in of_study.items()
+            for order in ("random", "learned")
+            for seed, number in enumerate(found)
+        ]
+        (tmp_path / "reports/compare" / name).mkdir(parents=True)
+        pl.DataFrame(rows).write_csv(tmp_path / "reports/compare" / name / "runs.csv")
+    assert leaderboard.samples_to_first(["one", "two"]) == {"joint": 1.0, "ogm": 2.0}
+
 
 def test_the_best_comes_first_with_its_differences() -> None:
-    rows = [line.strip("| ").split(" | ") for line in leaderboard.methods_table(FOUND).splitlines()[2:]]
+    rows = [line.strip("| ").split(" | ") for line in leaderboard.methods_table(FOUND, SAMPLES).splitlines()[2:]]
     assert [row[0] for row in rows] == ["ogm", "agm", "joint"]
     assert rows[0][1] == "gradient"
     assert rows[0][2] == "1.2", "first twice, and once on a par"
-    assert rows[0][3].startswith("+2.7 [")
-    assert rows[0][4].startswith("-3.3 [")
-    assert rows[2][3] == "81.0", "joint itself: its accuracy"
+    assert rows[0][3] == "2.00"
+    assert rows[0][4].startswith("+2.7 [")
+    assert rows[0][5].startswith("-3.3 [")
+    assert rows[2][4] == "81.0", "joint itself: its accuracy"
 
 
 def test_a_family_is_the_mean_of_its_methods() -> None:
@@ -39,11 +63,11 @@ def test_a_family_is_the_mean_of_its_methods() -> None:
 
 def test_the_page_keeps_its_words() -> None:
     text = f"before\n\n{begin(leaderboard.COMMAND)}\nold\n{END}\nafter\n"
-    made = leaderboard.written(text, FOUND)
+    made = leaderboard.written(text, FOUND, SAMPLES)
     assert made.startswith("before\n\n")
     assert made.endswith("\nafter\n")
     assert "old" not in made
-    assert leaderboard.written(made, FOUND) == made
+    assert leaderboard.written(made, FOUND, SAMPLES) == made
     assert begin(leaderboard.COMMAND) in leaderboard.PAGE.read_text()
 
 
@@ -52,7 +76,7 @@ def test_the_page_keeps_its_words() -> None:
 )
 def test_a_page_without_the_two_lines_loses_nothing(page: str, lacks: str) -> None:
     with pytest.raises(InputError, match=f"lacks the line '.*{lacks}"):
-        leaderboard.written(page, FOUND)
+        leaderboard.written(page, FOUND, SAMPLES)
 
 
 def test_a_study_that_was_not_run_is_named() -> None:
