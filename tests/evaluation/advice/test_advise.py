@@ -1,13 +1,17 @@
 """Advice before training: what it counts, what it names, and what it recommends."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
 from bss.evaluation.advice.advise import advise, in_words, low_shares, suspects, tail_verdict
+from bss.evaluation.advice.page import advice_page
 from bss.evaluation.advice.warmed_up import WarmedUp
+from bss.evaluation.grid.examples import TrainingPairs
 
 SEEDS = (3, 8)
 
@@ -83,3 +87,17 @@ def test_the_words_fit_a_terminal_and_have_their_numbers() -> None:
     text = in_words(advise(given))
     assert max(map(len, text.splitlines())) <= 80
     assert tail_verdict(given.scores, given.held_out).sentence in " ".join(text.split())
+
+
+def test_the_page_shows_the_worst_pairs_and_what_is_to_be_made_of_them() -> None:
+    for num_bad, says in ((60, "mending it is worth more than any order"), (12, "Chance alone brings about as many")):
+        given = seen(num_bad=num_bad, num_good=600)
+        ids = given.scores.filter(seed=SEEDS[0]).select("index", "id")
+        shown = TrainingPairs(given.manifest.join(ids, on="index"), {}, Path())
+        advice = advise(given)
+        page = advice_page("toys", advice, given, shown, num_shown=5)
+        assert says in page
+        worst = advice.suspects.head(5)["id"].to_list()
+        assert re.findall(r'<p class="id muted">([^ <]+)', page) == worst
+        assert page.count("least sure of the label: image") == 5
+        assert 'class="examples"' not in advice_page("toys", advice, given, shown, num_shown=0)

@@ -27,6 +27,8 @@ class Advice:
     """What to expect of an order by the score, and why."""
 
     recommendation: str
+    stands_out: bool
+    """Whether more training pairs are worse than held-out ones than chance brings."""
     findings: Sequence[Verdict]
     suspects: pl.DataFrame
     """The training pairs that look worse than held-out ones in most seeds, the worst first: index, id, class,
@@ -42,6 +44,7 @@ def advise(seen: WarmedUp) -> Advice:
     between = sum(classes) / len(classes)
     return Advice(
         _recommendation(stands_out, between >= PREFERENCE),
+        stands_out,
         [tail_verdict(seen.scores, seen.held_out, found), _classes(between), _lead(seen), _budget(seen.history)],
         found,
     )

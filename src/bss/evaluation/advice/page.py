@@ -39,7 +39,7 @@ def advice_page(title: str, advice: Advice, seen: WarmedUp, pairs: TrainingPairs
     sections = [
         Section("", [Prose([advice.recommendation], "verdict")]),
         Section("Why", why),
-        Section("Pairs", _pairs(advice.suspects, pairs, num_seeds, num_shown), heading="Pairs that stand out"),
+        Section("Pairs", _pairs(advice, pairs, num_seeds, num_shown), heading="Pairs that stand out"),
     ]
     return rendered(
         f"{title}: will the order matter?", "Will the order matter?", [of, about], sections, navigation=True
@@ -67,14 +67,18 @@ def held_out_chart(scores: pl.DataFrame, held_out: pl.DataFrame) -> Chart:
         return finish(figure, "Training pairs against held-out pairs", caption)
 
 
-def _pairs(suspects: pl.DataFrame, pairs: TrainingPairs, num_seeds: int, num_shown: int) -> list[Block]:
+def _pairs(advice: Advice, pairs: TrainingPairs, num_seeds: int, num_shown: int) -> list[Block]:
+    suspects = advice.suspects
     if suspects.is_empty():
         return [Prose(["No training pair scores lower than 95 % of the held-out pairs in most seeds."])]
     note = (
         f"{counted(len(suspects), 'pair')} of {len(pairs.manifest):,} that score lower than 95 % of the held-out "
-        "pairs in most seeds, the worst first. A few are such by chance. Where one is wrong, mending it is worth "
-        "more than any order."
+        "pairs in most seeds, the worst first. "
     )
+    if advice.stands_out:
+        note += "A few are such by chance. Where one is wrong, mending it is worth more than any order."
+    else:
+        note += "Chance alone brings about as many."
     worst = suspects.head(num_shown).with_columns(
         place=pl.lit("least"), remark=pl.format("least sure of the label: {}", "least_sure")
     )
