@@ -121,6 +121,19 @@ def test_released_takes_the_whole_model_and_the_optimizer_back(splits: Splits) -
         assert_same(now, before)
 
 
+@pytest.mark.parametrize("worse", [0, -1])
+def test_released_keeps_what_is_best_before_it_takes_another_back(splits: Splits, worse: int) -> None:
+    method = MSES(variant="released", patience=0)
+    trainer = small_trainer(splits, method)
+    names = list(trainer.model.branches)
+    method.begin_epoch(trainer, 1, pytest.fail, lambda: with_losses(dict.fromkeys(names, 0.5)))
+    measured = disturb(trainer, 1)
+    losses = {name: 0.6 if name == names[worse] else 0.4 for name in names}
+    method.begin_epoch(trainer, 2, pytest.fail, lambda: with_losses(losses))
+    for name in set(names) - {names[worse]}:
+        assert_same({key: trainer.memory[f"best of {name}: {key}"] for key in measured}, measured)
+
+
 class Scripted(MSES):
     """The losses of the first modality rise from epoch 3 on, those of the others from the epoch before."""
 
