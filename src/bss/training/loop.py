@@ -184,8 +184,8 @@ def fit(
             lr = settings.lr * lr_factor(settings.lr_schedule, epoch / num_epochs)
             observe = _observing(sampler) if sampler.wants_batches else None
             over = method.is_over(trainer.memory)
-            drawn = _several(sampler.sequence(), sampler)
-            order = Order(np.arange(0)) if over else method.order(drawn, trainer.memory)
+            # An epoch whose sequence was asked for counts as drawn.
+            order = Order(np.arange(0)) if over else method.order(_several(sampler), trainer.memory)
             todo = batches(
                 train, order.indices, batch_size, runtime,
                 skip=trainer.num_batches, shared=True, hidden=order.hidden, cuts=order.cuts,
@@ -224,7 +224,8 @@ def _allowed(method: Method, held_out: Callable[[], Evidence]) -> Callable[[], E
     return look
 
 
-def _several(indices: np.ndarray, sampler: "CurriculumSampler") -> np.ndarray:
+def _several(sampler: "CurriculumSampler") -> np.ndarray:
+    indices = sampler.sequence()
     if len(indices) < 2:
         raise InputError(
             f"epoch {sampler.epoch} of the scheduler '{sampler.scheduler.name}' has {len(indices)} of "

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from bss.training.loop import split_evidence
 from bss.training.methods.gmm_loss import GMMLoss, imbalance, of_larger_mean, pull, sample_gaps
@@ -119,6 +120,12 @@ def test_it_separates_before_an_epoch_and_leaves_out_late(splits: Splits) -> Non
     assert 2 <= len(kept) < 96
     trainer.memory["left_out"][:] = True
     assert method.order(sequence, trainer.memory).indices.tolist() == sequence.tolist()
+
+
+def test_nothing_is_left_out_before_samples_are_separated() -> None:
+    with pytest.raises(ValidationError, match=r"balanced_from is 1, before starts \(2\)"):
+        GMMLoss(balanced_from=1)
+    assert GMMLoss(balanced_from=2).balanced_from == 2
 
 
 def test_without_weights_and_before_it_starts_it_is_joint(splits: Splits) -> None:

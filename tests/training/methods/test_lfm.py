@@ -292,6 +292,22 @@ def test_alpha_alone_learns_from_what_is_held_back(splits: Splits) -> None:
     assert float(trainer.memory["alpha"]) == alpha
 
 
+@pytest.mark.parametrize("others", [0, 1, 2])
+def test_with_less_than_two_others_what_is_held_back_trains_the_model(splits: Splits, others: int) -> None:
+    """Against an alpha that stays, on the same samples in the same order."""
+    drawn = np.arange(3 + others)
+    found = []
+    for method in (LFM(schedule="learned"), LFM(schedule="constant", weight=0.95)):
+        trainer = small_trainer(splits, method)
+        trainer.memory |= {"alpha": torch.tensor(0.95, dtype=torch.float64), "held back": torch.arange(3)}
+        order = method.order(drawn, trainer.memory).indices
+        trainer.train_epoch(batches(splits[Split.TRAIN], order, 16, trainer.runtime), 0.01)
+        found.append({**dict(trainer.model.named_parameters()), "alpha": trainer.memory["alpha"]})
+    assert (float(found[0]["alpha"]) == 0.95) == (others < 2)
+    if others < 2:
+        assert_same(*found)
+
+
 def test_without_samples_to_learn_from_alpha_is_constant(splits: Splits) -> None:
     fields: Any = {"alignment": "reverse_js"}
     learned = trained_weights(splits, LFM(schedule="learned", held_back=0, start=0.3, **fields))

@@ -121,6 +121,19 @@ def test_released_takes_the_whole_model_and_the_optimizer_back(splits: Splits) -
         assert_same(now, before)
 
 
+@pytest.mark.parametrize("worse", [0, -1])
+def test_released_keeps_what_is_best_before_it_takes_another_back(splits: Splits, worse: int) -> None:
+    method = MSES(variant="released", patience=0)
+    trainer = small_trainer(splits, method)
+    names = list(trainer.model.branches)
+    method.begin_epoch(trainer, 1, pytest.fail, lambda: with_losses(dict.fromkeys(names, 0.5)))
+    measured = disturb(trainer, 1)
+    losses = {name: 0.6 if name == names[worse] else 0.4 for name in names}
+    method.begin_epoch(trainer, 2, pytest.fail, lambda: with_losses(losses))
+    for name in set(names) - {names[worse]}:
+        assert_same({key: trainer.memory[f"best of {name}: {key}"] for key in measured}, measured)
+
+
 class Scripted(MSES):
     """The losses of the first modality rise from epoch 3 on, those of the others from the epoch before."""
 
@@ -130,10 +143,12 @@ class Scripted(MSES):
         super().begin_epoch(trainer, epoch, evidence, partial(with_losses, losses))
 
 
-def scripted(splits: Splits, keep: str, checkpoints: Any = None) -> tuple[Trainer, pl.DataFrame]:
+def scripted(
+    splits: Splits, keep: str, checkpoints: Any = None, sampler: CurriculumSampler | None = None
+) -> tuple[Trainer, pl.DataFrame]:
     trainer, train = small_trainer(splits, Scripted(patience=1, smoothing=0)), splits[Split.TRAIN]
     settings: Any = TRAIN.model_copy(update={"keep": keep})
-    sampler = CurriculumSampler(len(train), Random())
+    sampler = sampler or CurriculumSampler(len(train), Random())
     return trainer, fit(trainer, sampler, train, splits[Split.VALIDATION], settings, 9, checkpoints=checkpoints)
 
 
@@ -149,6 +164,13 @@ def test_the_training_ends_when_all_rest(splits: Splits, keep: str) -> None:
     kept = kept_epoch(fused, keep)
     assert kept["epoch"] == 5 or keep == "best"
     assert loss_and_accuracy(validation, FUSED) == (kept["validation_loss"], kept["validation_accuracy"])
+
+
+def test_the_epoch_without_a_step_draws_no_sample(splits: Splits, tmp_path: Path) -> None:
+    for checkpoints in (Checkpoints(tmp_path, 60), Checkpoints(tmp_path, 60)):  # once more, after its end
+        sampler = CurriculumSampler(len(splits[Split.TRAIN]), Random())
+        scripted(splits, "best", checkpoints, sampler)
+        assert (sampler.num_draws == 5).all()
 
 
 def test_a_training_that_is_over_stays_so_after_a_kill(splits: Splits, tmp_path: Path) -> None:

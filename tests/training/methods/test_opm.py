@@ -13,9 +13,11 @@ from torch.nn.functional import cross_entropy
 from bss.encoders.fusions.attention import Attention
 from bss.encoders.fusions.concat import Concat
 from bss.encoders.fusions.fusion import Fusion
+from bss.training.loader import Batch
 from bss.training.methods.joint import Joint
 from bss.training.methods.opm import OPM
 from bss.training.trainer import Trainer
+from tests.helpers.gaps import with_gaps
 from tests.helpers.steps import (
     Splits,
     assert_close,
@@ -99,10 +101,10 @@ def dropping(monkeypatch: pytest.MonkeyPatch, **q: float) -> None:
     monkeypatch.setattr(OPM, "probabilities", lambda self, leads: q)
 
 
-def losses(trainer: Trainer, splits: Splits, size: int, steps: int) -> list[Tensor | None]:
-    """The loss of the first batch in each of some steps; the weights stay."""
-    batch, method, found = first_batch(splits, size), trainer.method, []
-    trainer._num_rows = size
+def losses(trainer: Trainer, batch: Batch, steps: int) -> list[Tensor | None]:
+    """The loss of a batch in each of some steps; the weights stay."""
+    method, found = trainer.method, []
+    trainer._num_rows = len(batch.labels)
     outputs = trainer.forward(batch.inputs)
     assert isinstance(method, OPM)
     for trainer.num_steps in range(steps):
@@ -113,7 +115,7 @@ def losses(trainer: Trainer, splits: Splits, size: int, steps: int) -> list[Tens
 def test_samples_are_dropped_as_often_as_they_should(pair: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
     dropping(monkeypatch, m0=0.3, m1=0.6)
     trainer, given = spied(pair, OPM(p_exe=0.7))
-    found = losses(trainer, pair, 96, 300)
+    found = losses(trainer, first_batch(pair, 96), 300)
     executed = sum(loss is not None for loss in found)
     assert executed == len(given)
     assert executed / 300 == pytest.approx(0.7, abs=0.1)
@@ -125,11 +127,14 @@ def test_samples_are_dropped_as_often_as_they_should(pair: Splits, monkeypatch: 
     assert len({tuple(row.tolist()) for row in there["m0"]}) == executed, "every step draws anew"
 
 
-def test_a_sample_of_which_nothing_stays_is_left_out(pair: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
-    dropping(monkeypatch, m0=0.6, m1=0.6)
+@pytest.mark.parametrize(("q", "absent"), [({"m0": 0.6, "m1": 0.6}, []), ({"m0": 0.0, "m1": 0.6}, list(range(8)))])
+def test_a_sample_of_which_nothing_stays_is_left_out(
+    pair: Splits, monkeypatch: pytest.MonkeyPatch, q: dict[str, float], absent: list[int]
+) -> None:
+    dropping(monkeypatch, **q)
     trainer, given = spied(pair, OPM(p_exe=1, unimodal_weight=0))
-    batch = first_batch(pair)
-    [loss] = losses(trainer, pair, 16, 1)
+    batch = with_gaps(first_batch(pair), m0=absent)
+    [loss] = losses(trainer, batch, 1)
     [dropped] = given
     kept = [row for row in range(16) if dropped["m0"][row].any() or dropped["m1"][row].any()]
     assert 0 < len(kept) < 16

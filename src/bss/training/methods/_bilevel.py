@@ -59,11 +59,14 @@ def held_back_first(sequence: np.ndarray, memory: "Mapping[str, Tensor]") -> np.
 
 
 def held_back_rows(batch: "Batch", memory: "Mapping[str, Tensor]") -> "Tensor | None":
-    """Which rows of a batch are held back, (B,), bool; None where all or none are, so that alpha learns nothing."""
+    """Which rows of a batch are held back, (B,), bool; None where none are, or less than two others are beside them.
+
+    Then the whole batch trains the model, and alpha learns nothing.
+    """
     if HELD_BACK not in memory:
         return None
     held = torch.isin(batch.indices, memory[HELD_BACK].cpu())
-    return held.to(batch.labels.device) if held.any() and not held.all() else None
+    return held.to(batch.labels.device) if held.any() and (~held).sum() >= 2 else None
 
 
 def clean_outputs(trainer: "Trainer", inputs: "dict[str, Tensor]") -> Outputs:

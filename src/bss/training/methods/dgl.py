@@ -33,7 +33,7 @@ class DGL(Joint):
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"alpha": (1.0, 2.0, 4.0)}
     strategies: ClassVar[tuple[str, ...]] = ("ddp",)
     alpha: Annotated[float, Field(ge=0)] = 4.0
-    """Weight of the encoders' losses; 0 leaves the encoders as they are."""
+    """Weight of the encoders' losses; 0 gives the encoders gradients of zero."""
     max_norm: Annotated[float, Field(gt=0)] | None = 40.0
     """Largest norm of all gradients together; none where left out."""
 

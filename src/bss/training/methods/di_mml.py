@@ -34,14 +34,15 @@ class DIMML(Method):
     In the second phase heads and encoders rest in eval mode, and a concatenation of the features trains. "fused" in
     evaluation is the sum of the logits z_k of modalities and fusion by w = softmax over k of (max p_k / sharpness).
 
-    Source: DI-MML (ACM MM 2024), by its code. Ordered pairs of several modalities, and that effective dimensions are
-    measured before each epoch on the training split, are INFERRED.
+    Effective dimensions are measured once, before epoch `starts`, on the training split.
+
+    Source: DI-MML (ACM MM 2024), by its code. Ordered pairs of several modalities are INFERRED.
     """
 
     record: ClassVar[Record] = Record(
         paper="DI-MML, ACM MM 2024",
         families=("loss", "schedule"),
-        extra="B^2 products an ordered pair; a pass an epoch",
+        extra="B^2 products an ordered pair; a pass",
     )
     from_warmup: ClassVar[bool] = False
     strategies: ClassVar[tuple[str, ...]] = ("ddp",)
@@ -95,10 +96,10 @@ class DIMML(Method):
         evidence: "Callable[[], Evidence]",
         validation: "Callable[[], Evidence]",
     ) -> None:
-        """Measure "effective in M" (width,), bool; the second phase has a new momentum."""
+        """Where the contrast starts, measure "effective in M" (width,), bool; the second phase has a new momentum."""
         if epoch == self.alone_epochs:
             trainer.forget_momentum()
-        if not self.starts <= epoch < self.alone_epochs or self.contrast_weight == 0:
+        if epoch != self.starts or epoch >= self.alone_epochs or self.contrast_weight == 0:
             return
         clean = evidence()
         for name, features in clean.needed_features(self.name).items():

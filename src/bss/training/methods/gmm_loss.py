@@ -1,11 +1,12 @@
 """Probabilistic sample separation: a mixture of two Gaussians tells the samples whose modalities differ."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from bss.errors import InputError
 from bss.training.methods.joint import Joint
 from bss.training.methods.method import Order, Record
 from bss.types import FUSED
@@ -52,7 +53,16 @@ class GMMLoss(Joint):
     starts: Annotated[int, Field(ge=0)] = 2
     """First epoch that separates the samples, from 0; those before are joint training."""
     balanced_from: Annotated[int, Field(ge=0)] | None = None
-    """First epoch of the fine-tuning by balanced samples alone; none where left out."""
+    """First epoch of the fine-tuning by balanced samples alone, not before `starts`; none where left out."""
+
+    @model_validator(mode="after")
+    def _samples_are_separated_before_some_are_left_out(self) -> Self:
+        if self.balanced_from is not None and self.balanced_from < self.starts:
+            raise InputError(
+                f"balanced_from is {self.balanced_from}, before starts ({self.starts}), from where on it is known "
+                "which samples are balanced"
+            )
+        return self
 
     def begin_epoch(
         self,

@@ -28,8 +28,8 @@ class Greedy(Method):
 
     From epoch `starts` on, where the speed of a modality is more than `threshold` above the mean of the others', the
     next `window` steps re-balance: the scales of the one that is furthest above are their running mean, so that it
-    learns without the others. Sums and means stay in these steps. `chooses: random` is the paper's control: where
-    the speeds would be looked at, none or one of the modalities is drawn, each as likely, whatever they are.
+    learns without the others. Sums and means stay in these steps. `chooses: random` is the code's control: after
+    every step, for the next one alone, none or one of the modalities is drawn, each as likely.
 
     Source: Greedy (ICML 2022) and its code. More than two modalities are INFERRED; of two it is the difference.
     """
@@ -46,8 +46,8 @@ class Greedy(Method):
     threshold: Annotated[float, Field(ge=0)] = 0.01
     """Least excess of a speed that is re-balanced, epsilon."""
     window: Annotated[int, Field(ge=0)] = 5
-    """Steps of a re-balancing, Q; 0 never re-balances."""
-    starts: Annotated[int, Field(ge=0)] = 2
+    """Steps of a re-balancing, Q, which are one with `chooses: random`; 0 never re-balances."""
+    starts: Annotated[int, Field(ge=0)] = 1
     """First epoch that is re-balanced, from 0."""
     chooses: Literal["speed", "random"] = "speed"
     """What says whether the next steps re-balance, and whose: the speeds, or a draw."""
@@ -70,6 +70,8 @@ class Greedy(Method):
             trainer.memory["steps left"] = trainer.memory["steps left"] - 1
         elif self.window:
             self._measure(trainer, outputs.features)
+        if self.window and trainer.epoch >= self.starts and (not left or self.chooses == "random"):
+            self._look_ahead(trainer)
         trainer.update()
         return outputs, loss
 
@@ -82,7 +84,7 @@ class Greedy(Method):
         return torch.stack([cross_entropy(z, labels) for name, z in logits.items() if name != FUSED]).sum()
 
     def _measure(self, trainer: "Trainer", features: Mapping[str, "Tensor"]) -> None:
-        """Count the scales and the speeds of a step, and see whether the next ones re-balance."""
+        """Count the scales and the speeds of a step."""
         import torch
 
         model, memory, mmtm = trainer.model, trainer.memory, cast("MMTM", trainer.model.mmtm)
@@ -97,10 +99,16 @@ class Greedy(Method):
         for key, parts in used.items():
             now = torch.stack([relative_size(part) for part in parts])
             memory[key] = memory.get(key, torch.zeros_like(now)) + now
-        place = self._chosen(trainer) if trainer.epoch >= self.starts else None
+
+    def _look_ahead(self, trainer: "Trainer") -> None:
+        """See whether the next steps re-balance."""
+        import torch
+
+        device, place = trainer.runtime.device, self._chosen(trainer)
         if place is not None:
-            memory["cared for"] = torch.tensor(place, device=trainer.runtime.device)
-            memory["steps left"] = torch.tensor(self.window, device=trainer.runtime.device)
+            window = 1 if self.chooses == "random" else self.window
+            trainer.memory["cared for"] = torch.tensor(place, device=device)
+            trainer.memory["steps left"] = torch.tensor(window, device=device)
 
     def _chosen(self, trainer: "Trainer") -> int | None:
         """The place of the modality that the next steps care for; None for none."""

@@ -30,11 +30,10 @@ class IPRM(Joint):
     Each step looks first, without gradient: l <- kept l + (1 - kept) l^ with the l^ of the step before, both one half
     at first; of the mixture by that l, KL_x = KL(p_x || p_mix) in the batch's mean, and the new
     l^ = KL_y / (KL_x + KL_y). Then it learns with l^: fused_weight CE of the mixtures, unimodal_weight CE of the
-    modalities. The fused logits are the sum of the modalities' and the mixtures', by the last l. With `pairs: one` a
-    step takes one pair, drawn at random; what is known of the others stays.
+    modalities. The fused logits are the sum of the modalities' and the mean of the mixtures', by the last l. With
+    `pairs: one` all pairs share a head, and a step takes one pair, drawn at random; the l of the others stays.
 
-    Source: IPRM (IJCAI 2025) by its code, which has a head for each pair, or of three modalities one random pair a
-    step.
+    Source: IPRM (IJCAI 2025) by its code, which has three modalities at most.
     """
 
     record: ClassVar[Record] = Record(
@@ -45,7 +44,8 @@ class IPRM(Joint):
     kept: Annotated[float, Field(ge=0, le=1)] = 0.8
     """Share that l keeps from step to step; 1 mixes by half in the look ahead and in evaluation."""
     pairs: Literal["all", "one"] = "all"
-    """Whether a step takes all pairs of modalities, or a random one; of two modalities there is one pair."""
+    """Whether each pair of modalities has a head and a place in every step, or all share a head, and a step takes a
+    random one; of two modalities there is one pair."""
 
     def prepare(self, model: "MultimodalModel") -> None:
         """The sum of all heads as the fusion."""
@@ -57,9 +57,10 @@ class IPRM(Joint):
         heads = {name: model.branch(name).head for name in model.branches}
         width, classes = max(head.in_features for head in heads.values()), next(iter(heads.values())).out_features
         pairs = list(combinations(heads, 2))
+        number = len(pairs) if self.pairs == "all" else 1
 
         class Mixtures(nn.Module):
-            """A head of each pair, and linear layers that bring narrower features to the width of the widest."""
+            """The heads of the pairs, and linear layers that bring narrower features to the width of the widest."""
 
             share: torch.Tensor
             newest: torch.Tensor
@@ -73,7 +74,7 @@ class IPRM(Joint):
                         if head.in_features < width
                     }
                 )
-                self.mixed = nn.ModuleList([nn.Linear(width, classes) for _ in pairs])
+                self.mixed = nn.ModuleList([nn.Linear(width, classes) for _ in range(number)])
                 self.register_buffer("share", torch.full((len(pairs),), 0.5))
                 self.register_buffer("newest", torch.full((len(pairs),), 0.5))
 
@@ -90,7 +91,7 @@ class IPRM(Joint):
                 }
                 found = []
                 for place in range(len(pairs)) if places is None else places:
-                    (one, other), share, head = pairs[place], shares[place], self.mixed[place]
+                    (one, other), share, head = pairs[place], shares[place], self.mixed[place % number]
                     there = features[one].any(dim=1) & features[other].any(dim=1)
                     found.append(head(slerp(wide[one], wide[other], share)) * there[:, None])
                 return torch.stack(found, dim=1).float()
@@ -98,7 +99,8 @@ class IPRM(Joint):
             def forward(
                 self, logits: torch.Tensor, present: torch.Tensor, features: Mapping[str, torch.Tensor]
             ) -> torch.Tensor:
-                return logits.sum(dim=0) + self.mixtures(features, self.share).sum(dim=1)
+                mixed = self.mixtures(features, self.share)
+                return logits.sum(dim=0) + mixed.sum(dim=1) / mixed.any(dim=2).sum(dim=1, keepdim=True).clamp(min=1)
 
         model.fusion = LateFusion(model, Mixtures())
 
@@ -135,7 +137,7 @@ class IPRM(Joint):
         """Of the pairs that the step takes."""
         import torch
 
-        number = len(cast(Any, trainer.model.fusion).rule.mixed)
+        number = len(cast(Any, trainer.model.fusion).rule.share)
         if self.pairs == "all":
             return list(range(number))
         generator = trainer.generator("pair")

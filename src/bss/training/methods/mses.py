@@ -67,15 +67,17 @@ class MSES(Joint):
         memory["losses"] = torch.cat([memory["losses"], now]) if "losses" in memory else now
         stopped = memory.get("stopped", torch.zeros_like(now[0], dtype=torch.bool)).clone()
         levels = smoothed(memory["losses"], self.smoothing).cpu()
-        for place, name in enumerate(names):
-            if stopped[place] or levels[:, place].isnan().any():
-                continue
-            since = len(levels) - 1 - int(levels[:, place].argmin())
-            if since == 0:
-                self._keep(trainer, name)
-            elif since > self.patience:
-                self._take_back(trainer, name)
-                stopped[place] = True
+        since = {
+            name: len(levels) - 1 - int(levels[:, place].argmin())
+            for place, name in enumerate(names)
+            if not (stopped[place] or levels[:, place].isnan().any())
+        }
+        # All are kept first: `released` takes the whole model back.
+        for name in (name for name, epochs in since.items() if epochs == 0):
+            self._keep(trainer, name)
+        for name in (name for name, epochs in since.items() if epochs > self.patience):
+            self._take_back(trainer, name)
+            stopped[names.index(name)] = True
         memory["stopped"] = stopped
 
     def is_over(self, memory: "Mapping[str, Tensor]") -> bool:

@@ -93,7 +93,8 @@ class OPM(Joint):
         fused = trainer.fuse(
             {name: values * kept[name][rows, None] / (1 - theta) for name, values in features.items()}
         )
-        counted = torch.stack(list(kept.values())).any(dim=0)
+        there = {name: trainer.whole(values.detach().any(dim=1).float()) > 0 for name, values in features.items()}
+        counted = torch.stack([kept[name] & there[name] for name in features]).any(dim=0)
         loss = (cross_entropy(fused, labels, reduction="none") * counted).sum() / counted.sum().clamp(min=1)
         unimodal = {name: logits for name, logits in outputs.logits.items() if name != FUSED}
         return self.fused_weight * loss + self.loss(unimodal, labels)
