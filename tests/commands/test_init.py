@@ -261,6 +261,12 @@ def test_a_table_beside_the_results_is_to_be_moved(here: Path) -> None:
     assert "into a folder of their own, such as data/mine" in done.stderr
 
 
+def test_a_root_that_is_not_there_is_named(here: Path) -> None:
+    done = run("data/example/pairs.csv", "--root", "data/exmaple")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error: --root data/exmaple: no such folder in ")
+
+
 @pytest.mark.parametrize("form", [as_shards, as_saved])
 def test_shards_and_saved_data_sets(form: Any, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()

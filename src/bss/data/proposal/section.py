@@ -74,6 +74,8 @@ def propose(table: Path, label: str | None = None, root: Path | None = None) -> 
     """
     if reason := absence(table):
         raise MissingInput(reason)
+    if root is not None and not root.is_dir():
+        raise MissingInput(f"--root {root}: no such folder in {Path.cwd()}")
     rows = read_table(table, splits=SPLITS.keys())
     any_kinds = {name: {"name": "features"} for name in ("a", "b")}
     of_root = {} if root is None else {"root": str(root)}
