@@ -163,6 +163,14 @@ def test_numbers_texts_and_roles_of_a_csv(tmp_path: Path) -> None:
     assert examine(DATASETS.build(found), tmp_path / "packed").findings == []
 
 
+@pytest.mark.parametrize("kind", [pl.String(), pl.Categorical(), pl.Enum(["train", "test"])], ids=str)
+def test_a_split_may_be_a_category(kind: Any, tmp_path: Path) -> None:
+    parts = pl.Series("split", ["train", "train", "train", "test"] * (NUM_ROWS // 4), dtype=kind)
+    pl.DataFrame(table()).with_columns(parts).write_parquet(tmp_path / "t.parquet")
+    found = {column.columns[0]: column for column in propose(tmp_path / "t.parquet").columns}
+    assert (found["split"].what, found["split"].why) == ("split", "train 18, test 6")
+
+
 def test_a_group_keeps_to_its_split_or_is_none(tmp_path: Path) -> None:
     speakers = [f"s{row // 3}" for row in range(NUM_ROWS)]
     assert proposed(tmp_path / "mine", table(speaker=speakers))["columns"]["group"] == "speaker"

@@ -31,8 +31,8 @@ def split_of(table: "pl.DataFrame") -> Column | None:
 
     for name in sorted(table.columns, key=lambda name: name != "split"):
         column = table[name]
-        if column.dtype == pl.String and not column.null_count():
-            found = column.str.strip_chars().str.to_lowercase().value_counts(sort=True).rows()
+        if isinstance(column.dtype, pl.String | pl.Categorical | pl.Enum) and not column.null_count():
+            found = column.cast(pl.String).str.strip_chars().str.to_lowercase().value_counts(sort=True).rows()
             if {value for value, _ in found} <= SPLITS.keys():
                 return Column([name], "split", ", ".join(f"{value} {number}" for value, number in found))
     return None
