@@ -10,7 +10,7 @@ import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import State
 from prefect.exceptions import ObjectNotFound
-from prefect.states import AwaitingRetry, Cancelling
+from prefect.states import AwaitingRetry, Cancelled, Cancelling
 
 from bss.errors import InputError
 from flows.machines.share import fingerprints, share
@@ -67,7 +67,7 @@ class MachinePool:
             time.sleep(SECONDS_BETWEEN_LOOKS)
             for name in sorted(waiting):
                 with suppress(httpx.HTTPError):  # a server that is away for a moment ends nothing
-                    state = self._client.read_flow_run(runs[name]).state
+                    state = self._state(runs[name])
                     if state is None or not state.is_final():
                         continue
                     if state.is_crashed() and name not in started_again:
@@ -79,6 +79,12 @@ class MachinePool:
                         print(f"{name}: {state.name}: {state.message}", flush=True)
         return states
 
+    def _state(self, run: UUID) -> State[Any] | None:
+        try:
+            return self._client.read_flow_run(run).state
+        except ObjectNotFound:
+            return Cancelled(message="the run was deleted at the server")
+
     @contextmanager
     def _cancelled_on_exit(self, runs: Mapping[str, UUID]) -> Iterator[None]:
         """Stop the machines where this run is stopped."""
@@ -87,7 +93,8 @@ class MachinePool:
         except BaseException:
             with suppress(httpx.HTTPError):
                 for run in runs.values():
-                    self._client.set_flow_run_state(run, Cancelling())  # refused where it has ended
+                    with suppress(ObjectNotFound):  # deleted
+                        self._client.set_flow_run_state(run, Cancelling())  # refused where it has ended
             raise
 
 

@@ -102,7 +102,8 @@ class Tuning:
         """What the trials of one search have in common: all that training reads, without the values searched."""
         raw = self.with_values(dict.fromkeys(self.ranges))
         sections = {
-            name: raw[name] for name in ("encoders", "fusion", "augment", "warmup", "score", "train", "spread")
+            name: raw[name]
+            for name in ("encoders", "fusion", "augment", "warmup", "score", "train", "spread", "runtime")
         }
         parts = {"method": raw["methods"][self.method], "epochs": raw["curriculum"]["epochs"]}
         return {**sections, **parts, "scheduler": raw["curriculum"]["schedulers"][self.scheduler]}

@@ -99,7 +99,7 @@ def files(folder: Path) -> dict[str, list[Any]]:
         columns["wave"].append(write_wav(folder / f"{row}.wav", row).rename(folder / f"w{row}").name)
         columns["photo"].append(write_jpg(folder / f"{row}.jpg", row).rename(folder / f"p{row}").name)
         columns["film"].append(shutil.copy(film, folder / f"f{row}").name)
-        columns["frames"].append("frames")
+        columns["frames"].append(write_frames(folder / f"frames{row}", row, 3).name)
         for name, array in (("pose", steps[row]), ("walk", steps[row, :, 0]), ("vector", steps[row, 0, 0])):
             np.save(folder / f"{name}{row}.npy", array)
             columns[name].append(f"{name}{row}.npy")
@@ -109,7 +109,6 @@ def files(folder: Path) -> dict[str, list[Any]]:
 def test_what_is_in_a_file_says_its_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "data").mkdir()
     monkeypatch.chdir(tmp_path)
-    write_frames(tmp_path / "data/frames", 0, 3)
     table = pl.DataFrame({"emotion": ["sad", "glad"] * (NUM_ROWS // 2), **files(tmp_path / "data")})
     table.write_csv(tmp_path / "data/t.csv")
     found = propose(Path("data/t.csv"))
@@ -164,9 +163,71 @@ def test_numbers_texts_and_roles_of_a_csv(tmp_path: Path) -> None:
     assert examine(DATASETS.build(found), tmp_path / "packed").findings == []
 
 
+@pytest.mark.parametrize("kind", [pl.String(), pl.Categorical(), pl.Enum(["train", "test"])], ids=str)
+def test_a_split_may_be_a_category(kind: Any, tmp_path: Path) -> None:
+    parts = pl.Series("split", ["train", "train", "train", "test"] * (NUM_ROWS // 4), dtype=kind)
+    pl.DataFrame(table()).with_columns(parts).write_parquet(tmp_path / "t.parquet")
+    found = {column.columns[0]: column for column in propose(tmp_path / "t.parquet").columns}
+    assert (found["split"].what, found["split"].why) == ("split", "train 18, test 6")
+
+
 def test_a_group_keeps_to_its_split_or_is_none(tmp_path: Path) -> None:
     speakers = [f"s{row // 3}" for row in range(NUM_ROWS)]
     assert proposed(tmp_path / "mine", table(speaker=speakers))["columns"]["group"] == "speaker"
+
+
+def test_classes_that_have_a_folder_each_are_the_label(tmp_path: Path) -> None:
+    moods = ["sad", "glad"] * (NUM_ROWS // 2)
+    photos = [f"{mood}/{row}.jpg" for row, mood in enumerate(moods)]
+    for row, photo in enumerate(photos):
+        write_jpg(tmp_path / "mine" / photo, row)
+    columns = {"emotion": moods, "photo": photos, "part": ["faces"] * NUM_ROWS, "note": ["one more word"] * NUM_ROWS}
+    write_jpg(tmp_path / "mine/faces/0.jpg", 0)
+    found = proposed(tmp_path / "mine", columns)
+    assert found["columns"] == {"label": "emotion"}
+    assert {name: kind["name"] for name, kind in found["kinds"].items()} == {"photo": "image", "note": "text"}
+
+
+def test_lists_that_say_nothing_are_no_modality_and_stop_nothing(tmp_path: Path) -> None:
+    lists = {"ragged": "[[1, 2], [3]]", "empty": "[]", "steps": "[[], []]"}
+    columns = table(**{name: [text] * NUM_ROWS for name, text in lists.items()})
+    columns |= {"bytes": [*["[1, 2, 3]"] * (NUM_ROWS - 1), "[]"]}
+    kinds = proposed(tmp_path / "mine", columns)["kinds"]
+    assert set(kinds) == {"a", "spoken", "bytes"}
+    assert kinds["bytes"] == {"name": "features", "size": 3}
+
+
+def test_a_column_that_is_read_for_its_name_says_so(tmp_path: Path) -> None:
+    part = ["train", "train", "val", "val", "test", "test"] * (NUM_ROWS // 6)
+    twice = [f"s{row // 3}" for row in range(NUM_ROWS)]
+    (tmp_path / "mine").mkdir()
+    for more, name, why in (
+        ({"part": part, "group": twice}, "group", "one is in two splits"),
+        ({"id": twice}, "id", "a value is there twice"),
+        ({"split": ["a", "b", "c"] * (NUM_ROWS // 3)}, "split", "none of train, validation and test"),
+    ):
+        pl.DataFrame(table(**more)).write_csv(tmp_path / "mine/t.csv")
+        found = propose(tmp_path / "mine/t.csv", label="answer")
+        (column,) = (column for column in found.columns if column.columns == [name])
+        assert column.what == name and why in column.why and "rename" in column.why
+    assert "speaker   -  " in _explained(tmp_path, table(part=part, speaker=twice)), "no name that a role has"
+
+
+def _explained(folder: Path, columns: dict[str, list[Any]]) -> str:
+    pl.DataFrame(columns).write_csv(folder / "mine/t.csv")
+    return propose(folder / "mine/t.csv").explained
+
+
+def test_long_names_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    sides = {
+        f"what_was_said_in_the_long_run_on_the_{side}": ["one more word"] * NUM_ROWS for side in ("left", "right")
+    }
+    lines = _explained(tmp_path, table(**sides)).splitlines()[2:]
+    assert max(map(len, lines)) <= 80
+    assert {line.split()[0] for line in lines if " text " in line} >= {
+        "what_was_sa...un_on_the_left", "what_was_sa...n_on_the_right",
+    }  # fmt: skip
 
 
 def test_an_empty_cell_asks_for_a_mask(tmp_path: Path) -> None:
@@ -206,6 +267,12 @@ def test_a_table_beside_the_results_is_to_be_moved(here: Path) -> None:
     done = run("t.csv")
     assert done.exit_code == 2
     assert "into a folder of their own, such as data/mine" in done.stderr
+
+
+def test_a_root_that_is_not_there_is_named(here: Path) -> None:
+    done = run("data/example/pairs.csv", "--root", "data/exmaple")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error: --root data/exmaple: no such folder in ")
 
 
 @pytest.mark.parametrize("form", [as_shards, as_saved])

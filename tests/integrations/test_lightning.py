@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 
 from bss import Evidence, Heuristic, Learned, Matched, Random, collect
 from bss.curriculum.schedulers.scheduler import Scheduler
+from bss.errors import InputError
 from tests.helpers.two_modalities import (
     BATCH_SIZE,
     EPOCHS,
@@ -122,6 +123,38 @@ def test_saved_at_the_end_of_an_epoch_it_goes_on_with_the_next(name: str, at: st
         again, _ = fit(tmp_path / "again", SCHEDULERS[name], resumed=str(path), **saving)
         assert again.drawn == whole.drawn[int(path.stem.partition("=")[2]) :], path
         assert same(again, whole), path
+
+
+def trainer_of(*callbacks: Any, **settings: Any) -> Any:
+    return pl.Trainer(
+        accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False,
+        enable_checkpointing=False, num_sanity_val_steps=0, callbacks=[*callbacks], **settings,
+    )  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_trainer_that_fits_once_more_goes_on() -> None:
+    drawn = []
+    for parts in ([3], [1, 3]):
+        module, callback = Module(), CurriculumCallback(Random(), seed=1)  # Lightning makes a new optimizer
+        trainer = trainer_of(callback, max_epochs=parts[0])
+        for num_epochs in parts:
+            trainer.fit_loop.max_epochs = num_epochs
+            trainer.fit(module, DataLoader(samples(), batch_size=BATCH_SIZE))
+        assert callback.sampler.epoch == 3
+        drawn.append(module.drawn)
+    assert drawn[0] == drawn[1]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
+    trainer, loader = trainer_of(max_epochs=1), DataLoader(samples(), batch_size=BATCH_SIZE)
+    trainer.fit(Module(), loader)
+    trainer.save_checkpoint(tmp_path / "other.ckpt")
+    with pytest.raises(InputError, match=f"goes on from step {STEPS} without the state of its curriculum"):
+        trainer_of(CurriculumCallback(Random()), max_epochs=2).fit(
+            Module(), loader, ckpt_path=str(tmp_path / "other.ckpt")
+        )
 
 
 def test_the_snippet_of_the_page_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,6 +114,36 @@ def test_killed_and_resumed_it_draws_and_ends_the_same(name: str, tmp_path: Path
         assert (again.curriculum.sampler.scores == sampler.scores).all()
 
 
+def test_all_else_of_the_loader_is_the_trainers(tmp_path: Path) -> None:
+    asked = {
+        "num_workers": 1,
+        "prefetch_factor": 3,
+        "persistent_workers": True,
+        "pin_memory": False,
+        "drop_last": True,
+    }
+    trainer = trainer_of(tmp_path, Random(), **{f"dataloader_{name}": value for name, value in asked.items()})
+    loader = trainer.get_train_dataloader()
+    assert {name: getattr(loader, name) for name in asked} == asked
+    assert loader.sampler is trainer.curriculum.sampler
+
+
+def test_a_batch_that_is_too_large_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forward, sizes = Module.forward, list[int]()
+
+    def scarce(self: Module, audio: Tensor, image: Tensor, labels: Tensor) -> dict[str, Any]:
+        sizes.append(len(labels))
+        if len(labels) > BATCH_SIZE // 2:
+            raise RuntimeError("CUDA out of memory.")  # as accelerate knows it
+        return forward(self, audio, image, labels)
+
+    monkeypatch.setattr(Module, "forward", scarce)
+    trainer = trainer_of(tmp_path, Learned(score_update="online"), auto_find_batch_size=True)
+    trainer.train()
+    assert sizes[0] == BATCH_SIZE and max(sizes[-len(sizes) // 2 :]) <= BATCH_SIZE // 2
+    assert (trainer.curriculum.sampler.epoch, trainer.state.epoch) == (EPOCHS, EPOCHS)
+
+
 def test_the_state_is_kept_with_the_best_model_too(tmp_path: Path) -> None:
     settings = {"save_strategy": "best", "eval_strategy": "epoch", "metric_for_best_model": "eval_loss"}
     whole, again = (trainer_of(tmp_path, Learned(score_update="online"), **settings) for _ in range(2))

@@ -17,7 +17,7 @@ from bss.parsing import checked
 from bss.training import weights
 from bss.training.checkpoint import Checkpoints
 from bss.training.curves import LiveCurves, draws_by_class
-from bss.training.loggers.logger import LOGGERS, Logger
+from bss.training.loggers.logger import LOGGERS, Logger, Measured, Writer
 from bss.training.loop import fit
 from bss.training.methods.joint import Joint
 from bss.training.methods.method import Method
@@ -194,6 +194,38 @@ def test_a_method_without_a_fusion_has_curves(splits: Splits, tmp_path: Path) ->
     trained(splits, [LOGGERS.build("dvclive")], tmp_path, method=Unimodal())
     folder = tmp_path / "dvclive" / TRAINING / "plots/metrics/train_loss"
     assert {path.stem for path in folder.iterdir()} == {"m0", "m1"}
+
+
+class Noting(Logger):
+    """Notes how it ended."""
+
+    def open(self, folder: Path, training: str, epoch: int) -> Writer:
+        return _Notes(folder)
+
+
+class Absent(Logger):
+    """Cannot be opened."""
+
+    def open(self, folder: Path, training: str, epoch: int) -> Writer:
+        raise ConnectionError(str(folder))
+
+
+class _Notes(Writer):
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def write(self, measured: Measured) -> None:
+        """Nothing."""
+
+    def close(self, *, failed: bool) -> None:
+        self._folder.with_suffix(".txt").write_text(str(failed))
+
+
+def test_where_a_logger_cannot_be_opened_the_others_are_closed(splits: Splits, tmp_path: Path) -> None:
+    with pytest.raises(ConnectionError):
+        trained(splits, [Noting(), Absent()], tmp_path)
+    (notes,) = tmp_path.glob("*.txt")
+    assert notes.read_text() == "True"
 
 
 def test_classes_that_a_name_cannot_tell_apart_are_numbered() -> None:

@@ -18,7 +18,10 @@ NUM_SHOWN = 20
 
 
 def predict(
-    manifest: Annotated[Path, typer.Argument(help="CSV or Parquet: a row a sample, a column a modality.")],
+    manifest: Annotated[
+        Path,
+        typer.Argument(metavar="TABLE", help="A row a sample, a column a modality; any form that bss init reads."),
+    ],
     model: Annotated[Path, typer.Option(help="Folder of a registered model.")] = HERE.best,
     out: Annotated[Path | None, typer.Option(help="Where all probabilities go: .csv or .parquet.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="All probabilities for a program, on stdout.")] = False,

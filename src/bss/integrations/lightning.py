@@ -47,9 +47,17 @@ class CurriculumCallback(TrainerCurriculum, Callback):  # type: ignore[misc, unu
     def _begun(self, given: Any, trainer: Any) -> DataLoader[Any]:
         if not isinstance(given, DataLoader):
             raise InputError(f"a curriculum needs one DataLoader for training, got a {type(given).__name__}")
+        states, self._states = self._states, None
+        if states is None and trainer.global_step > 0:
+            if self._sampler is None:
+                raise InputError(
+                    f"the training goes on from step {trainer.global_step} without the state of its curriculum: the "
+                    "checkpoint is of a training without this callback"
+                )
+            states = self.states()  # the trainer fits once more, and goes on
         loader = self.begin(given, trainer.global_rank, trainer.world_size)
-        if self._states is not None:
-            self.go_on(self._states)
+        if states is not None:
+            self.go_on(states)
         return loader
 
     def on_train_start(self, trainer: Any, pl_module: LightningModule) -> None:

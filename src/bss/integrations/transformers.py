@@ -29,9 +29,11 @@ class CurriculumCallback(TrainerCurriculum, TrainerCallback):  # type: ignore[mi
 
     def _loader(self, trainer: Any) -> DataLoader[Any]:
         # Not prepared by accelerate, which would share out among the ranks what the sampler shares out already.
-        args, data, names = trainer.args, trainer.train_dataset, ("num_workers", "pin_memory", "drop_last")
+        args, data = trainer.args, trainer.train_dataset
+        names = ("num_workers", "pin_memory", "drop_last", "prefetch_factor", "persistent_workers")
         settings = {name: getattr(args, f"dataloader_{name}") for name in names}
-        loader = DataLoader(data, args.train_batch_size, collate_fn=trainer.data_collator, **settings)
+        # What auto_find_batch_size has come to; it has no public name.
+        loader = DataLoader(data, trainer._train_batch_size, collate_fn=trainer.data_collator, **settings)
         return self.begin(loader, args.process_index, args.world_size)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

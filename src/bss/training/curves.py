@@ -51,9 +51,8 @@ class LiveCurves:
             return
         epoch = rows[0]["epoch"]
         if not self._writers:
-            self._writers = [
-                logger.open(self._folder / logger.name, self._training, epoch) for logger in self._loggers
-            ]
+            for logger in self._loggers:  # one by one: where one cannot be opened, those before it are closed
+                self._writers.append(logger.open(self._folder / logger.name, self._training, epoch))
         numbers = {**of_outputs(rows), **draws_by_class(train.labels[drawn], train.meta.classes)}
         numbers |= {"lr": rows[0]["lr"], "samples_per_second": samples_per_second}
         finite = {name: float(value) for name, value in numbers.items() if isfinite(value)}

@@ -76,6 +76,18 @@ def test_the_budget_is_judged_once_there_are_trainings() -> None:
         assert advise(replace(seen(), history=history)).findings[3].sentence.startswith(sentence)
 
 
+def test_the_page_says_whether_there_are_trainings() -> None:
+    given = seen()
+    pairs = TrainingPairs(given.manifest, {}, Path())
+    rows = {"method": "joint", "scheduler": "random", "seed": 0, "output": "fused", "epoch": range(8)}
+    rows |= {"num_steps": range(10, 18), "validation_accuracy": 0.5, "validation_loss": 0.5}
+    for history, says in ((None, "No training followed an order yet"), (pl.DataFrame(rows), "the budget is judged")):
+        whole = replace(given, history=history)
+        page = advice_page("toys", advise(whole), whole, pairs, num_shown=0)
+        assert says in page
+        assert ("No training followed" in page) == (history is None)
+
+
 def test_where_nothing_stands_out_random_order_is_kept() -> None:
     advice = advise(seen(num_bad=0, num_good=600))
     assert advice.recommendation.startswith("Keep random order.")

@@ -140,6 +140,15 @@ def test_labels_give_the_accuracy_and_json_has_everything(folder: Path) -> None:
     assert list(answer["rows"][0]["probabilities"]["note"].values()) == pytest.approx(list(first["probabilities"]))
 
 
+def test_what_stands_for_no_label_in_training_is_none_here(folder: Path) -> None:
+    few = table().filter(pl.col("split") == "test")
+    moods = ["nan", " ", *few["mood"][2:]]
+    few.with_columns(mood=pl.Series(moods)).write_csv(RAW / "some.csv")
+    done = bss(RAW / "some.csv")
+    assert done.exit_code == 0, done.output
+    assert f"{len(few) - 2} of {len(few)} rows have a label" in done.stdout
+
+
 def test_a_person_sees_the_first_rows(folder: Path) -> None:
     few = pl.read_csv(unseen(folder)).drop("id")
     pl.concat([few] * 3).write_csv(RAW / "many.csv")

@@ -93,3 +93,15 @@ def test_where_the_answer_to_a_request_is_lost_there_is_one_run_all_the_same(
     worker.join()
     runs = [run for run in client.read_flow_runs(limit=200) if run.deployment_id == once._deployment]
     assert (len(lost), len(runs), states["seed 0"].name) == (1, 1, "Completed")
+
+
+def test_a_run_that_is_deleted_ends_no_other(client: SyncPrefectClient) -> None:
+    emptied = machines("emptied", client)
+    runs = {name: client.create_flow_run_from_deployment(emptied._deployment).id for name in ("deleted", "kept")}
+    client.delete_flow_run(runs["deleted"])
+    state = emptied._ended({"deleted": runs["deleted"]})["deleted"]
+    assert (state.name, state.message) == ("Cancelled", "the run was deleted at the server")
+    with pytest.raises(KeyboardInterrupt), emptied._cancelled_on_exit(runs):
+        raise KeyboardInterrupt
+    left = client.read_flow_run(runs["kept"]).state
+    assert left is not None and left.name in ("Cancelling", "Cancelled")

@@ -125,6 +125,19 @@ def test_a_row_is_one_of_the_grid(folder: Path) -> None:
     assert set(tuning(other, method="fused_only").ranges) == set(RATES), "that of another method waits"
 
 
+def test_another_value_that_training_reads_is_of_another_search(folder: Path) -> None:
+    from flows.studies.trials import Search
+
+    raw = read_mapping(Path("params.yaml"))
+    assert raw["runtime"]["precision"] == "float32"
+    with Search.opened(Tuning.of(raw, None, None, None)) as search:
+        first = search._study.study_name
+    for section, key, value in (("runtime", "precision", "bfloat16"), ("train", "keep", "last"), ("flow", "log", [])):
+        other = raw | {section: raw[section] | {key: value}}
+        with Search.opened(Tuning.of(other, None, None, None)) as search:
+            assert (search._study.study_name == first) == (section == "flow"), section
+
+
 def test_trials_go_on_where_they_were_and_repeat(folder: Path) -> None:
     from flows.studies.trials import FOLDER, Search
 

@@ -27,6 +27,7 @@ IMAGES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"P5"
 SOUNDS = (b"fLaC", b"OggS", b"ID3", b"\xff\xfb", b"\xff\xf3", b"FORM", b".snd")
 VIDEOS = (b"\x1aE\xdf\xa3", b"FLV", b"\0\0\x01\xba")
 ARRAYS = (b"\x93NUMPY", b"MATLAB ")
+RAGGED = "lists that are no numbers of one shape"
 OF_RIFF = {b"WAVE": "audio", b"AVI ": "video", b"WEBP": "image"}
 
 
@@ -45,7 +46,9 @@ def look(values: Sequence[Any]) -> Seen:
         values: the first of a column: paths of files, their content as `{bytes, path}`, lists or arrays.
     """
     if not is_file(values[0]):
-        return _arrays([as_array(value) for value in values], "")
+        with suppress(InputError):
+            return _arrays([as_array(value) for value in values], "")
+        return Seen(None, RAGGED)
     types = [type_of(value) for value in values]
     common, _ = Counter(types).most_common(1)[0]
     known = [value for value, name in zip(values, types, strict=True) if name == common]
@@ -153,12 +156,13 @@ def texts(values: Sequence[str]) -> Seen:
 
 
 def _arrays(arrays: list[np.ndarray], what: str) -> Seen:
-    """The kind for arrays, by their axes."""
+    """The kind for arrays, by their axes; one without a number in it says nothing of them."""
+    arrays = [array for array in arrays if array.size] or [np.array(None)]
     first = arrays[0]
     shapes = " x ".join(map(str, first.shape))
     longest = min(max(len(array) if array.ndim else 0 for array in arrays), MAX_STEPS)
     if first.dtype.kind not in "iufb" or any(array.ndim != first.ndim for array in arrays):
-        return Seen(None, f"{what}lists that are no numbers of one shape")
+        return Seen(None, f"{what}{RAGGED}")
     is_of_bytes = first.dtype.kind in "iu" and all(0 <= array.min() <= array.max() <= 255 for array in arrays)
     if is_of_bytes and first.ndim >= 2 and first.shape[2:] in [(), (3,)] and min(first.shape[:2]) >= 8:
         sizes = Counter((array.shape[0], array.shape[1]) for array in arrays)

@@ -10,12 +10,13 @@ from typing import Any
 
 from bss.data.datasets._table import absence, read_table
 from bss.data.datasets.manifest import OWN, ROLES, SPLITS, Manifest
-from bss.data.proposal.columns import Column, read_columns
+from bss.data.proposal.column import Column
+from bss.data.proposal.columns import read_columns
 from bss.errors import InputError, MissingInput
 from bss.parsing import dumped
 from bss.types import FUSED
 
-WIDTH = 80
+WIDTH, MAX_NAME = 80, 28
 EXTENSION = re.compile(r"[a-z0-9]{2,4}")
 """What members of a shard are called; the kind says more."""
 RESERVED = {*ROLES, *OWN, FUSED, "judged", "own"}
@@ -73,6 +74,8 @@ def propose(table: Path, label: str | None = None, root: Path | None = None) -> 
     """
     if reason := absence(table):
         raise MissingInput(reason)
+    if root is not None and not root.is_dir():
+        raise MissingInput(f"--root {root}: no such folder in {Path.cwd()}")
     rows = read_table(table, splits=SPLITS.keys())
     any_kinds = {name: {"name": "features"} for name in ("a", "b")}
     of_root = {} if root is None else {"root": str(root)}
@@ -142,7 +145,8 @@ def _raw(dataset: Manifest) -> str:
 
 def _short(column: Column) -> str:
     first, last = column.columns[0], column.columns[-1]
-    return textwrap.shorten(first if first == last else f"{first} .. {last}", 28, placeholder="...")
+    name = first if first == last else f"{first} .. {last}"
+    return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME // 2 - 3]}...{name[-MAX_NAME // 2 :]}"
 
 
 def _reasons(columns: Sequence[Column]) -> str:

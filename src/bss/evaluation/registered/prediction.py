@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import torch
 
+from bss.data.datasets._labels import is_none
 from bss.data.packing.unpacked import Rows
 from bss.encoders.encoder import ENCODERS
 from bss.encoders.fusions.fusion import FUSIONS
@@ -124,14 +125,14 @@ def _labels(rows: Rows, classes: tuple[str, ...]) -> list[str | None] | None:
     given = rows.role("label")
     if given is None:
         return None
-    labels = given.cast(pl.String)
+    labels = [None if is_none(label) else label for label in given.cast(pl.String)]
     for row, label in enumerate(labels, 1):
         if label is not None and label not in classes:
             known = ", ".join(classes)
             raise InputError(
                 f"{rows.origin}, row {row}: the label '{label}' is none of the model's classes ({known})"
             )
-    return labels.to_list()
+    return labels
 
 
 def _batches(rows: Rows, batch_size: int, runtime: Runtime) -> Iterator[tuple[dict[str, torch.Tensor], torch.Tensor]]:
