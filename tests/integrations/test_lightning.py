@@ -148,7 +148,8 @@ def test_a_trainer_that_fits_once_more_goes_on() -> None:
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
-    trainer, loader = trainer_of(max_epochs=1), DataLoader(samples(), batch_size=BATCH_SIZE)
+    trainer = trainer_of(max_epochs=1)
+    loader: DataLoader[Any] = DataLoader(samples(), batch_size=BATCH_SIZE)
     trainer.fit(Module(), loader)
     trainer.save_checkpoint(tmp_path / "other.ckpt")
     with pytest.raises(InputError, match=f"goes on from step {STEPS} without the state of its curriculum"):
