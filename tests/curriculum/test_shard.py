@@ -35,6 +35,8 @@ from bss.model import Outputs
 from bss.seeds import generator
 from tests.helpers.forked import run_ranks
 
+pytestmark = pytest.mark.xdist_group("ranks")  # one start of the processes for all
+
 N, EPOCHS = 41, 200
 # Rank 0 of 2 has the balanced samples: shares of 4 to 1, so that many draws are handed over. Some scores are equal.
 SCORES = np.round(np.random.default_rng(3).uniform(-1, 1, N) * 8) / 16 + np.where(np.arange(N) % 2, -0.5, 0.5)

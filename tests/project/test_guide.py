@@ -56,6 +56,7 @@ def test_the_guide_leads_to_a_row(tmp_path: Path, finished: tuple[Workspace, set
     assert metrics[0] != metrics[1], "the file was used"
 
 
+@pytest.mark.nightly
 def test_its_tests_pass_and_notice_a_wrong_method(tmp_path: Path, forkservers: Path) -> None:
     """Also: the contract tests take the new file up without being edited."""
     for part in ("src", "flows", "tests"):

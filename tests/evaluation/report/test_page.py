@@ -21,6 +21,8 @@ from bss.evaluation.page.section import Charts
 from bss.evaluation.page.template import words
 from bss.evaluation.report.scores import class_chart, section
 
+pytestmark = pytest.mark.xdist_group("page")  # one drawing of it for all
+
 NUM_TRAIN, NUM_TEST, NUM_EPOCHS, NUM_FILES = 400, 200, 6, 20
 GAIN = pl.DataFrame({"scheduler": ["random", "heuristic", "learned"], "gain": [0.0, 0.012, 0.03]})
 GOAL, HEURISTIC = pl.col("goal"), pl.col("scheduler") == "heuristic"
