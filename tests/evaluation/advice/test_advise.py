@@ -81,7 +81,7 @@ def test_the_page_says_whether_there_are_trainings() -> None:
     pairs = TrainingPairs(given.manifest, {}, Path())
     rows = {"method": "joint", "scheduler": "random", "seed": 0, "output": "fused", "epoch": range(8)}
     rows |= {"num_steps": range(10, 18), "validation_accuracy": 0.5, "validation_loss": 0.5}
-    for history, says in ((None, "No training followed an order yet"), (pl.DataFrame(rows), "the budget is judged")):
+    for history, says in ((None, "No training followed an order yet"), (pl.DataFrame(rows), "the budget alone")):
         whole = replace(given, history=history)
         page = advice_page("toys", advise(whole), whole, pairs, num_shown=0)
         assert says in page

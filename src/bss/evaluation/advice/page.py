@@ -29,7 +29,7 @@ def advice_page(title: str, advice: Advice, seen: WarmedUp, pairs: TrainingPairs
     num_seeds = seen.scores["seed"].n_unique()
     of = f"{title}: {len(pairs.manifest):,} training pairs of {listed(seen.modalities)}."
     trainings = (
-        "No training followed an order yet" if seen.history is None else "Of the trainings the budget is judged"
+        "No training followed an order yet" if seen.history is None else "The trainings judge the budget alone"
     )
     about = (
         f"From the warm-up of {counted(num_seeds, 'seed')}, a few epochs in random order. {trainings}, and the test "
