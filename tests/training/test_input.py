@@ -55,6 +55,16 @@ def test_a_cache_keeps_what_a_split_is(splits: dict[Split, PackedSplit]) -> None
     assert not isinstance(cached(train, "memory", runtime).arrays["m0"], np.memmap)
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_some_pairs_of_a_cached_split_are_those_pairs(splits: dict[Split, PackedSplit], mode: str) -> None:
+    runtime, train = Runtime.start(SETTINGS), splits[Split.TRAIN]
+    rows = np.array([7, 3, 90])
+    (batch,) = batches(cached(train, mode, runtime).only(rows), np.arange(3), 8, runtime)
+    assert batch.labels.tolist() == train.labels[rows].tolist()
+    for name, values in train.read(rows).items():
+        assert (batch.inputs[name].numpy() == values).all()
+
+
 def test_training_ends_the_same_from_every_cache(splits: dict[Split, PackedSplit]) -> None:
     ends = []
     for mode in MODES:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -41,6 +41,11 @@ class Resident(PackedSplit):
     """A split whose arrays lie on the device, where a batch is gathered without a loader."""
 
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def only(self, rows: np.ndarray) -> "Resident":
+        """As that of `PackedSplit`, with the rows on the device."""
+        part = {name: values[torch.from_numpy(rows).to(values.device)] for name, values in self.tensors.items()}
+        return replace(cast("Resident", super().only(rows)), tensors=part)
 
     def batch(self, rows: np.ndarray, indices: np.ndarray) -> Batch:
         """The inputs of some rows, and the labels of others, as `Batch` has them."""
