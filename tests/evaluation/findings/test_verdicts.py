@@ -138,6 +138,36 @@ def test_a_difference_that_is_the_same_in_all_seeds_is_no_proof() -> None:
     assert "[-]" in interval_note(0.95, 2, pl.Series([None, float("nan")]))
 
 
+def test_narrow_intervals_say_that_nothing_is_gained() -> None:
+    narrow = [paired_difference([0.6 + gain, 0.601 + gain], [0.6, 0.6], 0.95) for gain in (0.0, -0.001)]
+    runs = [Compared(name, found) for name, found in zip("ab", narrow, strict=True)]
+    assert comparison_verdict(runs, "row", "c", 0.95).sentence.startswith("No row gains 1 point over c: a, the best")
+    assert comparison_verdict(runs[:1], "row", "c", 0.95).sentence.startswith("a does not gain 1 point over c")
+    wide = Compared("d", paired_difference([0.6, 0.605], [0.6, 0.6], 0.95))
+    assert comparison_verdict([*runs, wide], "row", "c", 0.95).sentence.startswith("No row is shown to beat c: d")
+    alike = Compared("e", paired_difference([0.7, 0.7], [0.6, 0.6], 0.95))
+    assert comparison_verdict([*runs, alike], "row", "c", 0.95).sentence.startswith("No row is shown to beat c: e")
+
+
+def test_how_often_an_order_draws_damaged_pairs_is_said(made: ReportInputs) -> None:
+    (order,) = (verdict for verdict in verdicts(made) if "order" in verdict.sentence)
+    damaged = set(made.manifest.filter(pl.col("damaged"))["index"])
+    means = [
+        np.mean(
+            [
+                row["num_draws"]
+                for row in made.draws.filter(scheduler="learned").to_dicts()
+                if (row["index"] in damaged) == there
+            ]
+        )
+        for there in (True, False)
+    ]
+    assert f"learned {means[0] / means[1]:.2f}" in order.trust
+    manifest = made.manifest.drop("damaged")
+    (order,) = (verdict for verdict in verdicts(replace(made, manifest=manifest)) if "order" in verdict.sentence)
+    assert "damaged" not in order.trust
+
+
 def test_of_many_comparisons_the_chance_of_a_false_one_is_named() -> None:
     rng = np.random.default_rng(0)
     none = [Compared(f"run {place}", paired_difference(rng.normal(0, 1, 5), [0.0] * 5, 0.95)) for place in range(9)]

@@ -27,16 +27,17 @@ FOLDER = Path("data/sample")
 NUM_TAKES = 8
 VOICES = {
     Split.TRAIN: (
-        *("en-us-m1", "en-us-m3", "en-us-f1", "en-us-f4", "en-us-klatt"),
-        *("en-gb-m2", "en-gb-m5", "en-gb-f2", "en-gb-f5", "en-gb-max"),
-        *("en-gb-x-rp-m4", "en-gb-x-rp-m7", "en-gb-x-rp-f3", "en-gb-x-rp-steph", "en-gb-x-rp-edward"),
+        *("en-us-m1", "en-us-f1", "en-us-klatt", "en-gb-m5", "en-gb-f5"),
+        *("en-gb-x-rp-m4", "en-gb-x-rp-f3", "en-gb-x-rp-edward"),
     ),
     Split.VALIDATION: ("en-us-nyc-m6", "en-us-nyc-linda", "en-us-nyc-david"),
     Split.TEST: (
         *("en-029-m8", "en-gb-scotland-belinda", "en-gb-x-gbclan-klatt4"),
         *("en-gb-x-gbcwmd-croak", "en-gb-scotland-quincy"),
+        *("en-us-m3", "en-us-f4", "en-gb-m2", "en-gb-f2", "en-gb-max", "en-gb-x-rp-m7", "en-gb-x-rp-steph"),
     ),
 }
+"""Voice by voice: half of them are heard in test alone, so that it has the pairs to tell runs apart."""
 
 SPEECH = Audio(sample_rate=8000, seconds=0.64, n_fft=128, hop_length=128, length="pad", floor=0.1, level=0.2)
 """One spoken word, small enough for a CPU: (1, 65, 41).
@@ -47,7 +48,7 @@ avdigits that are not in its test split, each held out once: 53 % against 43 % w
 
 
 class Digits(Damageable):
-    """1,797 pairs: 1,200 train, 240 validation, 357 test. No voice and no image is in two splits.
+    """1,797 pairs: 640 train, 240 validation, 917 test. No voice and no image is in two splits.
 
     Every image is used once, every recording at most once.
     """
@@ -56,6 +57,7 @@ class Digits(Damageable):
         "The speech is synthetic (eSpeak NG, in noise).",
         "The handwriting is real, reduced to its first principal components so that it is not the whole answer.",
         "A spoken and a written digit of a pair share their class and nothing else.",
+        "Your own data: `bss init FOLDER` describes them, `bss advise` says whether an order may matter for them.",
     )
     damage: float = Field(default=0.4, ge=0, le=1)
     """Fraction of the training pairs that are damaged."""

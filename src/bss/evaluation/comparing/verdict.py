@@ -14,6 +14,8 @@ from bss.evaluation.page.words import counted, interval, level, t_interval
 
 TOLD_APART, POWER = 0.005, 0.8
 """The difference of accuracies that a study may be asked to find, and how often it should."""
+SMALL = 0.01
+"""A gain that is worth having: runs whose intervals all end below it are said not to reach it."""
 NUM_NAMED = 3
 """Runs that a remark names; of more it says how many."""
 
@@ -50,14 +52,20 @@ def comparison_verdict(
         sentence = f"One seed cannot show whether any {noun} beats {reference}: the best, {best.name}, differs by"
         return Verdict(f"{sentence} {in_points(best.found)}.")
     better, worse = [run for run in ranked if run.found.low > 0], [run for run in ranked if run.found.high < 0]
+    is_small, gain = all(run.found.high < SMALL for run in ranked), f"{100 * SMALL:.0f} point"
     if better:
         others = f"; so do {len(better) - 1} more" if len(better) > 1 else ""
         sentence = f"{better[0].name} beats {reference} by {in_points(better[0].found)}{others}."
     elif number == 1:
-        verb = "is worse than" if worse else "is not shown to beat"
+        verb = f"does not gain {gain} over" if is_small else "is not shown to beat"
+        verb = "is worse than" if worse else verb
         sentence = f"{best.name} {verb} {reference}: it differs by {in_points(best.found)}."
     else:
-        whether = f"Every {noun} is worse than" if len(worse) == number else f"No {noun} is shown to beat"
+        whether = f"No {noun} is shown to beat"
+        if len(worse) == number:
+            whether = f"Every {noun} is worse than"
+        elif is_small:
+            whether = f"No {noun} gains {gain} over"
         sentence = f"{whether} {reference}: {best.name}, the best of {number}, differs by {in_points(best.found)}."
     return Verdict(
         sentence, " ".join(_trust(better, worse if number > 1 else [], number, reference, confidence, best, repeat))

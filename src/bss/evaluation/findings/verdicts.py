@@ -17,6 +17,7 @@ from bss.evaluation.comparing.verdict import (
     power_note,
 )
 from bss.evaluation.findings.preferences import class_share, detection_areas
+from bss.evaluation.grid.examples import damage
 from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.page.section import Verdict
 from bss.evaluation.page.words import counted, percent, t_interval
@@ -110,7 +111,24 @@ def _order_verdict(inputs: ReportInputs) -> Iterator[Verdict]:
     found = comparison_verdict(runs, "order", reference, inputs.confidence)
     is_open = not any(run.found.low > 0 for run in runs)
     power = power_note([run.found for run in runs], inputs.confidence) if is_open else ""
-    yield replace(found, trust=" ".join(filter(None, [found.trust, power, _budgets(fused, inputs.baseline)])))
+    notes = found.trust, _draws_of_damaged(inputs, fused), power, _budgets(fused, inputs.baseline)
+    yield replace(found, trust=" ".join(filter(None, notes)))
+
+
+def _draws_of_damaged(inputs: ReportInputs, fused: pl.DataFrame) -> str:
+    """How much less often the orders draw a damaged pair than an intact one; empty where no pair is known as such."""
+    key = ["method", "scheduler"]
+    pairs = inputs.draws.join(inputs.manifest.select("index", damage(inputs.manifest)), on="index", how="inner")
+    drawn = pairs.group_by(*key, is_damaged=pl.col("damage") != "").agg(pl.col("num_draws").mean())
+    damaged, intact = (drawn.filter(is_damaged=is_damaged) for is_damaged in (True, False))
+    ratio = pl.col("num_draws") / pl.col("num_draws_of_intact")
+    ratios = damaged.join(intact, on=key, suffix="_of_intact").select(*key, ratio=ratio)
+    others = fused.filter(pl.col("scheduler") != inputs.baseline).join(ratios, on=key, maintain_order="left")
+    rows = [f"{run} {ratio:.2f}" for run, ratio in others.select("run", "ratio").iter_rows()]
+    more = f" and {len(rows) - NUM_NAMED} more" if len(rows) > NUM_NAMED else ""
+    return (
+        f"Draws of a damaged pair over those of an intact one: {', '.join(rows[:NUM_NAMED])}{more}." if rows else ""
+    )
 
 
 def _budgets(fused: pl.DataFrame, baseline: str) -> str:
