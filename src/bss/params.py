@@ -274,11 +274,11 @@ class Params(Strict):
     def _methods_come_to_their_end(self) -> Self:
         for name in self.grid.methods:
             method = self.methods[name]
-            epochs = self.train.epochs + (0 if method.from_warmup else self.warmup.epochs)
+            epochs = self.train.epochs + (0 if method.goes_on else self.warmup.epochs)
             if epochs < method.least_epochs:
                 raise InputError(
                     f"grid.methods: '{name}' needs {method.least_epochs} epochs for all its phases, and has {epochs} "
-                    f"(train.epochs{'' if method.from_warmup else ' + warmup.epochs'}): train longer, or lower its "
+                    f"(train.epochs{'' if method.goes_on else ' + warmup.epochs'}): train longer, or lower its "
                     "own fields that count epochs"
                 )
         return self
