@@ -12,10 +12,16 @@ from torch.nn.functional import cross_entropy
 
 from bss.encoders.fusions.fusion import FUSIONS
 from bss.errors import InputError
+from bss.params import Params
+from bss.parsing import read_mapping
 from bss.training.losses import class_weighted
 from bss.training.methods.joint import Joint
 from bss.training.methods.tcmax import TCMax
+from bss.training.runtime import Runtime
+from bss.training.trainer import Trainer
+from tests.helpers import ROOT
 from tests.helpers.steps import Splits, assert_close, first_batch, gradients, small_trainer
+from tests.helpers.toy import SETTINGS, TRAIN
 
 
 def logits_of(z: Tensor) -> dict[str, Tensor]:
@@ -184,13 +190,16 @@ def test_each_step_draws_other_combinations(splits: Splits) -> None:
     assert any(len(set(row)) > 1 for row in seen[0].tolist()), "each modality from a sample of its own"
 
 
-def test_several_processes_are_refused_for_combinations(splits: Splits) -> None:
-    for method, refused in ((TCMax(combinations=8), True), (TCMax(), False)):
-        trainer = small_trainer(splits, method)
-        trainer.runtime.num_ranks = 2
-        with (
-            pytest.raises(InputError, match="combinations of tcmax: 8, which one process")
-            if refused
-            else nullcontext()
-        ):
-            method.begin_epoch(trainer, 0, pytest.fail, pytest.fail)
+def test_combinations_are_trained_by_one_process_alone(splits: Splits) -> None:
+    raw = read_mapping(ROOT / "params.yaml")
+    raw["spread"]["devices"], raw["grid"]["methods"] = 2, ["joint", "mixed"]
+    for fields in ({}, {"combinations": 8}):
+        raw["methods"] = {"mixed": {"name": "tcmax", **fields}}
+        message = r"spread\.devices: 'mixed' of grid\.methods, as it is set, is trained by one process alone"
+        with pytest.raises(ValueError, match=message) if fields else nullcontext():
+            Params(**raw)
+    runtime: Any = Runtime.start(SETTINGS)
+    runtime.num_ranks = 2
+    model = small_trainer(splits, Joint()).model
+    with pytest.raises(InputError, match=r"spread\.devices: tcmax, as it is set, is trained by one process alone"):
+        Trainer(model, TCMax(combinations=8), TRAIN, runtime)

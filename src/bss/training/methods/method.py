@@ -73,6 +73,11 @@ class Method(Component):
         return self.from_warmup
 
     @property
+    def can_share(self) -> tuple[str, ...]:
+        """Values of `spread.strategy` for this training; `strategies`, unless a setting changes it, or none."""
+        return self.strategies
+
+    @property
     def least_epochs(self) -> int:
         """Epochs after which every part has trained that is to be trained; a shorter training is refused."""
         return 1

@@ -1,19 +1,17 @@
 """TCMax: the total correlation of features and label is maximised, over all combinations of a batch's features."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from math import log
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from bss.errors import InputError
 from bss.training.methods.method import Method, Record
 from bss.types import FUSED
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bss.measure.evidence import Evidence
     from bss.model import MultimodalModel, Outputs
     from bss.training.loader import Batch
     from bss.training.trainer import Trainer
@@ -49,6 +47,11 @@ class TCMax(Method):
     """Random combinations of a step, K, by which the fusion of the parameters is trained; with 0 the logits of the
     modalities are summed in its place, and all combinations count."""
 
+    @property
+    def can_share(self) -> tuple[str, ...]:
+        """None with combinations, of which each has features of several ranks."""
+        return () if self.combinations else self.strategies
+
     def prepare(self, model: "MultimodalModel") -> None:
         """The sum of the modalities' logits in place of the fusion, and a shared head where asked for; or probes."""
         from bss.training.methods._heads import share_head
@@ -60,20 +63,6 @@ class TCMax(Method):
         model.fusion = None
         if self.shared_head:
             share_head(model)
-
-    def begin_epoch(
-        self,
-        trainer: "Trainer",
-        epoch: int,
-        evidence: "Callable[[], Evidence]",
-        validation: "Callable[[], Evidence]",
-    ) -> None:
-        """Refuse to share combinations, of which each has features of several ranks."""
-        if self.combinations and trainer.runtime.num_ranks > 1:
-            raise InputError(
-                f"combinations of {self.name}: {self.combinations}, which one process alone can train; here are "
-                f"{trainer.runtime.num_ranks}: set spread.devices to 1, or combinations to 0"
-            )
 
     def step(self, trainer: "Trainer", batch: "Batch") -> "tuple[Outputs, Tensor]":
         """One update, by all combinations or by some of them."""
