@@ -246,10 +246,15 @@ class Params(Strict):
     def _methods_can_be_shared(self) -> Self:
         if self.spread.devices * self.spread.nodes > 1:
             for key, name, method in self._trainings:
-                if self.spread.strategy not in method.strategies:
+                if not method.can_share:
+                    raise InputError(
+                        f"spread.devices: '{name}' of {key}, as it is set, is trained by one process alone: set "
+                        "devices and nodes to 1"
+                    )
+                if self.spread.strategy not in method.can_share:
                     raise InputError(
                         f"spread.strategy: '{self.spread.strategy}', but several processes can share the method "
-                        f"'{name}' of {key} by {' or '.join(method.strategies)} alone"
+                        f"'{name}' of {key} by {' or '.join(method.can_share)} alone"
                     )
         return self
 
@@ -274,11 +279,11 @@ class Params(Strict):
     def _methods_come_to_their_end(self) -> Self:
         for name in self.grid.methods:
             method = self.methods[name]
-            epochs = self.train.epochs + (0 if method.from_warmup else self.warmup.epochs)
+            epochs = self.train.epochs + (0 if method.goes_on else self.warmup.epochs)
             if epochs < method.least_epochs:
                 raise InputError(
                     f"grid.methods: '{name}' needs {method.least_epochs} epochs for all its phases, and has {epochs} "
-                    f"(train.epochs{'' if method.from_warmup else ' + warmup.epochs'}): train longer, or lower its "
+                    f"(train.epochs{'' if method.goes_on else ' + warmup.epochs'}): train longer, or lower its "
                     "own fields that count epochs"
                 )
         return self

@@ -23,7 +23,7 @@ def telling(specs: Iterable[str | Mapping[str, Any]]) -> list[Any]:
     """Parameters of a test, methods by name or by specification; those that are not `TELLING` are nightly."""
     found = []
     for spec in specs:
-        name, variant = (spec, None) if isinstance(spec, str) else (spec["name"], spec.get("variant"))
+        name, *fields = (spec,) if isinstance(spec, str) else spec.values()
         marks = () if name in TELLING else pytest.mark.nightly
-        found.append(pytest.param(spec, id=f"{name} {variant}" if variant else name, marks=marks))
+        found.append(pytest.param(spec, id=" ".join(map(str, [name, *fields])), marks=marks))
     return found

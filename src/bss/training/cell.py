@@ -50,7 +50,7 @@ def train_cell(params: "Params", cell: Cell, workspace: Workspace, report: Repor
     )
     train, validation = (cached(split, params.flow.cache, runtime) for split in (train, validation))
     num_epochs, num_steps, num_samples = params.warmup.num_epochs + params.train.epochs, 0, 0
-    if method.from_warmup:
+    if method.goes_on:
         model.load_state_dict(read_tensors(workspace.warmup(cell.seed) / WEIGHTS))
         num_epochs = params.train.epochs
         num_steps = params.warmup.num_epochs * len(batch_indices(train.labels, params.warmup.batch_size))

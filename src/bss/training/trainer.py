@@ -62,7 +62,8 @@ class Trainer:
         class_weights: of the cross-entropies, (C,); all alike where left out.
 
     Raises:
-        InputError: the method cannot be shared by fsdp, by which the runtime spreads the weights.
+        InputError: the method cannot be shared by several processes, or not by fsdp, by which the runtime spreads the
+            weights.
     """
 
     def __init__(
@@ -77,7 +78,9 @@ class Trainer:
         num_samples: int = 0,
         class_weights: Tensor | None = None,
     ) -> None:
-        if runtime.is_sharded and "fsdp" not in method.strategies:
+        if runtime.num_ranks > 1 and not method.can_share:
+            raise InputError(f"spread.devices: {method.name}, as it is set, is trained by one process alone")
+        if runtime.is_sharded and "fsdp" not in method.can_share:
             raise InputError(f"spread.strategy: {method.name} needs ddp, not fsdp")
         with seeded(seed, f"weights of {method.name}"):
             method.prepare(model)

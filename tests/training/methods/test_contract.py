@@ -48,7 +48,15 @@ def variants(name: str) -> tuple[str | None, ...]:
     return get_args(field.annotation) if field else (None,)
 
 
-SPECS = [spec(name, variant) for name in METHODS for variant in variants(name)]
+APART: list[Any] = [
+    {"name": "tcmax", "combinations": 64},
+    {"name": "mmcosine", "contrast_weight": 1.0},
+    {"name": "cml", "confidence": "similarities"},
+    {"name": "cml", "confidence": "similarities", "variant": "released"},
+    {"name": "g2d", "teacher_epochs": 0, "prioritised_epochs": 1, "ranks": "warmup"},
+]
+"""Settings that are off by default, and take another way through a step."""
+SPECS = [*(spec(name, variant) for name in METHODS for variant in variants(name)), *APART]
 some_methods = pytest.mark.parametrize("given", telling(SPECS))
 methods = pytest.mark.parametrize("given", every(SPECS))
 

@@ -92,3 +92,18 @@ def test_an_encoder_learns_nothing_from_pairs_that_lack_its_modality(pair: Split
     found = gradients(small_trainer(pair, DGL()), with_gaps(first_batch(pair), m0=list(range(16))))
     assert not any(values.any() for name, values in found.items() if name.startswith("branches.m0.encoder"))
     assert any(values.any() for name, values in found.items() if name.startswith("branches.m1.encoder"))
+
+
+def test_a_gated_modality_gates_itself(splits: Splits) -> None:
+    batch, method = first_batch(splits), DGL(alpha=1)
+    trainer = small_trainer(splits, method, Gated(width=4))
+    model: Any = trainer.model.train()
+    features = {name: values.detach().requires_grad_() for name, values in model(batch.inputs).features.items()}
+    fusion, total, begin = model.fusion, torch.zeros(()), 0
+    for name, values in features.items():
+        end = begin + values.shape[1]
+        gate = (values @ fusion.gates[name].weight[:, begin:end].T + fusion.gates[name].bias).sigmoid()
+        logits = fusion.head(gate * fusion.projections[name](values).tanh())
+        total = total + nn.functional.cross_entropy(logits, batch.labels)
+        begin = end
+    assert torch.allclose(method.encoders_loss(trainer, features, batch.labels), total, rtol=1e-5)

@@ -9,7 +9,7 @@ import torch
 
 from bss.model import MultimodalModel
 from bss.training import weights
-from bss.training.methods._mmtm import add_mmtm
+from bss.training.methods._mmtm import MMTM, add_mmtm
 from bss.training.methods.greedy import Greedy, leader, relative_size
 from bss.training.methods.joint import Joint
 from tests.helpers.steps import Splits, assert_close, assert_same, first_batch, small_trainer
@@ -177,3 +177,17 @@ def test_without_a_window_it_is_joint_on_that_network(splits: Splits) -> None:
         found.append({n: v for n, v in weights.take(trainer.model).items() if "mean" not in n})
     assert_same(found[0], found[1])
     assert_same(found[2], found[1])
+
+
+@pytest.mark.parametrize("number", [2, 6])
+def test_a_running_mean_is_over_the_batches_that_have_the_modality(number: int) -> None:
+    mmtm = MMTM({f"m{place}": 2 + place for place in range(number)})
+    generator = torch.Generator().manual_seed(number)
+    seen: dict[str, list[torch.Tensor]] = {name: [] for name in mmtm.excite}
+    for batch in range(7):
+        here = [name for place, name in enumerate(mmtm.excite) if place == 0 or batch % (place + 1)]
+        for name in here:
+            seen[name].append(torch.rand(mmtm.mean(name).shape, generator=generator))
+        mmtm.add_to_means({name: seen[name][-1] for name in here})
+    for name, rows in seen.items():
+        assert torch.allclose(mmtm.mean(name), torch.stack(rows).mean(dim=0), atol=1e-6), name

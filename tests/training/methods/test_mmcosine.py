@@ -1,14 +1,15 @@
 """Cosines in place of dot products."""
 
+from itertools import combinations
 from math import exp, log, sqrt
 from typing import Any
 
 import pytest
 import torch
 
-from bss.training.methods.mmcosine import MMCosine, unit
+from bss.training.methods.mmcosine import MMCosine, contrast, unit
 from tests.helpers.gaps import with_gaps
-from tests.helpers.steps import Splits, first_batch, gradients, small_trainer
+from tests.helpers.steps import Splits, assert_close, first_batch, gradients, small_trainer
 
 
 def cosine(one: list[float], other: list[float]) -> float:
@@ -73,3 +74,67 @@ def test_what_a_sample_lacks_adds_nothing(splits: Splits) -> None:
     others["m0"] = torch.zeros_like(others["m0"])
     assert torch.allclose(outputs.logits["fused"][[1, 2]], fusion(others), atol=1e-6)
     assert all(gradient.isfinite().all() for gradient in gradients(trainer, batch).values())
+
+
+def slow_contrast(features: list[list[list[float]]], labels: list[int], temperature: float) -> float:
+    """Pair by pair of modalities, sample by sample; `features` has [modality][sample][number]."""
+    pairs = []
+    for one, other in combinations(features, 2):
+        rows = [i for i in range(len(labels)) if any(one[i]) and any(other[i])]
+        costs = []
+        for i in rows:
+            near = {j: exp(cosine(one[i], other[j]) / temperature) for j in rows}
+            p = {j: value / sum(near.values()) for j, value in near.items()}
+            same = [-log(p[j]) for j in rows if labels[j] == labels[i]]
+            others = [-log(1 - p[j]) for j in rows if labels[j] != labels[i]]
+            costs.append(sum(same) / len(same) + (sum(others) / len(others) if others else 0))
+        pairs.append(sum(costs) / len(costs))
+    return sum(pairs) / len(pairs)
+
+
+@pytest.mark.parametrize("number", [2, 3, 6])
+@pytest.mark.parametrize("classes", [1, 3])
+def test_the_contrast_equals_its_slow_reference(number: int, classes: int) -> None:
+    features = torch.randn(number, 9, 4, generator=torch.Generator().manual_seed(number))
+    features[0, 2] = 0  # this sample lacks the first modality
+    labels = torch.arange(9) % classes
+    named = {f"m{m}": rows for m, rows in enumerate(features)}
+    found = float(contrast(named, labels, 0.5))
+    assert found == pytest.approx(slow_contrast(features.tolist(), labels.tolist(), 0.5), rel=1e-4)
+
+
+def test_the_contrast_by_hand() -> None:
+    """Two samples of two classes: p is 1 / (1 + exp(-1 / t)) for the own partner."""
+    rows = torch.eye(2)
+    p = 1 / (1 + exp(-2))
+    assert float(contrast({"a": rows, "v": rows}, torch.tensor([0, 1]), 0.5)) == pytest.approx(-2 * log(p), rel=1e-5)
+    alike = float(contrast({"a": rows, "v": rows}, torch.tensor([0, 0]), 0.5))
+    assert alike == pytest.approx(-(log(p) + log(1 - p)) / 2, rel=1e-5)
+    assert float(contrast({"a": rows, "v": torch.zeros(2, 2)}, torch.tensor([0, 1]), 0.5)) == 0
+
+
+def test_a_certain_contrast_has_a_finite_gradient() -> None:
+    rows = torch.eye(3).requires_grad_()
+    loss = contrast({"a": rows, "v": rows.roll(1, 0)}, torch.arange(3), 1e-3)
+    loss.backward()
+    assert loss.isfinite()
+    assert rows.grad is not None
+    assert rows.grad.isfinite().all()
+
+
+def test_a_step_adds_the_contrast_of_features_of_one_width(splits: Splits) -> None:
+    batch = first_batch(splits)
+    with_contrast, without = (
+        small_trainer(splits, MMCosine(contrast_weight=weight, temperature=0.3)) for weight in (2.0, 0.0)
+    )
+    model: Any = with_contrast.model
+    outputs = model.train()(batch.inputs)
+    assert len({values.shape[1] for values in outputs.features.values()}) == 1
+    widths = {values.shape[1] for values in without.model(batch.inputs).features.values()}
+    assert len(widths) > 1, "they stay as they are where nothing compares them"
+    loss = with_contrast.method.loss(outputs.logits, batch.labels)
+    (loss + 2 * contrast(outputs.features, batch.labels, 0.3)).backward()
+    expected = {name: weight.grad.clone() for name, weight in model.named_parameters()}
+    assert all(bool(expected[f"branches.{name}.encoder.1.weight"].any()) for name in list(model.branches)[:-1])
+    model.zero_grad()
+    assert_close(gradients(with_contrast, batch), expected)

@@ -117,3 +117,26 @@ def test_without_weights_and_outside_its_epochs_it_is_joint(splits: Splits) -> N
     assert_same(found["none"], found["joint"])
     assert_same(found["later"], found["joint"])
     assert any(not torch.equal(found["default"][name], values) for name, values in found["joint"].items())
+
+
+def test_released_prototypes_are_of_whole_batches() -> None:
+    released = PMR(variant="released")
+    assert released.num_drawn(6698, 64) == 640, "10 of 105 batches"
+    assert PMR().num_drawn(6698, 64) == 670
+    assert released.num_drawn(500, 64) == 64, "at least one of 8 batches"
+    assert released.num_drawn(50, 64) == 50, "no more than there are"
+    assert PMR(variant="released", subset=1).num_drawn(100, 16) == 100
+    assert [PMR(variant="released", subset=share).num_drawn(1600, 16) for share in (0.29, 0.57)] == [464, 912]
+
+
+@pytest.mark.parametrize(("variant", "kept"), [("published", (0, 0.75, 0.75)), ("released", (0, 0, 0.75))])
+def test_momentum_of_the_released_prototypes_begins_later(
+    variant: Any, kept: tuple[float, ...], splits: Splits
+) -> None:
+    trainer = small_trainer(splits, PMR(subset=1, momentum=0.75, variant=variant))
+    evidence = split_evidence(trainer.module, splits[Split.TRAIN], 16, trainer.runtime)
+    for epoch, share in enumerate(kept):
+        trainer.method.begin_epoch(trainer, epoch, lambda: evidence, lambda: evidence)
+        fresh = torch.stack([evidence.features["m0"][evidence.labels == k].mean(dim=0) for k in range(3)])  # type: ignore[index]
+        assert torch.allclose(trainer.memory["prototypes of m0"], (1 - share) * fresh, atol=1e-5), epoch
+        trainer.memory["prototypes of m0"] = torch.zeros_like(fresh)

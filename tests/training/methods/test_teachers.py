@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bss.data.packed import PRESENT
 from bss.encoders.mlp import MLP
+from bss.measure.evidence import Evidence
 from bss.model import build_model
 from bss.params import Params
 from bss.parsing import read_mapping
@@ -19,7 +20,7 @@ from bss.training.loop import split_evidence
 from bss.training.methods._teachers import lesson
 from bss.training.methods.fused_only import FusedOnly
 from bss.training.methods.g2d import G2D, divergence, sums_of_confidence
-from bss.training.methods.method import Method
+from bss.training.methods.method import METHODS, Method
 from bss.training.methods.mnl import MNL
 from bss.training.methods.umt import UMT, distance
 from bss.training.methods.unimodal import Unimodal
@@ -275,3 +276,42 @@ def test_a_batch_trains_the_encoder_whose_turn_it_is(variant: str, teacher_epoch
 def test_what_a_sample_lacks_is_no_confidence() -> None:
     z = torch.tensor([[2.0, 0, 0], [0, 0, 0]])
     assert sums_of_confidence({"a": z}, torch.tensor([0, 1])) == {"a": pytest.approx(softmax([2.0, 0, 0])[0])}
+
+
+def test_the_ranks_of_the_warmup_stay(splits: Splits) -> None:
+    """The first modality is made the surest of all pairs, and then forgets all it knows."""
+    method = G2D(teacher_epochs=0, prioritised_epochs=2, ranks="warmup")
+    trainer, batch = small_trainer(splits, method), first_batch(splits)
+    train, names = splits[Split.TRAIN], list(trainer.model.branches)
+    evidence = split_evidence(trainer.module, train, 16, trainer.runtime)
+    sure = {**evidence.logits, "m0": 9 * torch.eye(3)[evidence.labels]}
+    clean = Evidence(sure, evidence.labels, evidence.features)
+    method.begin_epoch(trainer, 0, lambda: clean, pytest.fail)
+    wanted = sorted(names, key=lambda name: sum(
+        softmax(row)[y] for row, y in zip(sure[name].tolist(), clean.labels.tolist(), strict=True)
+    ))  # fmt: skip
+    assert wanted[-1] == "m0"
+    for epoch in range(3):
+        method.begin_epoch(trainer, epoch, (lambda: clean) if epoch == 0 else pytest.fail, pytest.fail)
+        trainer.epoch = epoch
+        found = gradients(trainer, batch)
+        moving = {name.split(".")[1] for name, values in found.items() if ".encoder." in name and values.any()}
+        assert moving == ({wanted[epoch * (len(names) - 1) // 2]} if epoch < 2 else set(names)), epoch
+
+
+def test_the_warmup_ranks_without_teachers_alone_and_gives_its_weights() -> None:
+    with pytest.raises(ValueError, match="ranks is warmup and teacher_epochs 5: .* set teacher_epochs to 0"):
+        G2D(ranks="warmup")
+    assert G2D(ranks="warmup", teacher_epochs=0).goes_on
+    assert not G2D(teacher_epochs=0).goes_on
+    for name in METHODS:
+        assert METHODS.example(name).goes_on == METHODS[name].from_warmup, name
+
+
+def test_epochs_of_the_warmup_are_no_epochs_of_a_training_that_goes_on() -> None:
+    raw = read_mapping(ROOT / "params.yaml")
+    phased = {"name": "g2d", "teacher_epochs": 0, "ranks": "warmup", "prioritised_epochs": raw["train"]["epochs"]}
+    raw["grid"]["methods"], raw["methods"] = ["joint", "phased"], {"phased": phased}
+    needed = raw["train"]["epochs"] + 1
+    with pytest.raises(ValueError, match=rf"'phased' needs {needed} epochs .* has {needed - 1} \(train\.epochs\)"):
+        Params(**raw)

@@ -31,7 +31,7 @@ class MMTM(nn.Module):
         self.excite = nn.ModuleDict({name: nn.Linear(hidden, width) for name, width in widths.items()})
         for name, width in widths.items():
             self.register_buffer(f"mean_{name}", torch.full((width,), 0.5))
-        self.register_buffer("num_means", torch.zeros((), dtype=torch.int64))
+            self.register_buffer(f"num_means_{name}", torch.zeros((), dtype=torch.int64))
         self._held: str | None = None
 
     def forward(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -45,13 +45,13 @@ class MMTM(nn.Module):
         }
 
     def mean(self, name: str) -> Tensor:
-        """The running mean of a modality's scales, (width,)."""
+        """The mean of a modality's scales over the batches that have it, (width,); 0.5 before the first."""
         return cast(Tensor, getattr(self, f"mean_{name}"))
 
     def add_to_means(self, means: Mapping[str, Tensor]) -> None:
-        """Count the mean scales (width,) of one more batch, which may lack a modality."""
-        number = cast(Tensor, self.num_means).add_(1)
+        """Count the mean scales (width,) of one more batch, each modality by itself: the batch may lack some."""
         for name, values in means.items():
+            number = cast(Tensor, getattr(self, f"num_means_{name}")).add_(1)
             self.mean(name).add_((values - self.mean(name)) / number)
 
     @contextmanager

@@ -36,6 +36,7 @@ class DataRemixing(Joint):
         paper="Data Remixing, ICML 2025", families=("data",), extra="none; a pass an epoch"
     )
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"starts": (2, 5)}
+    weights_of_heads: ClassVar[tuple[str, ...]] = ("unimodal_weight", "own_weight")
     unimodal_weight: Annotated[float, Field(ge=0)] = 0.5
     """Weight of every modality's loss in joint training."""
     own_weight: Annotated[float, Field(ge=0)] = 1.0

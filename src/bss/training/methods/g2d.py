@@ -1,10 +1,11 @@
 """G2D: unimodal teachers, and the modality that they are least sure of trains first."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from bss.errors import InputError
 from bss.training.methods._means import mean_of_logits
 from bss.training.methods.method import Method, Record
 from bss.types import FUSED
@@ -12,6 +13,7 @@ from bss.types import FUSED
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from bss.measure.evidence import Evidence
     from bss.model import MultimodalModel, Outputs
     from bss.training.loader import Batch
     from bss.training.trainer import Trainer
@@ -29,7 +31,8 @@ class G2D(Method):
     prioritisation): of M modalities there are M - 1 turns of the same length, and in turn k a batch trains the one
     encoder whose confidence, the sum of its teacher's probabilities of the true classes, is the k-th smallest. The
     gradients of the others are zero. Without teachers the model's own heads take their place in that order, which
-    is INFERRED. An absent modality has no part in a sample's losses.
+    is INFERRED: those of the batch, or with `ranks: warmup` those of the warm-up, once for all, over the training
+    pairs. An absent modality has no part in a sample's losses.
 
     Source: G2D (ICCV 2025), by its code. `released` sets the gradients of convolutions alone to zero.
     """
@@ -50,6 +53,23 @@ class G2D(Method):
     """Weight of staying near the teachers' features, alpha."""
     logit_weight: Annotated[float, Field(ge=0)] = 1.0
     """Weight of staying near the teachers' probabilities, beta."""
+    ranks: Literal["batch", "warmup"] = "batch"
+    """Whose confidence ranks the encoders: the teachers' in each batch, or without teachers the model's; or that of
+    the warm-up's heads, from whose weights the training then goes on."""
+
+    @model_validator(mode="after")
+    def _the_warmup_ranks_in_place_of_teachers(self) -> Self:
+        if self.ranks == "warmup" and self.teacher_epochs:
+            raise InputError(
+                f"ranks is warmup and teacher_epochs {self.teacher_epochs}: the warm-up's heads rank where no "
+                "teachers do; set teacher_epochs to 0, or ranks to batch"
+            )
+        return self
+
+    @property
+    def goes_on(self) -> bool:
+        """Where the warm-up ranks."""
+        return self.ranks == "warmup"
 
     @property
     def least_epochs(self) -> int:
@@ -72,6 +92,23 @@ class G2D(Method):
     def prepare_exported(self, model: "MultimodalModel") -> None:
         """The mean of the logits in place of the fusion."""
         mean_of_logits(model)
+
+    def begin_epoch(
+        self,
+        trainer: "Trainer",
+        epoch: int,
+        evidence: "Callable[[], Evidence]",
+        validation: "Callable[[], Evidence]",
+    ) -> None:
+        """With `ranks: warmup` rank by the weights as they come: `memory` has "ranks" (M,), the least sure first."""
+        import torch
+
+        if self.ranks != "warmup" or epoch or not self.prioritised_epochs:
+            return
+        clean, names = evidence(), list(trainer.model.branches)
+        sums = sums_of_confidence({name: clean.logits[name] for name in names}, clean.labels)
+        places = sorted(range(len(names)), key=lambda place: sums[names[place]])
+        trainer.memory["ranks"] = torch.tensor(trainer.runtime.agreed(places), device=trainer.runtime.device)
 
     def step(self, trainer: "Trainer", batch: "Batch") -> "tuple[Outputs, Tensor]":
         """One update of the teachers or, after theirs, of the model."""
@@ -114,8 +151,11 @@ class G2D(Method):
         turn = self.turn(trainer.epoch - self.teacher_epochs, len(names))
         if turn is None:
             return
-        confidence = sums_of_confidence({name: logits[name] for name in names}, batch.labels)
-        chosen = sorted(names, key=confidence.__getitem__)[turn]
+        if self.ranks == "warmup":
+            chosen = names[int(trainer.memory["ranks"][turn])]
+        else:
+            confidence = sums_of_confidence({name: logits[name] for name in names}, batch.labels)
+            chosen = sorted(names, key=confidence.__getitem__)[turn]
         for name in names:
             for weight in trainer.model.branch(name).encoder.parameters() if name != chosen else ():
                 if weight.grad is not None and (self.variant == "published" or weight.ndim == 4):
@@ -123,11 +163,11 @@ class G2D(Method):
 
 
 def sums_of_confidence(logits: Mapping[str, "Tensor"], labels: "Tensor") -> dict[str, float]:
-    """Modality -> the sum over the batch of its probability of the true class; 0 for a sample that lacks it.
+    """Modality -> the sum over the samples of its probability of the true class; 0 for a sample that lacks it.
 
     Args:
-        logits: modality -> (B, C).
-        labels: (B,), int64.
+        logits: modality -> (n, C).
+        labels: (n,), int64.
     """
     return {
         name: float((z.detach().softmax(dim=1).gather(1, labels[:, None])[:, 0] * z.any(dim=1)).sum())

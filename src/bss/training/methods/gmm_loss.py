@@ -44,6 +44,7 @@ class GMMLoss(Joint):
     )
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"gap_weight": (0.3, 1.0, 3.0), "pull_weight": (0.0, 1.0)}
     example: ClassVar[Mapping[str, Any]] = {"balanced_from": 2, "pull_weight": 1.0}
+    weights_of_heads: ClassVar[tuple[str, ...]] = ("unimodal_weight", "gap_weight", "pull_weight")
     balance_weight: Annotated[float, Field(ge=0)] = 1.0
     """What the fused loss of a balanced sample counts more than that of an imbalanced one."""
     gap_weight: Annotated[float, Field(ge=0)] = 1.0

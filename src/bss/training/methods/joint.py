@@ -21,6 +21,8 @@ class Joint(Method):
 
     record: ClassVar[Record] = Record(paper="-", families=("baseline",), extra="-")
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"unimodal_weight": (0.5, 1.0, 2.0)}
+    weights_of_heads: ClassVar[tuple[str, ...]] = ()
+    """The weights of which one has to be above 0, of a method that goes by what the modalities' own heads say."""
     fused_weight: Annotated[float, Field(ge=0)] = 1.0
     unimodal_weight: Annotated[float, Field(ge=0)] = 1.0
 
@@ -28,6 +30,16 @@ class Joint(Method):
     def _something_is_trained(self) -> Self:
         if self.fused_weight == self.unimodal_weight == 0:
             raise InputError("fused_weight and unimodal_weight are both 0, and nothing would be trained")
+        return self
+
+    @model_validator(mode="after")
+    def _heads_that_are_asked_are_trained(self) -> Self:
+        if self.weights_of_heads and not any(getattr(self, field) for field in self.weights_of_heads):
+            fields = " and ".join(self.weights_of_heads)
+            raise InputError(
+                f"{fields} {'are' if len(self.weights_of_heads) > 1 else 'is'} 0: {self.name} goes by what each "
+                f"modality's own head says, and no loss would train the heads; give a weight above 0"
+            )
         return self
 
     def output_weights(self, outputs: Iterable[str]) -> dict[str, float]:

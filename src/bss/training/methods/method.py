@@ -68,6 +68,16 @@ class Method(Component):
     """Whether training depends on the evidence of the validation split; its page says for what."""
 
     @property
+    def goes_on(self) -> bool:
+        """Whether this training goes on from the warm-up's weights; `from_warmup`, unless a setting changes it."""
+        return self.from_warmup
+
+    @property
+    def can_share(self) -> tuple[str, ...]:
+        """Values of `spread.strategy` for this training; `strategies`, unless a setting changes it, or none."""
+        return self.strategies
+
+    @property
     def least_epochs(self) -> int:
         """Epochs after which every part has trained that is to be trained; a shorter training is refused."""
         return 1

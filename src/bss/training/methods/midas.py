@@ -49,6 +49,7 @@ class MIDAS(Joint):
         paper="MIDAS, NeurIPS 2025", families=("data", "loss"), extra="a pass, forward and backward"
     )
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"misaligned_weight": (0.3, 1.0, 3.0)}
+    weights_of_heads: ClassVar[tuple[str, ...]] = ("unimodal_weight",)
     misaligned_weight: Annotated[float, Field(ge=0)] = 1.0
     """Weight of the misaligned samples, lambda; 0 makes none, and is joint."""
     rate: Annotated[float, Field(ge=0)] = 0.01

@@ -37,6 +37,7 @@ class MSES(Joint):
     )
     strategies: ClassVar[tuple[str, ...]] = ("ddp",)
     looks_at_validation: ClassVar[bool] = True
+    weights_of_heads: ClassVar[tuple[str, ...]] = ("unimodal_weight",)
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"patience": (1, 2, 4)}
     example: ClassVar[Mapping[str, Any]] = {"patience": 0}
     variant: Literal["published", "released"] = "published"

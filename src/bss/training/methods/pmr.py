@@ -29,7 +29,8 @@ class PMR(Joint):
 
     Of two modalities that is the paper's. A sample counts where it has the modality, and its class a prototype.
     Source: PMR (CVPR 2023) and its code, which train with the fused loss beside: `unimodal_weight: 0`. `released` has
-    no entropy, and a modality that lags at all has beta 1.
+    no entropy, and a modality that lags at all has beta 1. Its prototypes are of whole batches of a shuffled epoch,
+    and those before the second epoch keep nothing of the first ones.
     """
 
     record: ClassVar[Record] = Record(
@@ -70,7 +71,7 @@ class PMR(Joint):
             return
         clean, device = evidence(), trainer.runtime.device
         order = torch.randperm(len(clean.labels), generator=trainer.generator("prototypes"), device=device)
-        rows = order[: ceil(self.subset * len(order))].to(clean.labels.device)
+        rows = order[: self.num_drawn(len(order), trainer.settings.batch_size)].to(clean.labels.device)
         for name in trainer.model.branches:
             features = clean.needed_features(self.name)[name][rows].float()
             there = features.any(dim=1)
@@ -78,10 +79,22 @@ class PMR(Joint):
             new, has = new.to(device), has.to(device)
             old = trainer.memory.get(f"prototypes of {name}", torch.zeros_like(new))
             had = trainer.memory.get(f"has prototype of {name}", torch.zeros_like(has))
-            kept = self.momentum if self.momentum is not None else 0.0 if self.variant == "released" else 0.9
+            kept = self._kept(epoch)
             mixed = torch.where(had[:, None], kept * old + (1 - kept) * new, new)
             trainer.memory[f"prototypes of {name}"] = torch.where(has[:, None], mixed, old)
             trainer.memory[f"has prototype of {name}"] = has | had
+
+    def num_drawn(self, num_samples: int, batch_size: int) -> int:
+        """How many samples of the training split prototypes are made of; at most all.
+
+        Args:
+            num_samples: N.
+            batch_size: B.
+        """
+        if self.variant == "published":
+            return ceil(self.subset * num_samples)
+        batches = int(self.subset * ceil(num_samples / batch_size) + 1e-9)  # rounding makes less of a whole number
+        return min(max(1, batches) * batch_size, num_samples)
 
     def step(self, trainer: "Trainer", batch: "Batch") -> "tuple[Outputs, Tensor]":
         """Joint's step, with the loss of the prototypes where the epoch has it."""
@@ -133,6 +146,12 @@ class PMR(Joint):
             beta = (beta > 0).double()
         weights = self.alpha * beta.to(pulls[0].dtype), mu * gamma.to(pulls[0].dtype)
         return (weights[0] * torch.stack(pulls) - weights[1] * torch.stack(entropies)).sum()
+
+    def _kept(self, epoch: int) -> float:
+        """The share of the old prototypes in those before an epoch."""
+        if self.variant == "released":
+            return self.momentum or 0.0 if epoch > 1 else 0.0
+        return 0.9 if self.momentum is None else self.momentum
 
     def _rebalances(self, epoch: int) -> bool:
         return self.starts <= epoch and (self.ends is None or epoch < self.ends)
