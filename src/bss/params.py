@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 from bss.curriculum.schedulers.scheduler import SCHEDULERS, Scheduler
 from bss.curriculum.settings import Active
 from bss.data.datasets.dataset import DATASETS, Dataset
+from bss.data.packed import PRESENT
 from bss.encoders.encoder import ENCODERS, Encoder
 from bss.encoders.fusions.fusion import FUSIONS, Fusion
 from bss.errors import InputError
@@ -25,7 +26,7 @@ from bss.search import Range
 from bss.training.loggers.logger import LOGGERS, Logger
 from bss.training.methods.method import METHODS, Method
 from bss.training.settings import Augment, RuntimeSettings, Spread, Train, Warmup
-from bss.types import ALONE, BASELINE, JUDGED, OWN, WARMUP
+from bss.types import ALONE, BASELINE, PROBABILITIES, RESERVED, WARMUP
 
 
 def _known_criteria(names: list[str]) -> list[str]:
@@ -200,9 +201,17 @@ class Params(Strict):
         return self
 
     @model_validator(mode="after")
-    def _metrics_have_names_of_their_own(self) -> Self:
-        if reserved := {JUDGED, OWN} & set(self.preprocess.modalities):
-            raise InputError(f"preprocess: a modality is called '{min(reserved)}', as an output among the metrics is")
+    def _columns_have_names_of_their_own(self) -> Self:
+        kinds, reserved = self.preprocess.modalities, dict(RESERVED)
+        for name, kind in kinds.items():
+            of_modality = [PRESENT, PROBABILITIES, *(f"_{fact}" for fact in kind.facts)]
+            reserved |= {f"{name}{ending}": f"what belongs to '{name}'" for ending in of_modality}
+        for name in kinds:
+            if name in reserved:
+                raise InputError(
+                    f"preprocess: a modality is called '{name}', as {reserved[name]} of the project is; take another "
+                    "name"
+                )
         return self
 
     @model_validator(mode="after")

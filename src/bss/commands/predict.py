@@ -9,6 +9,7 @@ import typer
 from bss.errors import InputError
 from bss.exits import exits
 from bss.paths import HERE
+from bss.types import FUSED, JUDGED, OWN
 
 if TYPE_CHECKING:
     from bss.evaluation.registered.prediction import Prediction
@@ -45,9 +46,11 @@ def predict(
             raise InputError(f"--device {device}: expected auto, cpu or cuda")
         if device == "cuda" and not _has_cuda():
             raise InputError("--device cuda: torch finds no CUDA device here; take auto or cpu")
-        from bss.evaluation.registered.card import Best
+        from bss.evaluation.registered.card import Best, probability_columns
 
         best = Best.read(model)
+        if out is not None:
+            probability_columns([*best.meta.modalities, FUSED, JUDGED, OWN], best.meta.classes)
         rows = best.rows(manifest)
         from bss.evaluation.registered.prediction import predict as ask  # imports torch
 

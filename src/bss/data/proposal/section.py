@@ -14,13 +14,13 @@ from bss.data.proposal.column import Column
 from bss.data.proposal.columns import read_columns
 from bss.errors import InputError, MissingInput
 from bss.parsing import dumped
-from bss.types import FUSED
+from bss.types import RESERVED
 
 WIDTH, MAX_NAME = 80, 28
 EXTENSION = re.compile(r"[a-z0-9]{2,4}")
 """What members of a shard are called; the kind says more."""
-RESERVED = {*ROLES, *OWN, FUSED, "judged", "own"}
-"""What no modality is called."""
+NOT_ALLOWED = {*ROLES, *OWN, *RESERVED}
+"""What no modality of a table is called."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def _named(columns: Sequence[Column]) -> dict[str, Column]:
     for column in columns:
         stem = column.columns[0] if len(column.columns) == 1 else _stem(column)
         plain = re.sub(r"[^a-z0-9_]+", "_", stem.lower()).strip("_")
-        is_plain = plain not in RESERVED and re.match(r"[a-z0-9]", plain)
+        is_plain = plain not in NOT_ALLOWED and re.match(r"[a-z0-9]", plain)
         name = plain if is_plain and not (EXTENSION.fullmatch(plain) and _is_ending(column)) else column.what
         number = 1
         unique = name
