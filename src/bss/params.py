@@ -14,19 +14,18 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 from bss.curriculum.schedulers.scheduler import SCHEDULERS, Scheduler
 from bss.curriculum.settings import Active
 from bss.data.datasets.dataset import DATASETS, Dataset
-from bss.data.packed import PRESENT
 from bss.encoders.encoder import ENCODERS, Encoder
 from bss.encoders.fusions.fusion import FUSIONS, Fusion
 from bss.errors import InputError
 from bss.measure.criteria.criterion import PUBLISHED, Criteria, distinct
 from bss.parsing import checked, read_mapping
-from bss.paths import Cell
+from bss.paths import Cell, absolute
 from bss.registry import Count, CountOrAuto, MethodName, Name, Positive, Strict, UnknownName
 from bss.search import Range
 from bss.training.loggers.logger import LOGGERS, Logger
 from bss.training.methods.method import METHODS, Method
 from bss.training.settings import Augment, RuntimeSettings, Spread, Train, Warmup
-from bss.types import ALONE, BASELINE, PROBABILITIES, RESERVED, WARMUP
+from bss.types import ALONE, BASELINE, PRESENT, PROBABILITIES, RESERVED, WARMUP
 
 
 def _known_criteria(names: list[str]) -> list[str]:
@@ -195,8 +194,8 @@ class Params(Strict):
 
     @model_validator(mode="after")
     def _changes_of_the_data_are_noticed(self) -> Self:
-        for path in map(Path.absolute, self.preprocess.inputs):
-            if not path.is_relative_to(Path(self.raw).absolute()):
+        for path in map(absolute, self.preprocess.inputs):
+            if not path.is_relative_to(absolute(Path(self.raw))):
                 raise InputError(f"raw: '{self.raw}' does not hold {path}, so DVC would not notice when that changes")
         return self
 

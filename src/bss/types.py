@@ -13,6 +13,8 @@ OWN = "own"
 """The output of a method's own rule, see `Method.decide`, beside the others."""
 RESERVED = {FUSED: "an output", JUDGED: "an output", OWN: "an output", "prediction": "a metric", "seed": "a column"}
 """What no modality is called, and what stands under that name beside the modalities."""
+PRESENT = "_present"
+"""Ending, after a modality's name, of its mask: the column, or the model's input, that says which pairs have it."""
 PROBABILITIES = "_probabilities"
 """Ending of an output's name in an exported program: in ONNX an output may not be called as an input is."""
 BASELINE = "random"

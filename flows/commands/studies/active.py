@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from bss.evaluation.page.words import counted
+from bss.wording import counted
 from flows.commands.exits import command, expect_name, ready, run_through_prefect
 from flows.commands.options import On, Values, Verbose
 from flows.studies.active_run import composed
@@ -47,7 +47,7 @@ def run(
     settings = params.active
     typer.echo(
         f"{counted(len(settings.grid.acquisitions), 'acquisition')} x {counted(seeds, 'seed')} on "
-        f"{params.preprocess.titled(Path(params.raw))}: {settings.initial} labels, then "
+        f"{params.preprocess.titled(Path(params.raw))}: {counted(settings.initial, 'label')}, then "
         f"{counted(len(settings.rounds), 'round')} of {settings.per_round}"
     )
     return run_through_prefect("active", active_run, verbose)

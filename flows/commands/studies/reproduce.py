@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from bss.evaluation.page.words import counted
+from bss.wording import counted
 from flows.commands.exits import command, expect_name, ready, run_through_prefect
 from flows.commands.options import Verbose
 from flows.studies.reproduce_run import composed

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bss.errors import InputError
-from bss.evaluation.page.words import counted, percent, points
+from bss.evaluation.page.words import percent, points
 from bss.parsing import checked, read_mapping, setting
 from bss.paths import HERE
 from bss.preset import store
+from bss.wording import counted
 from flows.commands import run as pipeline
 from flows.commands.exits import command, ready
 from flows.commands.options import On, Values, Verbose

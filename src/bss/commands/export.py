@@ -8,6 +8,7 @@ import typer
 from bss.errors import InputError
 from bss.exits import exits
 from bss.paths import HERE
+from bss.wording import counted
 
 if TYPE_CHECKING:
     from bss.evaluation.registered.card import Best
@@ -53,7 +54,7 @@ def export(
         done = write(model, best, inputs, form, path)  # type: ignore[arg-type]
     typer.echo(
         f"{done.path}: {path.stat().st_size / 2**20:.1f} MB; {done.description.name} says what it takes and gives\n"
-        f"checked with {done.num_rows} rows: at most {done.max_difference:.1e} from bss predict"
+        f"checked with {counted(done.num_rows, 'row')}: at most {done.max_difference:.1e} from bss predict"
     )
 
 

@@ -10,6 +10,7 @@ from bss.errors import InputError
 from bss.exits import exits
 from bss.paths import HERE
 from bss.types import FUSED, JUDGED, OWN
+from bss.wording import counted
 
 if TYPE_CHECKING:
     from bss.evaluation.registered.prediction import Prediction
@@ -96,7 +97,7 @@ def _rows(found: "Prediction") -> list[dict[str, Any]]:
 
 def _summary(found: "Prediction", out: Path | None) -> str:
     """The first rows for a person, or where all are; then how many are right, where that is known."""
-    lines = [f"{len(found.ids)} rows: {out.absolute()}"] if out is not None else _listing(found)
+    lines = [f"{counted(len(found.ids), 'row')}: {out.absolute()}"] if out is not None else _listing(found)
     if found.accuracy is not None and found.num_labelled < len(found.ids):
         lines.append(f"{found.num_labelled} of {len(found.ids)} rows have a label; of them:")
     for name, share in (found.accuracy or {}).items():

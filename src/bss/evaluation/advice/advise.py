@@ -12,7 +12,8 @@ from bss.evaluation.findings.preferences import class_share
 from bss.evaluation.findings.remarks import PREFERENCE, budget_remark
 from bss.evaluation.page.section import Verdict
 from bss.evaluation.page.text import wrapped
-from bss.evaluation.page.words import counted, listed, percent
+from bss.evaluation.page.words import listed, percent
+from bss.wording import counted
 
 TAIL = 0.05
 """Share of the held-out pairs whose scores are called low."""
@@ -128,7 +129,8 @@ def tail_verdict(scores: pl.DataFrame, held_out: pl.DataFrame, found: pl.DataFra
     if found is not None and len(found):
         counts = found["least_sure"].value_counts(sort=True).rows()
         who = listed([f"{name} in {percent(number / len(found))} %" for name, number in counts])
-        trust += f" {len(found):,} pairs are so in most seeds; the modality least sure of the label is {who}."
+        pairs = f"{counted(len(found), 'pair')} {'is' if len(found) == 1 else 'are'} so"
+        trust += f" {pairs} in most seeds; the modality least sure of the label is {who}."
     return Verdict(sentence, trust)
 
 

@@ -9,7 +9,8 @@ from bss.evaluation.grid.examples import TrainingPairs
 from bss.evaluation.page.canvas import MUTED, SERIES, WIDE, Chart, canvas, finish
 from bss.evaluation.page.section import Block, Charts, Examples, Prose, Section, Table, Verdicts
 from bss.evaluation.page.template import rendered
-from bss.evaluation.page.words import counted, listed, percent
+from bss.evaluation.page.words import listed, percent
+from bss.wording import counted
 
 MAX_ROWS = 500
 """So many pairs stand in the table; the file beside the page has all."""

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from bss.data.kinds.kind import KINDS
-from bss.data.packed import PRESENT
 from bss.errors import InputError
 from bss.evaluation.judging.judgement import decided
 from bss.evaluation.registered.card import Best, restored
@@ -23,7 +22,7 @@ from bss.files import replaced, write_text
 from bss.measure.evidence import collect
 from bss.model import MultimodalModel
 from bss.training.methods.method import Method
-from bss.types import FUSED, JUDGED, PROBABILITIES
+from bss.types import FUSED, JUDGED, PRESENT, PROBABILITIES
 
 TOLERANCE = 1e-4
 """How far a probability may be from that of `bss predict`."""
