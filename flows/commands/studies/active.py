@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from bss.commands.counts import counting
 from bss.wording import counted
 from flows.commands.exits import command, expect_name, ready, run_through_prefect
 from flows.commands.options import On, Values, Verbose
@@ -20,8 +21,8 @@ from flows.studies.active_run import composed
 def main(
     values: Values = None,
     on: On = None,
-    seeds: Annotated[int, typer.Option(min=1, help="How many.")] = 5,
-    rounds: Annotated[int | None, typer.Option(min=1, help="How many, instead of what params.yaml says.")] = None,
+    seeds: Annotated[int, counting("How many.")] = 5,
+    rounds: Annotated[int | None, counting("How many, instead of what params.yaml says.")] = None,
     name: Annotated[
         str | None, typer.Option(help="Of the results in reports/compare; active-DATA by default.")
     ] = None,

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from bss.commands.completion import studies
+from bss.commands.counts import counting
 from bss.wording import counted
 from flows.commands.exits import command, expect_name, ready, run_through_prefect
 from flows.commands.options import On, Settings, Values, Verbose
@@ -22,7 +23,7 @@ def main(
     study: Annotated[str, typer.Argument(help="A file of comparisons/, by its name.", autocompletion=studies)],
     values: Values = None,
     on: On = None,
-    seeds: Annotated[int | None, typer.Option(help="How many, instead of what the study says.")] = None,
+    seeds: Annotated[int | None, counting("How many, instead of what the study says.")] = None,
     folds: Annotated[
         int | None, typer.Option(help="Parts of the data, each of which is the test split once; of data with folds.")
     ] = None,

@@ -40,7 +40,8 @@ def export(
         if path.is_dir():
             raise InputError(f"--out {path} is a folder; give the name of a file, as in {path / f'model.{form}'}")
         if path.suffix != f".{form}":
-            raise InputError(f"--out {path}: expected a name that ends in .{form}")
+            other = f"; or give --format {path.suffix[1:]}" if path.suffix[1:] in FORMS else ""
+            raise InputError(f"--out {path}: expected a name that ends in .{form}, as --format is {form}{other}")
         from bss.evaluation.registered.card import Best
 
         best = Best.read(model)

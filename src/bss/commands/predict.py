@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bss.commands.counts import counting
 from bss.errors import InputError
 from bss.exits import exits
 from bss.paths import HERE
@@ -27,7 +28,7 @@ def predict(
     model: Annotated[Path, typer.Option(help="Folder of a registered model.")] = HERE.best,
     out: Annotated[Path | None, typer.Option(help="Where all probabilities go: .csv or .parquet.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="All probabilities for a program, on stdout.")] = False,
-    batch_size: Annotated[int, typer.Option(min=1, help="Rows at once; changes no result.")] = 256,
+    batch_size: Annotated[int, counting("Rows at once; changes no result.")] = 256,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Use a registered model on new data.

@@ -21,6 +21,8 @@ STANDS_OUT = 0.08
 """Share of the training pairs with such low scores from which on they are called worse than held-out pairs. On the
 data sets here it was 0.02 to 0.05 where no pair was damaged, and 0.10 to 0.29 where 40 % were."""
 MOST_SEEDS = 0.5
+COMPARING = "bss run 'grid.schedulers=[random, matched]'"
+"""What a shell is given to compare the scheduler that is recommended with random order."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def advise(seen: WarmedUp) -> Advice:
 
 def in_words(advice: Advice) -> str:
     """The recommendation and the findings, in lines of 80 characters."""
-    lines = [wrapped(advice.recommendation)]
+    lines = [wrapped(advice.recommendation), *(["", f"    {COMPARING}"] if advice.stands_out else [])]
     for finding in advice.findings:
         lines += ["", wrapped(f"- {finding.sentence}"), *([wrapped(f"  {finding.trust}")] if finding.trust else [])]
     return "\n".join(lines) + "\n"
