@@ -162,7 +162,8 @@ def test_steps_of_a_tuner_are_no_training(tuner: Any, tmp_path: Path, monkeypatc
     drawn = []
     for tuners in ([], [tuner]):
         module, callback = Tuned(), CurriculumCallback(Random(), seed=1)
-        trainer_of(callback, *tuners, max_epochs=2).fit(module, val_dataloaders=DataLoader(samples(), batch_size=BATCH_SIZE))
+        validation: DataLoader[Any] = DataLoader(samples(), batch_size=BATCH_SIZE)
+        trainer_of(callback, *tuners, max_epochs=2).fit(module, val_dataloaders=validation)
         assert callback.sampler.epoch == 2
         indices = [index for batch in module.drawn for index in batch]
         assert (len(indices) > 2 * NUM_SAMPLES) == bool(tuners)
