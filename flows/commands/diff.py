@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from bss.commands.completion import revisions
+from bss.commands.counts import counting
 from bss.errors import InputError
 from bss.exits import WRONG_INPUT, exits, leave
 
@@ -28,7 +29,7 @@ def main(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
     html: Annotated[Path | None, typer.Option(help="Write a page with plots as well.")] = None,
     exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit 1 where something changed.")] = False,
-    top: Annotated[int, typer.Option(min=1, help="So many rows of each list of pairs.")] = 10,
+    top: Annotated[int, counting("So many rows of each list of pairs.")] = 10,
 ) -> None:
     """Tell what changed in meaning, between revisions or folders."""
     if json and markdown:

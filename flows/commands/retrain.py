@@ -19,6 +19,7 @@ from bss.exits import WRONG_INPUT, leave
 from bss.files import write_text
 from bss.parsing import setting
 from bss.paths import HERE
+from bss.wording import counted
 from flows.commands import run as pipeline
 from flows.commands.exits import command, ready
 from flows.commands.options import Settings, Verbose
@@ -114,7 +115,7 @@ def write_summary(base: str, before: Accuracies, now: Accuracies, drops: list[st
     parts = [
         "# Retraining\n",
         *verdict,
-        f"\n{len(stale)} stages had to run. Base: `{base}`.\n",
+        f"\n{counted(len(stale), 'stage')} had to run. Base: `{base}`.\n",
         f"## Fused validation accuracy, mean over the seeds of both\n\n{markdown(HEADER, change_table(before, now))}",
         *(FOLDED.format(title=title, content=_changes(command, base)) for title, command in CHANGES.items()),
     ]
@@ -154,7 +155,7 @@ def _ran(verbose: bool) -> bool:
 
     shared = has_remote()
     if shared:
-        typer.echo(f"pull: {len(restore())} stages have their results here")
+        typer.echo(f"pull: results of {counted(len(restore()), 'stage')} are here")
     else:
         typer.echo("pull: no default DVC remote (dvc remote add --default NAME URL); nothing is fetched or sent")
     succeeded = pipeline.run([], verbose)

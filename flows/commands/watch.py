@@ -16,6 +16,7 @@ import typer
 from bss.errors import Busy, InputError
 from bss.params import load
 from bss.paths import HERE
+from bss.wording import counted
 from flows.commands.exits import command, prepare_prefect
 from flows.graph.plan import plan
 from flows.pages.events import CHANGED, choose_server, send
@@ -53,7 +54,7 @@ def run(once: bool, seconds: float) -> bool:
 def watch(seconds: float) -> None:
     """Look again and again. The first event is about what was out of date before."""
     roots = sources()
-    typer.echo(f"watching {len(roots)} files and folders")
+    typer.echo(f"watching {counted(len(roots), 'path')}")
     seen, changed, waiting, away = look(roots), set[str](), True, False
     while True:
         time.sleep(seconds)

@@ -11,6 +11,8 @@ _NOISE = re.compile(
 _BEGUN = re.compile(r"Running stage '(?P<stage>.+)':$")
 _FAILED = re.compile(r"ERROR: failed to reproduce .*, (?P<exit>exited with (?P<status>-?\d+))$")
 _PROGRESS = re.compile(r"progress (?P<done>\d+)/(?P<total>[1-9]\d*)(?P<figures>( [^\s=]+=\S+)*)\s*$")
+WARNING = "warning: "
+"""What a line begins with that a person should see though the stage goes on."""
 
 
 @dataclass(frozen=True)

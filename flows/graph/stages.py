@@ -17,7 +17,7 @@ from prefect.states import Cancelled, Completed, Failed
 
 from bss.paths import HERE, Workspace
 from flows.graph.machine import Machine
-from flows.graph.output import Progress, begun, is_noise, reason, shortcut, tells_a_kill
+from flows.graph.output import WARNING, Progress, begun, is_noise, reason, shortcut, tells_a_kill
 from flows.graph.plan import Planned, kind
 from flows.workspace.children import Stopped
 
@@ -34,7 +34,7 @@ def was_killed(task: object, run: object, state: State[Any]) -> bool:
 
 @task(persist_result=False, cache_policy=NO_CACHE, retries=0, retry_condition_fn=was_killed)
 def run_stages(planned: Planned, machine: Machine) -> State[None]:
-    """Bring stages up to date; the message of the state is their time, or the last lines of one and its log."""
+    """Bring stages up to date; the message of the state is time and warnings, or one's last lines and its log."""
     if not planned.stale:
         return Completed(name="Cached", message="up to date")
     start = time.monotonic()
@@ -57,7 +57,7 @@ def run_stages(planned: Planned, machine: Machine) -> State[None]:
         return Failed(name=KILLED if killed else "Failed", message=message)
     machine.seconds[planned.name] = time.monotonic() - start
     name = lines.shortcuts[0] if len(lines.shortcuts) == len(planned.stages) else "Completed"
-    return Completed(name=name, message=f"{machine.seconds[planned.name]:.1f} s")
+    return Completed(name=name, message="\n".join([f"{machine.seconds[planned.name]:.1f} s", *lines.warnings]))
 
 
 def log_line(stage: str, folder: Path = HERE.folder) -> list[str]:
@@ -73,6 +73,7 @@ class _Lines:
         self.stage = planned.stages[0]
         self.last: deque[str] = deque(maxlen=NUM_ERROR_LINES)
         self.shortcuts: list[str] = []
+        self.warnings: list[str] = []
         self.killed = False
         self._log = get_run_logger()
         self._bar = ProgressBar(planned.name)
@@ -83,6 +84,7 @@ class _Lines:
         self._log.info(line)
         self.stage = begun(line) or self.stage
         self.shortcuts += filter(None, [shortcut(line)])
+        self.warnings += [line] * line.startswith(WARNING)
         self.killed = self.killed or tells_a_kill(line)
         if (progress := Progress.parse(line)) is not None:
             self._bar.show(progress)

@@ -47,6 +47,7 @@ class Terminal:
         self._num_stale = sum(stage.stale for stage in planned)
         self._num_ended = 0
         self._shown: tuple[Progress, TaskID] | None = None
+        self._warnings: set[str] = set()
         tell(counted(planned))
 
     @contextmanager
@@ -77,7 +78,7 @@ class Terminal:
         count = f"{self._num_ended:>{len(str(self._num_stale))}}/{self._num_stale}"
         left = self._pace.seconds_left(seconds)
         time_left = "" if left is None or left < WORTH_SAYING else f"{as_text(left)} left"
-        note = "" if state.is_failed() else state.message or ""
+        note, *warnings = [""] if state.is_failed() else (state.message or "").split("\n")
         if self._shown is not None:
             shown, bar = self._shown
             shown.update(bar, completed=self._num_ended, left=time_left)
@@ -87,6 +88,10 @@ class Terminal:
         tell(f"{count} {state.name:<9} {_cut(stage, room):<{room}} {note}".rstrip())
         if state.is_failed():
             tell(textwrap.indent(state.message or "", "    "))
+        for warning in warnings:  # each once, though every training says it
+            if warning not in self._warnings:
+                self._warnings.add(warning)
+                tell(textwrap.fill(warning, num_columns(), initial_indent="    ", subsequent_indent="    "))
 
 
 def _cut(name: str, length: int) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bss.errors import Unavailable
+from bss.wording import counted
 from flows.graph.plan import plan
 from flows.workspace.environment import as_user
 from flows.workspace.lock import occupied, repository
@@ -33,7 +34,7 @@ def push(targets: Sequence[str] = ()) -> None:
         # The entries last: one that is found names nothing that is still on its way.
         sent = repo.cloud.push(set().union(*(_files(stages[name]) for name in current)))
         if sent.failed:
-            raise Unavailable(f"{len(sent.failed)} files did not reach the DVC remote")
+            raise Unavailable(f"{counted(len(sent.failed), 'file')} did not reach the DVC remote")
         repo.stage_cache.push(None)
 
 

@@ -59,7 +59,7 @@ def composed(
     raw["methods"] = METHODS.every(raw.get("methods", {}))
     about = []
     if on is not None:
-        overlay = checked(read_mapping(place := find(on, FOLDER / "on")), Overlay, place)
+        overlay = checked(read_mapping(place := find(on, FOLDER / "on", "data set for --on")), Overlay, place)
         raw, about = overlaid(raw, overlay.params), [overlay.about]
         on = place.stem
     raw = overlaid(raw, dict(map(setting, settings)), may_add=True)

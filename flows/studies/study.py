@@ -91,7 +91,7 @@ class Study(Overlay):
         return raw
 
 
-def find(name: str, folder: Path) -> Path:
+def find(name: str, folder: Path, kind: str = "comparison") -> Path:
     """The file of a study or overlay by its name, or the path itself.
 
     Raises:
@@ -100,7 +100,7 @@ def find(name: str, folder: Path) -> Path:
     if (path := Path(name)).is_file():
         return path
     known = {path.stem: path for path in sorted(folder.glob("*.yaml"))}
-    return lookup("comparison", name, known)
+    return lookup(kind, name, known)
 
 
 def overlaid(raw: Raw, values: Mapping[str, Any], *, may_add: bool = False) -> Raw:

@@ -157,7 +157,7 @@ def composed(
     Raises:
         InputError: what is not there, or does not fit together; one line a fault.
     """
-    places = [find(study, FOLDER), *([find(on, FOLDER / "on")] if on else [])]
+    places = [find(study, FOLDER), *([find(on, FOLDER / "on", "data set for --on")] if on else [])]
     rows = checked(read_mapping(places[0]), Study, places[0])
     for field, number in {"seeds": seeds, "folds": folds}.items():
         if number is not None:
@@ -207,7 +207,7 @@ def composed_each(
     Raises:
         InputError: as `composed`, before anything is run.
     """
-    places = [find(study, FOLDER), *([find(on, FOLDER / "on")] if on else [])]
+    places = [find(study, FOLDER), *([find(on, FOLDER / "on", "data set for --on")] if on else [])]
     given = dict(map(setting, settings))
     each = {
         key: [given[key]] if key in given else values

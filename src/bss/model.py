@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from bss import seeds
-from bss.data.packed import PRESENT, Meta, ModalityMeta, Scale
+from bss.data.packed import Meta, ModalityMeta, Scale
 from bss.encoders.encoder import ENCODERS, Encoder
 from bss.encoders.fusions.concat import Concat
 from bss.encoders.fusions.fusion import Fusion
 from bss.errors import InputError
-from bss.types import FUSED
+from bss.types import FUSED, PRESENT
 
 
 class Outputs(NamedTuple):

@@ -19,13 +19,13 @@ from bss.encoders.fusions.fusion import FUSIONS, Fusion
 from bss.errors import InputError
 from bss.measure.criteria.criterion import PUBLISHED, Criteria, distinct
 from bss.parsing import checked, read_mapping
-from bss.paths import Cell
+from bss.paths import Cell, absolute
 from bss.registry import Count, CountOrAuto, MethodName, Name, Positive, Strict, UnknownName
 from bss.search import Range
 from bss.training.loggers.logger import LOGGERS, Logger
 from bss.training.methods.method import METHODS, Method
 from bss.training.settings import Augment, RuntimeSettings, Spread, Train, Warmup
-from bss.types import ALONE, BASELINE, JUDGED, OWN, WARMUP
+from bss.types import ALONE, BASELINE, PRESENT, PROBABILITIES, RESERVED, WARMUP
 
 
 def _known_criteria(names: list[str]) -> list[str]:
@@ -194,15 +194,23 @@ class Params(Strict):
 
     @model_validator(mode="after")
     def _changes_of_the_data_are_noticed(self) -> Self:
-        for path in map(Path.absolute, self.preprocess.inputs):
-            if not path.is_relative_to(Path(self.raw).absolute()):
+        for path in map(absolute, self.preprocess.inputs):
+            if not path.is_relative_to(absolute(Path(self.raw))):
                 raise InputError(f"raw: '{self.raw}' does not hold {path}, so DVC would not notice when that changes")
         return self
 
     @model_validator(mode="after")
-    def _metrics_have_names_of_their_own(self) -> Self:
-        if reserved := {JUDGED, OWN} & set(self.preprocess.modalities):
-            raise InputError(f"preprocess: a modality is called '{min(reserved)}', as an output among the metrics is")
+    def _columns_have_names_of_their_own(self) -> Self:
+        kinds, reserved = self.preprocess.modalities, dict(RESERVED)
+        for name, kind in kinds.items():
+            of_modality = [PRESENT, PROBABILITIES, *(f"_{fact}" for fact in kind.facts)]
+            reserved |= {f"{name}{ending}": f"what belongs to '{name}'" for ending in of_modality}
+        for name in kinds:
+            if name in reserved:
+                raise InputError(
+                    f"preprocess: a modality is called '{name}', as {reserved[name]} of the project is; take another "
+                    "name"
+                )
         return self
 
     @model_validator(mode="after")

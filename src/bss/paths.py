@@ -1,5 +1,6 @@
 """Where each artifact of a workspace lies. dvc.yaml names the same places."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -7,6 +8,11 @@ from typing import NamedTuple, Self
 from bss.types import Split
 
 PARAMS = "params.yaml"
+
+
+def absolute(path: Path) -> Path:
+    """A path without `..` from the root on, so that two of them can be compared; no link is followed."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - the other two keep `..`, or follow links
 
 
 class Cell(NamedTuple):

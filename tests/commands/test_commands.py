@@ -192,6 +192,24 @@ def test_the_doctor_compares_versions(here: Path, monkeypatch: pytest.MonkeyPatc
     assert "problem: params.yaml: no such file" in printed
 
 
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "compare methods --seeds",
+        "active --rounds",
+        "tune --trials",
+        "reproduce cremad --seeds",
+        "diff --top",
+        "predict data/example/pairs.csv --batch-size",
+    ],
+)
+def test_a_count_of_none_is_refused_with_its_value(typed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    done = CliRunner().invoke(app, [*typed.split(), "0"])
+    assert done.exit_code == 2
+    assert f"'{typed.rsplit(maxsplit=1)[-1]}': 0: expected a whole number of at least 1" in done.output
+
+
 def test_the_shell_completes_names(here: Path) -> None:
     assert completion.datasets("cremad") == ["cremad", "cremad_votes"]
     assert completion.datasets("") == sorted(DATASETS)

@@ -1,6 +1,7 @@
 """`bss init`: the data section of params.yaml for a table."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -216,6 +217,31 @@ def test_a_column_that_is_read_for_its_name_says_so(tmp_path: Path) -> None:
 def _explained(folder: Path, columns: dict[str, list[Any]]) -> str:
     pl.DataFrame(columns).write_csv(folder / "mine/t.csv")
     return propose(folder / "mine/t.csv").explained
+
+
+def test_whole_numbers_are_left_out_and_how_to_take_them_is_told(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    more = {"age": [20 + row for row in range(NUM_ROWS)], "steps": [row % 20 for row in range(NUM_ROWS)]}
+    text = _explained(tmp_path, table(**more))
+    assert max(map(len, text.splitlines()[1:])) <= 80
+    for name in more:
+        assert re.search(rf"^{name} +-  +whole numbers, which may be codes; kept", text, re.M)
+    added = yaml.safe_load(text.partition("add them:\n")[2])
+    assert added["columns"]["counts"] == [*more]
+    found = propose(tmp_path / "mine/t.csv").preprocess
+    data = DATASETS.build({**found, **{key: {**found[key], **added[key]} for key in added}})
+    assert list(data.modalities) == ["a", "spoken", "counts"]
+    assert "Whole numbers" not in _explained(tmp_path, table())
+
+
+@pytest.mark.parametrize("root", ["data/../data/mine", "../{here}/data/mine"])
+def test_a_path_that_goes_up_and_down_again_is_the_same_path(root: str, here: Path) -> None:
+    shutil.copytree("data/example", "data/mine")
+    root = root.format(here=here.name)
+    found = propose(Path("data/mine/pairs.csv"), root=Path(root))
+    assert (found.raw, found.preprocess["root"]) == ("data/mine", root)
+    assert run("data/mine/pairs.csv", "--root", root, "--save").exit_code == 0
+    assert load(Path("params.yaml")).raw == "data/mine"
 
 
 def test_long_names_are_told_apart(tmp_path: Path) -> None:

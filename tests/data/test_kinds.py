@@ -88,6 +88,11 @@ def test_silence_is_finite_at_any_level(tmp_path: Path) -> None:
     assert np.isfinite(audio(level=0.1).read(tmp_path / "silence.wav")).all()
 
 
+@pytest.mark.parametrize("name", list(KINDS))
+def test_a_kind_that_describes_names_its_facts(name: str) -> None:
+    assert bool(KINDS[name].facts) == (KINDS[name].describe is not Kind.describe)
+
+
 def test_a_recording_is_shown_whole_and_described(tmp_path: Path) -> None:
     path = sine(tmp_path / "a.wav", seconds=0.9, rate=16000)
     shown = audio().exhibit(path)

@@ -2,8 +2,8 @@
 
 import torch
 
-from bss.data.packed import PRESENT
 from bss.training.loader import Batch
+from bss.types import PRESENT
 
 
 def with_gaps(batch: Batch, **absent: list[int]) -> Batch:

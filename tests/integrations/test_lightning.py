@@ -28,7 +28,7 @@ from tests.helpers.two_modalities import (
 )
 
 pl = pytest.importorskip("lightning.pytorch", reason="needs the extra lightning")
-from lightning.pytorch.callbacks import ModelCheckpoint  # noqa: E402
+from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder, ModelCheckpoint  # noqa: E402
 
 from bss.integrations.lightning import CurriculumCallback  # noqa: E402
 
@@ -143,6 +143,31 @@ def test_a_trainer_that_fits_once_more_goes_on() -> None:
             trainer.fit(module, DataLoader(samples(), batch_size=BATCH_SIZE))
         assert callback.sampler.epoch == 3
         drawn.append(module.drawn)
+    assert drawn[0] == drawn[1]
+
+
+class Tuned(Module):
+    """Has what a tuner changes."""
+
+    lr, batch_size = 0.05, BATCH_SIZE
+
+    def train_dataloader(self) -> Any:
+        return DataLoader(samples(), batch_size=self.batch_size)
+
+
+@pytest.mark.parametrize("tuner", [LearningRateFinder(num_training_steps=STEPS + 2), BatchSizeFinder(max_trials=1)])
+@pytest.mark.filterwarnings("ignore")
+def test_steps_of_a_tuner_are_no_training(tuner: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    drawn = []
+    for tuners in ([], [tuner]):
+        module, callback = Tuned(), CurriculumCallback(Random(), seed=1)
+        validation: DataLoader[Any] = DataLoader(samples(), batch_size=BATCH_SIZE)
+        trainer_of(callback, *tuners, max_epochs=2).fit(module, val_dataloaders=validation)
+        assert callback.sampler.epoch == 2
+        indices = [index for batch in module.drawn for index in batch]
+        assert (len(indices) > 2 * NUM_SAMPLES) == bool(tuners)
+        drawn.append(indices[-2 * NUM_SAMPLES :])
     assert drawn[0] == drawn[1]
 
 

@@ -26,7 +26,7 @@ LEAVES = {
     "search",
     "seeds",
 }
-LEAVES |= {"types"}
+LEAVES |= {"types", "wording"}
 FLOWS = ["revisions", "workspace", "graph", "machines", "studies", "pages", "commands"]
 
 

@@ -13,7 +13,7 @@ from tests.helpers import ROOT
 STAGES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 # Leaves without arithmetic; params, settings and parsing only let values through, which all stand in params.yaml.
 NEUTRAL = {"errors", "exits", "locks", "params", "settings", "parsing", "paths", "files"}
-NEUTRAL |= {"memory", "progress", "types", "registry", "search"}
+NEUTRAL |= {"memory", "progress", "types", "registry", "search", "wording"}
 # What a registry resolves at run time, by the name that asks for it.
 REGISTRIES = {
     "DATASETS": "data",

@@ -1,5 +1,6 @@
 """params.yaml: what is wrong is refused at once, with the key, the value and what would be right."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from bss.params import load
+from bss.errors import InputError
+from bss.params import Params, load
+from bss.parsing import checked
 from bss.registry import Registry
 from bss.training.methods.joint import Joint
 from bss.training.methods.method import METHODS, Method
@@ -148,6 +151,29 @@ def test_a_method_whose_field_has_no_default_is_there_where_it_is_named(monkeypa
         "mine": {"name": "needy", "steps": 3},
         "joint": {"name": "joint"},
     }
+
+
+@pytest.mark.parametrize(
+    ("kinds", "message"),
+    [
+        (["seed", "face"], "a modality is called 'seed', as a column of the project is"),
+        (["prediction", "face"], "a modality is called 'prediction', as a metric of the project is"),
+        (["face_present", "face"], "'face_present', as what belongs to 'face' of the project is; take another name"),
+        (["face", "face_probabilities"], "'face_probabilities', as what belongs to 'face'"),
+        (["voice", "voice_duration"], "'voice_duration', as what belongs to 'voice'"),
+        (["face_duration", "face"], ""),
+    ],
+)
+def test_a_modality_is_called_as_nothing_else_is(kinds: list[str], message: str) -> None:
+    voice = {"name": "audio", "sample_rate": 8000, "seconds": 1.0, "n_fft": 64, "hop_length": 32, "length": "pad"}
+    described = {name: voice if name == "voice" else {"name": "image", "size": 8} for name in kinds}
+    data = {"name": "manifest", "file": "data/a.csv", "kinds": described}
+    raw = {**GOOD, "raw": "data", "preprocess": data, "encoders": {}, "augment": {}}
+    if not message:
+        assert list(checked(raw, Params, Path("params.yaml")).preprocess.modalities) == kinds
+        return
+    with pytest.raises(InputError, match=re.escape(message)):
+        checked(raw, Params, Path("params.yaml"))
 
 
 @pytest.mark.parametrize("text", ["1e-05", "1E-5", "1.0e-05", "0.00001", "+1e-5", ".1e-4"])

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bss.data.packed import PRESENT, Meta, ModalityMeta, PackedSplit
+from bss.data.packed import Meta, ModalityMeta, PackedSplit
 from bss.model import build_model
 from bss.training.augment import Augmentation, cropped, masked, some_frames
 from bss.training.loader import Resident, batches, cached
@@ -16,7 +16,7 @@ from bss.training.methods.joint import Joint
 from bss.training.runtime import Runtime
 from bss.training.settings import Augment
 from bss.training.trainer import Trainer
-from bss.types import Split
+from bss.types import PRESENT, Split
 from tests.helpers.toy import SETTINGS, TRAIN, packed_toy
 
 MODES = ["device", "memory", "disk", "auto"]

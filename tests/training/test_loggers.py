@@ -197,35 +197,89 @@ def test_a_method_without_a_fusion_has_curves(splits: Splits, tmp_path: Path) ->
 
 
 class Noting(Logger):
-    """Notes how it ended."""
+    """Notes its epochs, and how it ended."""
 
     def open(self, folder: Path, training: str, epoch: int) -> Writer:
         return _Notes(folder)
 
 
-class Absent(Logger):
-    """Cannot be opened."""
+class Failing(Noting):
+    """Fails when it is opened, from its second epoch on, or when it is closed."""
+
+    at: str
+    error: Any
+
+    @property
+    def name(self) -> str:
+        return "failing"
 
     def open(self, folder: Path, training: str, epoch: int) -> Writer:
-        raise ConnectionError(str(folder))
+        self.fail("open")
+        return _Fails(folder, self)
+
+    def fail(self, at: str) -> None:
+        if self.at == at:
+            raise self.error
 
 
 class _Notes(Writer):
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._path, self.shown = folder.with_suffix(".txt"), list[int]()
 
     def write(self, measured: Measured) -> None:
-        """Nothing."""
+        self.shown.append(measured.epoch)
 
     def close(self, *, failed: bool) -> None:
-        self._folder.with_suffix(".txt").write_text(str(failed))
+        self._path.write_text(f"{self.shown} {failed}")
 
 
-def test_where_a_logger_cannot_be_opened_the_others_are_closed(splits: Splits, tmp_path: Path) -> None:
-    with pytest.raises(ConnectionError):
-        trained(splits, [Noting(), Absent()], tmp_path)
-    (notes,) = tmp_path.glob("*.txt")
-    assert notes.read_text() == "True"
+class _Fails(_Notes):
+    def __init__(self, folder: Path, logger: Failing) -> None:
+        super().__init__(folder)
+        self._logger = logger
+
+    def write(self, measured: Measured) -> None:
+        if self.shown:
+            self._logger.fail("write")
+        super().write(measured)
+
+    def close(self, *, failed: bool) -> None:
+        self._logger.fail("close")
+        super().close(failed=failed)
+
+
+@pytest.mark.parametrize("at", ["open", "write", "close"])
+@pytest.mark.parametrize("error", [OSError(28, "No space left"), RuntimeError("500 Server\nError")], ids=repr)
+def test_a_logger_that_fails_is_left_out_and_nothing_else_changes(
+    at: str, error: Exception, splits: Splits, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole, history = trained(splits, [], tmp_path)
+    model, found = trained(splits, [Failing(at=at, error=error), Noting()], tmp_path)
+    assert model == whole
+    assert found.equals(history)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "test_loggers.txt": f"{[*range(EPOCHS)]} False"
+    }
+    (record,) = caplog.records
+    message = record.getMessage()
+    assert message.startswith(
+        f"warning: flow.log: 'failing' shows this training no longer, which goes on ({type(error).__name__}"
+    )
+    assert " ".join(str(error).split()) in message
+    assert (record.exc_info is None) == isinstance(error, OSError)
+
+
+def test_a_fault_in_what_is_shown_is_no_fault_of_a_logger(splits: Splits, tmp_path: Path) -> None:
+    train = splits[Split.TRAIN]
+    rows = [{"epoch": 0}]
+    with pytest.raises(KeyError, match="output"), LiveCurves([Noting()], tmp_path, TRAINING) as curves:
+        curves.write(rows, CurriculumSampler(len(train), Learned(score_update="online")), train, np.arange(9), 1.0)
+
+
+def test_a_training_that_fails_closes_its_loggers(splits: Splits, tmp_path: Path) -> None:
+    with pytest.raises(Killed):
+        trained(splits, [Noting()], tmp_path, Deadly(tmp_path / "checkpoints", 3 * 6 - 2))
+    assert (tmp_path / "test_loggers.txt").read_text() == "[0, 1] True"
 
 
 def test_classes_that_a_name_cannot_tell_apart_are_numbered() -> None:

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from bss.curriculum.sampler import CurriculumSampler
 from bss.curriculum.schedulers.learned import Learned
 from bss.curriculum.schedulers.random import Random
-from bss.data.packed import MANIFEST, META, PRESENT, Meta, PackedSplit, open_split
+from bss.data.packed import MANIFEST, META, Meta, PackedSplit, open_split
 from bss.model import Outputs, build_model
 from bss.training.epoch import Observation
 from bss.training.loader import Batch, batch_indices, batches, cached
@@ -21,7 +21,7 @@ from bss.training.methods.joint import Joint
 from bss.training.methods.method import METHODS, Method, Order
 from bss.training.runtime import Runtime
 from bss.training.trainer import Trainer
-from bss.types import Split
+from bss.types import PRESENT, Split
 from tests.helpers.killed import expect_resumed, outcome
 from tests.helpers.toy import SETTINGS, TRAIN, packed_toy
 from tests.training.test_loop import toy_model, trained

@@ -11,7 +11,8 @@ from typing import Annotated
 
 import typer
 
-from bss.evaluation.page.words import counted
+from bss.commands.counts import counting
+from bss.wording import counted
 from flows.commands.exits import command, expect_name, ready, run_through_prefect
 from flows.commands.options import On, Values, Verbose
 from flows.studies.active_run import composed
@@ -20,8 +21,8 @@ from flows.studies.active_run import composed
 def main(
     values: Values = None,
     on: On = None,
-    seeds: Annotated[int, typer.Option(min=1, help="How many.")] = 5,
-    rounds: Annotated[int | None, typer.Option(min=1, help="How many, instead of what params.yaml says.")] = None,
+    seeds: Annotated[int, counting("How many.")] = 5,
+    rounds: Annotated[int | None, counting("How many, instead of what params.yaml says.")] = None,
     name: Annotated[
         str | None, typer.Option(help="Of the results in reports/compare; active-DATA by default.")
     ] = None,
@@ -47,7 +48,7 @@ def run(
     settings = params.active
     typer.echo(
         f"{counted(len(settings.grid.acquisitions), 'acquisition')} x {counted(seeds, 'seed')} on "
-        f"{params.preprocess.titled(Path(params.raw))}: {settings.initial} labels, then "
+        f"{params.preprocess.titled(Path(params.raw))}: {counted(settings.initial, 'label')}, then "
         f"{counted(len(settings.rounds), 'round')} of {settings.per_round}"
     )
     return run_through_prefect("active", active_run, verbose)

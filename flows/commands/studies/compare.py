@@ -12,6 +12,8 @@ from typing import Annotated
 import typer
 
 from bss.commands.completion import studies
+from bss.commands.counts import counting
+from bss.wording import counted
 from flows.commands.exits import command, expect_name, ready, run_through_prefect
 from flows.commands.options import On, Settings, Values, Verbose
 from flows.studies.study_run import StudyRun, composed_each
@@ -21,7 +23,7 @@ def main(
     study: Annotated[str, typer.Argument(help="A file of comparisons/, by its name.", autocompletion=studies)],
     values: Values = None,
     on: On = None,
-    seeds: Annotated[int | None, typer.Option(help="How many, instead of what the study says.")] = None,
+    seeds: Annotated[int | None, counting("How many, instead of what the study says.")] = None,
     folds: Annotated[
         int | None, typer.Option(help="Parts of the data, each of which is the test split once; of data with folds.")
     ] = None,
@@ -62,10 +64,9 @@ def run(
 def _run(study_run: StudyRun, verbose: bool) -> bool:
     params = study_run.params
     num_rows = len(params.grid.methods) * len(params.grid.schedulers)
-    times = " x ".join(
-        [*([f"{study_run.study.folds} folds"] if study_run.study.folds else []), f"{len(params.grid.seeds)} seeds"]
-    )
-    typer.echo(f"{num_rows} rows x {times} on {params.preprocess.titled(Path(params.raw))}")
+    folds = [counted(study_run.study.folds, "fold")] if study_run.study.folds else []
+    times = " x ".join([*folds, counted(len(params.grid.seeds), "seed")])
+    typer.echo(f"{counted(num_rows, 'row')} x {times} on {params.preprocess.titled(Path(params.raw))}")
     if study_run.study.each:
         typer.echo(study_run.about[-1])
     return run_through_prefect("compare", study_run, verbose)

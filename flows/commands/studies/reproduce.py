@@ -11,7 +11,8 @@ from typing import Annotated
 
 import typer
 
-from bss.evaluation.page.words import counted
+from bss.commands.counts import counting
+from bss.wording import counted
 from flows.commands.exits import command, expect_name, ready, run_through_prefect
 from flows.commands.options import Verbose
 from flows.studies.reproduce_run import composed
@@ -25,7 +26,7 @@ def main(
     rows: Annotated[
         str | None, typer.Option(help="Only these, with commas: concat,vanilla,bss-h,bss-l,aug ...")
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="How many.")] = 3,
+    seeds: Annotated[int, counting("How many.")] = 3,
     show: Annotated[bool, typer.Option("--show", help="Run nothing; print the table as far as it is.")] = False,
     name: Annotated[
         str | None, typer.Option(help="Of the results in reports/compare; reproduce-DATA by default.")

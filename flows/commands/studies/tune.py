@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bss.commands.counts import counting
 from bss.errors import InputError
-from bss.evaluation.page.words import counted, percent, points
+from bss.evaluation.page.words import percent, points
 from bss.parsing import checked, read_mapping, setting
 from bss.paths import HERE
 from bss.preset import store
+from bss.wording import counted
 from flows.commands import run as pipeline
 from flows.commands.exits import command, ready
 from flows.commands.options import On, Values, Verbose
@@ -36,8 +38,8 @@ OPTIMISTIC = (
 
 def main(
     values: Values = None,
-    trials: Annotated[int, typer.Option(min=1, help="How many in all, with those of before.")] = 20,
-    seeds: Annotated[int | None, typer.Option(min=1, help="So many of grid.seeds a trial; all by default.")] = None,
+    trials: Annotated[int, counting("How many in all, with those of before.")] = 20,
+    seeds: Annotated[int | None, counting("So many of grid.seeds a trial; all by default.")] = None,
     timeout: Annotated[float | None, typer.Option(min=0, help="Seconds after which no trial begins.")] = None,
     method: Annotated[str | None, typer.Option(help="A training method; the first of the grid by default.")] = None,
     scheduler: Annotated[str | None, typer.Option(help="One of the grid; random order by default.")] = None,
@@ -72,7 +74,8 @@ def run(
     ready()
     raw, given = read_mapping(HERE.params), dict(map(setting, values))
     if on is not None:
-        given = {**checked(read_mapping(place := find(on, FOLDER / "on")), Overlay, place).params, **given}
+        place = find(on, FOLDER / "on", "data set for --on")
+        given = {**checked(read_mapping(place), Overlay, place).params, **given}
     tuning = Tuning.of(overlaid(raw, given, may_add=True), *row)
     if tuning.raw["spread"]["devices"] * tuning.raw["spread"]["nodes"] > 1:
         raise InputError("spread: a trial trains in one process; bss tune spread.devices=1 spread.nodes=1")

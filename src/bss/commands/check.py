@@ -44,7 +44,8 @@ def _classes(counts: "pl.DataFrame") -> str:
     """Classes by splits, the largest class, and the classes that a split lacks."""
     from bss.data.packing.classes import absent_classes
     from bss.evaluation.page.text import plain
-    from bss.evaluation.page.words import counted, percent
+    from bss.evaluation.page.words import percent
+    from bss.wording import counted
 
     table = plain(counts.columns, [[str(cell) for cell in row] for row in counts.iter_rows()])
     sizes = counts.drop("class").sum_horizontal().to_list()

@@ -8,6 +8,7 @@ import typer
 from bss.errors import InputError
 from bss.exits import exits
 from bss.paths import HERE
+from bss.wording import counted
 
 if TYPE_CHECKING:
     from bss.evaluation.registered.card import Best
@@ -39,7 +40,8 @@ def export(
         if path.is_dir():
             raise InputError(f"--out {path} is a folder; give the name of a file, as in {path / f'model.{form}'}")
         if path.suffix != f".{form}":
-            raise InputError(f"--out {path}: expected a name that ends in .{form}")
+            other = f"; or give --format {path.suffix[1:]}" if path.suffix[1:] in FORMS else ""
+            raise InputError(f"--out {path}: expected a name that ends in .{form}, as --format is {form}{other}")
         from bss.evaluation.registered.card import Best
 
         best = Best.read(model)
@@ -53,7 +55,7 @@ def export(
         done = write(model, best, inputs, form, path)  # type: ignore[arg-type]
     typer.echo(
         f"{done.path}: {path.stat().st_size / 2**20:.1f} MB; {done.description.name} says what it takes and gives\n"
-        f"checked with {done.num_rows} rows: at most {done.max_difference:.1e} from bss predict"
+        f"checked with {counted(done.num_rows, 'row')}: at most {done.max_difference:.1e} from bss predict"
     )
 
 

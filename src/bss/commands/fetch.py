@@ -1,7 +1,6 @@
 """`bss fetch`."""
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +9,7 @@ import typer
 from bss.commands import completion
 from bss.errors import InputError
 from bss.exits import FAILED, exits, leave
+from bss.paths import absolute
 
 if TYPE_CHECKING:
     from bss.data.datasets.dataset import Dataset
@@ -32,7 +32,7 @@ def fetch(
     with exits():
         dataset = _dataset(name)
         try:
-            folder = Path(os.path.abspath(dataset.locate()))  # noqa: PTH100 - a link into a cache is of no use to a reader
+            folder = absolute(dataset.locate())  # a link into a cache is of no use to a reader
         except InputError as error:
             leave(f"error: {error}", FAILED)
     typer.echo(

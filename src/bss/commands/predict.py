@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bss.commands.counts import counting
 from bss.errors import InputError
 from bss.exits import exits
 from bss.paths import HERE
+from bss.types import FUSED, JUDGED, OWN
+from bss.wording import counted
 
 if TYPE_CHECKING:
     from bss.evaluation.registered.prediction import Prediction
@@ -25,7 +28,7 @@ def predict(
     model: Annotated[Path, typer.Option(help="Folder of a registered model.")] = HERE.best,
     out: Annotated[Path | None, typer.Option(help="Where all probabilities go: .csv or .parquet.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="All probabilities for a program, on stdout.")] = False,
-    batch_size: Annotated[int, typer.Option(min=1, help="Rows at once; changes no result.")] = 256,
+    batch_size: Annotated[int, counting("Rows at once; changes no result.")] = 256,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Use a registered model on new data.
@@ -45,9 +48,11 @@ def predict(
             raise InputError(f"--device {device}: expected auto, cpu or cuda")
         if device == "cuda" and not _has_cuda():
             raise InputError("--device cuda: torch finds no CUDA device here; take auto or cpu")
-        from bss.evaluation.registered.card import Best
+        from bss.evaluation.registered.card import Best, probability_columns
 
         best = Best.read(model)
+        if out is not None:
+            probability_columns([*best.meta.modalities, FUSED, JUDGED, OWN], best.meta.classes)
         rows = best.rows(manifest)
         from bss.evaluation.registered.prediction import predict as ask  # imports torch
 
@@ -93,7 +98,7 @@ def _rows(found: "Prediction") -> list[dict[str, Any]]:
 
 def _summary(found: "Prediction", out: Path | None) -> str:
     """The first rows for a person, or where all are; then how many are right, where that is known."""
-    lines = [f"{len(found.ids)} rows: {out.absolute()}"] if out is not None else _listing(found)
+    lines = [f"{counted(len(found.ids), 'row')}: {out.absolute()}"] if out is not None else _listing(found)
     if found.accuracy is not None and found.num_labelled < len(found.ids):
         lines.append(f"{found.num_labelled} of {len(found.ids)} rows have a label; of them:")
     for name, share in (found.accuracy or {}).items():

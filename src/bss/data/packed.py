@@ -16,11 +16,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bss.errors import InputError, MissingInput
-from bss.types import Split
+from bss.types import PRESENT, Split
 
 META, MANIFEST, SKIPPED = "meta.json", "manifest.parquet", "skipped.parquet"
-PRESENT = "_present"
-"""Ending, after a modality's name, of its mask: the column, or the model's input, that says which pairs have it."""
 PADDING, UNKNOWN = 0, 1
 """Token ids: of a place after the end of a short text, and of a word that is in no training text."""
 

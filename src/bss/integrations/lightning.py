@@ -34,12 +34,16 @@ class CurriculumCallback(TrainerCurriculum, Callback):  # type: ignore[misc, unu
         given, made = source.dataloader, list[DataLoader[Any]]()
 
         def replaced() -> DataLoader[Any]:
+            if self not in trainer.callbacks:  # steps of a tuner, which are no training
+                loader: DataLoader[Any] = given()
+                return loader
             if not made:
                 made.append(self._begun(given(), trainer))
             elif self.sampler.epoch < trainer.current_epoch:  # resumed after the last step of an epoch
                 self.end_epoch()
                 # By the length of the new epoch the trainer asks whether the old one was complete.
                 trainer.fit_loop.epoch_loop.batch_progress.current.completed = len(made[0])
+            self._states = None  # of a tuner in mid-training, whose steps left the sampler alone
             return made[0]
 
         source.dataloader = replaced
@@ -79,9 +83,9 @@ class CurriculumCallback(TrainerCurriculum, Callback):  # type: ignore[misc, unu
             self.end_epoch()
 
     def state_dict(self) -> dict[str, Any]:
-        """Of all ranks, for the trainer's checkpoint."""
-        return {"states": self.states()}
+        """Of all ranks, for the trainer's checkpoint; empty before the training begins, when a tuner saves one."""
+        return {} if self._sampler is None else {"states": self.states()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Kept until the sampler is made."""
-        self._states = state_dict["states"]
+        self._states = state_dict.get("states")

@@ -74,7 +74,7 @@ class Checkpoints:
             content = path.read_bytes()
             if _checksum(content) == path.stem.partition("-")[2]:
                 return _unpacked(content)
-            LOG.warning("%s is damaged; going on from the one before", path)
+            LOG.warning("warning: %s is damaged; going on from the one before", path)
             path.unlink()
         return None
 

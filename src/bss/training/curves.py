@@ -1,7 +1,9 @@
 """The curves of a training: what an epoch has to show, and the loggers that show it."""
 
+import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -17,8 +19,14 @@ if TYPE_CHECKING:
     from bss.data.packed import PackedSplit
 
 
+LOG = logging.getLogger(__name__)
+
+
 class LiveCurves:
     """The loggers of one training, for a block; they are opened when it has its first epoch to show.
+
+    Curves are no results: a logger that fails, as for a full disk or a server that is gone, is left out from then on
+    with one warning, and the training goes on.
 
     Args:
         loggers: where it is shown; none is well.
@@ -27,8 +35,8 @@ class LiveCurves:
     """
 
     def __init__(self, loggers: Sequence[Logger], folder: Path, training: str) -> None:
-        self._loggers, self._folder, self._training = loggers, folder, training
-        self._writers: list[Writer] = []
+        self._loggers, self._folder, self._training = list(loggers), folder, training
+        self._writers: dict[str, Writer] = {}
 
     def write(
         self,
@@ -50,23 +58,50 @@ class LiveCurves:
         if not self._loggers:
             return
         epoch = rows[0]["epoch"]
-        if not self._writers:
-            for logger in self._loggers:  # one by one: where one cannot be opened, those before it are closed
-                self._writers.append(logger.open(self._folder / logger.name, self._training, epoch))
         numbers = {**of_outputs(rows), **draws_by_class(train.labels[drawn], train.meta.classes)}
         numbers |= {"lr": rows[0]["lr"], "samples_per_second": samples_per_second}
         finite = {name: float(value) for name, value in numbers.items() if isfinite(value)}
         scores = sampler.scores
         measured = Measured(epoch, finite, {"balance_score": scores} if np.ptp(scores) else {})
-        for writer in self._writers:
-            writer.write(measured)
+        for logger in [*self._loggers]:
+            with self._left_out_if_it_fails(logger):
+                if logger.name not in self._writers:
+                    folder = self._folder / logger.name
+                    self._writers[logger.name] = logger.open(folder, self._training, epoch)
+                self._writers[logger.name].write(measured)
+
+    @contextmanager
+    def _left_out_if_it_fails(self, logger: Logger) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self._loggers.remove(logger)
+            self._writers.pop(logger.name, None)
+            # Of a disk or a network a line says all; anything else may be a fault of ours.
+            LOG.warning(
+                "warning: flow.log: '%s' shows this training no longer, which goes on (%s: %.200s); see that its "
+                "disk has room and its server answers, or take it out of flow.log",
+                logger.name,
+                type(error).__name__,
+                " ".join(str(error).split()),
+                exc_info=None if _is_of_the_system(error) else error,
+            )
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        for writer in self._writers:
-            writer.close(failed=kind is not None)
+        for logger in [*self._loggers]:
+            if logger.name in self._writers:
+                with self._left_out_if_it_fails(logger):
+                    self._writers[logger.name].close(failed=kind is not None)
+
+
+def _is_of_the_system(error: BaseException | None) -> bool:
+    """Whether it, or what it came of, is an error of a file or of the network."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def of_outputs(rows: Sequence[dict[str, Any]]) -> dict[str, float]:

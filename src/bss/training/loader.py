@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from bss.data.packed import PRESENT, PackedSplit
+from bss.data.packed import PackedSplit
 from bss.training.runtime import Runtime, memory_explained
+from bss.types import PRESENT
 
 FREE_SHARE = 4
 """Divisor of the free memory of a device: a split takes at most that share of it unasked."""

@@ -1,6 +1,8 @@
 """Advice before training: what it counts, what it names, and what it recommends."""
 
+import html
 import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,9 @@ from bss.evaluation.advice.advise import advise, in_words, low_shares, suspects,
 from bss.evaluation.advice.page import advice_page
 from bss.evaluation.advice.warmed_up import WarmedUp
 from bss.evaluation.grid.examples import TrainingPairs
+from bss.params import Params
+from bss.parsing import assign, checked, read_mapping, setting
+from tests.helpers import ROOT
 
 SEEDS = (3, 8)
 
@@ -61,7 +66,7 @@ def test_what_stands_out_is_named_with_the_modality_that_contradicts() -> None:
     assert found["num_seeds"].min() == 2, "in most seeds, so of two in both"
     advice = advise(given)
     assert "`matched`" in advice.recommendation
-    assert "likely to matter" in advice.recommendation
+    assert "An order may help" in advice.recommendation
     assert "image in" in advice.findings[0].trust
     assert advice.findings[2].sentence == "image leads: 2.00 times as sure of the true class as the others."
 
@@ -98,6 +103,13 @@ def test_the_words_fit_a_terminal_and_have_their_numbers() -> None:
     given = seen()
     text = in_words(advise(given))
     assert max(map(len, text.splitlines())) <= 80
+    (command,) = (line.strip() for line in text.splitlines() if "bss run" in line)
+    program, verb, typed = shlex.split(command)
+    raw = read_mapping(ROOT / "params.yaml")
+    assign(raw, *setting(typed))
+    assert (program, verb) == ("bss", "run")
+    assert checked(raw, Params, Path("params.yaml")).grid.schedulers == ["random", "matched"]
+    assert "bss run" not in in_words(advise(seen(num_bad=0, num_good=600)))
     assert tail_verdict(given.scores, given.held_out).sentence in " ".join(text.split())
 
 
@@ -109,6 +121,7 @@ def test_the_page_shows_the_worst_pairs_and_what_is_to_be_made_of_them() -> None
         advice = advise(given)
         page = advice_page("toys", advice, given, shown, num_shown=5)
         assert says in page
+        assert ("grid.schedulers=[random, matched]" in html.unescape(page)) == (num_bad == 60)
         worst = advice.suspects.head(5)["id"].to_list()
         assert re.findall(r'<p class="id muted">([^ <]+)', page) == worst
         assert page.count("least sure of the label: image") == 5

@@ -200,7 +200,8 @@ def run(form: str, inputs: dict[str, np.ndarray], described: dict[str, Any]) -> 
 def test_wrong_input_is_one_line(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for arguments, message in (
         (["--format", "onx"], "--format onx: expected pt2 or onnx"),
-        (["--out", "model.onnx"], "--out model.onnx: expected a name that ends in .pt2"),
+        (["--out", "model"], "--out model: expected a name that ends in .pt2, as --format is pt2\n"),
+        (["--out", "model.onnx"], "ends in .pt2, as --format is pt2; or give --format onnx"),
         (["--out", "models"], "--out models is a folder; give the name of a file"),
         (["--model", "data"], "data holds no registered model: model.json is missing"),
         (["none.csv"], "none.csv: no such file"),

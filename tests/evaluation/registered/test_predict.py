@@ -12,8 +12,9 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from bss.__main__ import app
+from bss.errors import InputError
 from bss.evaluation.comparing.statistics import paired_difference
-from bss.evaluation.registered.card import Best, best_cell, figures, restored, spec
+from bss.evaluation.registered.card import Best, best_cell, figures, probability_columns, restored, spec
 from bss.params import load
 from bss.paths import Cell
 from bss.training.methods.method import METHODS
@@ -103,6 +104,20 @@ def test_raw_files_give_what_the_pipeline_reports(folder: Path, suffix: str, bat
     check_is_as_reported(predicted)
     fused = reported().filter(pl.col("output") == "fused")
     assert predicted["prediction"].to_list() == [("happy", "sad")[one] for one in fused["prediction"]]
+
+
+def test_columns_that_would_have_one_name_are_refused(folder: Path) -> None:
+    assert probability_columns(["a", "a_b"], ["c", "d"])["a_b", "c"] == "a_b_c"
+    with pytest.raises(
+        InputError, match=r"'a_b_c' would stand for the class 'b_c' of 'a' and the class 'c' of 'a_b'"
+    ):
+        probability_columns(["a", "a_b"], ["c", "b_c"])
+    shutil.copytree("models/best", "models/alike", dirs_exist_ok=True)
+    card = Path("models/alike/model.json")
+    card.write_text(card.read_text().replace('"picture"', '"note_word"').replace('"sad"', '"word_happy"'))
+    done = bss(unseen(folder), "--model", card.parent, "--out", "said.csv")
+    assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1)
+    assert "the column 'note_word_happy' would stand for" in done.stderr
 
 
 @pytest.mark.parametrize("rule", ["sum", "sum_all", "weighted"])

@@ -196,7 +196,7 @@ def test_the_job_fails_where_a_change_costs_too_much(
     status, text = run(retraining, clone, given)
     assert status != 0
     assert "Error 1" in text
-    assert "pull: 6 stages have their results here" in text
+    assert "pull: results of 6 stages are here" in text
     [line] = re.findall(r"^joint-random: .*", text, re.MULTILINE)
     assert re.fullmatch(
         r".* validation accuracy \d+\.\d -> \d+\.\d %, \d+\.\d points less; ci.max_drop allows 1", line

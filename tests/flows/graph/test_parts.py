@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from prefect.states import Completed
 
 import tasks
 from bss.errors import Busy
@@ -18,8 +19,10 @@ from flows.commands import watch
 from flows.commands.studies import ranks
 from flows.graph.machine import visible_gpus
 from flows.graph.output import Progress, is_noise, reason, shortcut
+from flows.graph.pace import Pace
 from flows.graph.plan import plan
 from flows.graph.stages import log_line
+from flows.graph.terminal import Terminal
 from flows.workspace import lock as workspace
 from tests.helpers import ROOT
 
@@ -145,6 +148,17 @@ def test_a_progress_line_is_read() -> None:
 @pytest.mark.parametrize("line", ["progress", "progress 3", "progress 3/0", "in progress 3/4", "progress 3/4 fine"])
 def test_other_lines_are_no_progress(line: str) -> None:
     assert Progress.parse(line) is None
+
+
+def test_a_warning_of_a_stage_reaches_the_terminal_once(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal = Terminal([], Pace([], 1))
+    warning = "warning: flow.log: 'mlflow' shows this training no longer, which goes on; " + "word " * 20
+    for seed in range(2):
+        terminal.show(f"train@joint-random-{seed}", Completed(message=f"1.{seed} s\n{warning}"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [line.split()[-2:] for line in lines if "train@" in line] == [["1.0", "s"], ["1.1", "s"]]
+    assert " ".join(line.strip() for line in lines if line.startswith("    ")) == warning.strip()
 
 
 def test_lines_of_dvc_are_told_from_lines_of_the_stage() -> None:

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from bss.data.packed import PRESENT
 from bss.encoders.mlp import MLP
 from bss.model import MultimodalModel, build_model
 from bss.training import weights
@@ -23,7 +22,7 @@ from bss.training.methods.mla import MLA
 from bss.training.runtime import Runtime
 from bss.training.settings import Optimisation
 from bss.training.trainer import Trainer
-from bss.types import Split
+from bss.types import PRESENT, Split
 from tests.helpers.steps import Splits, assert_same, first_batch, gradients
 from tests.helpers.toy import SETTINGS, TRAIN, packed_toy
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from bss.data.packed import PRESENT
 from bss.training.methods.joint import Joint
 from bss.training.methods.midas import MIDAS, Swap, drawn_swap, hardness, misaligned_loss, swapped
+from bss.types import PRESENT
 from tests.helpers.gaps import with_gaps
 from tests.helpers.steps import (
     Splits,

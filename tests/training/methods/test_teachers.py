@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from bss.data.packed import PRESENT
 from bss.encoders.mlp import MLP
 from bss.measure.evidence import Evidence
 from bss.model import build_model
@@ -25,7 +24,7 @@ from bss.training.methods.mnl import MNL
 from bss.training.methods.umt import UMT, distance
 from bss.training.methods.unimodal import Unimodal
 from bss.training.trainer import Trainer
-from bss.types import FUSED, Split
+from bss.types import FUSED, PRESENT, Split
 from tests.helpers import ROOT
 from tests.helpers.steps import Splits, assert_same, first_batch, gradients, small_trainer, trained_weights
 from tests.helpers.toy import packed_toy

@@ -5,6 +5,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from bss.errors import InputError
+from bss.wording import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,5 +74,5 @@ def parts(labels: "np.ndarray", groups: "np.ndarray | None", num_parts: int, see
 def _too_few(labels: "np.ndarray", groups: "np.ndarray | None") -> InputError:
     members = list(labels) if groups is None else [label for label, _ in set(zip(labels, groups, strict=True))]
     name, count = Counter(members).most_common()[-1]
-    what = f"{'row' if groups is None else 'group'}{'s' * (count > 1)}"
-    return InputError(f"no split can be drawn: the class '{name}' has {count} {what}; give the file a column split")
+    what = counted(count, "row" if groups is None else "group")
+    return InputError(f"no split can be drawn: the class '{name}' has {what}; give the file a column split")

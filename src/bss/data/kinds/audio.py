@@ -31,6 +31,7 @@ class Audio(Kind):
     """
 
     encoder: ClassVar[str] = "small_cnn"
+    facts: ClassVar[tuple[str, ...]] = ("duration",)
     constant: ClassVar[str | None] = "silent"
     example: ClassVar[Mapping[str, Any]] = {
         "sample_rate": 8000,

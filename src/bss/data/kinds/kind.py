@@ -41,6 +41,8 @@ class Kind(Component):
 
     padded: ClassVar[bool] = False
     """Whether NaN stands where a sample has ended; else every number is finite."""
+    facts: ClassVar[tuple[str, ...]] = ()
+    """What `describe` gives; each is a column MODALITY_FACT of the manifest."""
     constant: ClassVar[str | None] = None
     """Name of the fault of a sample with one value everywhere, as `allow` spells it; None where it is no fault."""
 
@@ -120,7 +122,7 @@ class Kind(Component):
         return np.zeros(self.shape, self.dtype)
 
     def describe(self, value: Any) -> dict[str, float | str]:
-        """Facts of one raw value for the manifest, for example its duration in seconds."""
+        """The `facts` of one raw value, for example its duration in seconds."""
         return {}
 
     def is_constant(self, array: np.ndarray) -> bool:

@@ -22,6 +22,7 @@ class Sequence(Kind):
     """
 
     padded: ClassVar[bool] = True
+    facts: ClassVar[tuple[str, ...]] = ("steps",)
     by_number: ClassVar[bool] = True
     example: ClassVar[Mapping[str, Any]] = {"length": 3, "size": 2}
 

@@ -37,6 +37,7 @@ class Skeleton(Kind):
     """
 
     encoder: ClassVar[str] = "skeleton_transformer"
+    facts: ClassVar[tuple[str, ...]] = ("frames",)
     by_number: ClassVar[bool] = True
     example: ClassVar[Mapping[str, Any]] = {"joints": 3, "length": 4}
 

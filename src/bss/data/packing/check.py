@@ -1,6 +1,5 @@
 """The faults of a data set's items that show before anything is decoded, and their summary."""
 
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +12,10 @@ from bss.data.datasets._labels import as_read
 from bss.data.datasets.dataset import FAULT, Dataset
 from bss.errors import InputError
 from bss.files import checksum
+from bss.paths import absolute
 from bss.registry import UnknownName
 from bss.types import Split
+from bss.wording import counted
 
 if TYPE_CHECKING:
     import polars as pl
@@ -53,9 +54,8 @@ class BadData(InputError):
 def summary(name: str, findings: Sequence[Finding]) -> str:
     """The number of rows of a data set that cannot be used, then a line for each of the first findings."""
     num_rows = len({finding.row for finding in findings})
-    rows = f"{num_rows} row{'s' * (num_rows != 1)}"
     rest = [f"... and {len(findings) - NUM_SHOWN} more"] if len(findings) > NUM_SHOWN else []
-    return "\n".join([f"{name}: {rows} cannot be used", *map(str, findings[:NUM_SHOWN]), *rest])
+    return "\n".join([f"{name}: {counted(num_rows, 'row')} cannot be used", *map(str, findings[:NUM_SHOWN]), *rest])
 
 
 def find_faults(items: "pl.DataFrame", dataset: Dataset, root: Path) -> list[Finding]:
@@ -172,7 +172,7 @@ def _path_modalities(items: "pl.DataFrame", dataset: Dataset) -> list[str]:
 
 def _fault(root: Path, value: str) -> str | None:
     """The fault of a path before it is opened, or None; a link may lead anywhere, the path itself may not."""
-    if not Path(os.path.abspath(root / value)).is_relative_to(os.path.abspath(root)):  # noqa: PTH100 - follows no link
+    if not absolute(root / value).is_relative_to(absolute(root)):
         return f"leads out of {root}"
     try:
         status = (root / value).stat()

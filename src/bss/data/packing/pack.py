@@ -12,7 +12,7 @@ import numpy as np
 
 from bss.data.datasets.dataset import Dataset
 from bss.data.kinds.kind import Kind
-from bss.data.packed import MANIFEST, META, PRESENT, SKIPPED, Meta, ModalityMeta, Scale
+from bss.data.packed import MANIFEST, META, SKIPPED, Meta, ModalityMeta, Scale
 from bss.data.packing.blocks import NUM_VALUES, Block, notes, pack_blocks, prepare_array, raw_values
 from bss.data.packing.check import ROW, BadData, Finding, check_splits, find_faults
 from bss.data.packing.classes import absent_classes, count_classes
@@ -21,7 +21,7 @@ from bss.errors import InputError
 from bss.files import FULL, full_disk_explained, sync
 from bss.locks import held
 from bss.progress import progress
-from bss.types import Split
+from bss.types import PRESENT, Split
 
 if TYPE_CHECKING:
     import polars as pl

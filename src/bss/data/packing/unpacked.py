@@ -10,11 +10,12 @@ import numpy as np
 
 from bss.data.datasets._table import values_of
 from bss.data.kinds.kind import Kind
-from bss.data.packed import PRESENT, Meta
+from bss.data.packed import Meta
 from bss.data.packing.blocks import raw_values, read_row, reason
 from bss.data.packing.check import Finding, double_ids, summary
 from bss.errors import InputError
 from bss.registry import UnknownName
+from bss.types import PRESENT
 
 if TYPE_CHECKING:
     import polars as pl

@@ -12,12 +12,15 @@ from bss.data.proposal.files import NUM_READ, Seen, look, texts
 from bss.data.proposal.roles import classes_of, group_of, id_of, label_of, split_of, unsuited
 from bss.errors import InputError
 from bss.registry import UnknownName
+from bss.wording import counted
 
 if TYPE_CHECKING:
     import polars as pl
 
 MIN_WORDS = 3
 """Words that texts have on average; of fewer a column is of names."""
+WHOLE = "whole numbers, which may be codes"
+"""Why a column is in no modality though it has numbers."""
 MIN_NUMBERED = 3
 """Columns `a0`, `a1`, ... that are taken for one modality."""
 ENDING = re.compile(r"\.(wav|flac|mp3|ogg|m4a|png|jpe?g|bmp|gif|webp|tiff?|mp4|avi|mkv|mov|webm|npy|mat)$", re.I)
@@ -52,7 +55,7 @@ def read_columns(table: "pl.DataFrame", root: Path, origin: str, label: str | No
     rest = [name for name in rest if name not in roles]
     fractions = [name for name in rest if is_number(table[name]) and not is_whole(table[name])]
     if fractions:
-        why = f"{len(fractions)} column{'s' * (len(fractions) > 1)} of numbers"
+        why = f"{counted(len(fractions), 'column')} of numbers"
         numbers.append(Column(fractions, "features", why, {"name": "features", "size": len(fractions)}, fractions))
     of_several = {found.columns[0]: found for found in numbers}
     inner = {name for found in numbers for name in found.columns[1:]}
@@ -138,5 +141,6 @@ def _numbered(names: Sequence[str]) -> list[Column]:
 
 
 def _kept(column: "pl.Series") -> str:
-    number = column.n_unique()
-    return f"kept beside the pairs; {number} value{'s' * (number != 1)}"
+    if is_number(column) and is_whole(column):
+        return f"{WHOLE}; kept beside the pairs"
+    return f"kept beside the pairs; {counted(column.n_unique(), 'value')}"

@@ -13,6 +13,7 @@ from bss.data.kinds._content import is_file, opened
 from bss.data.kinds.features import Features, as_array, common_size, from_file
 from bss.data.kinds.video import PICTURES
 from bss.errors import InputError
+from bss.wording import counted
 
 NUM_READ = 32
 """Values of a column that are opened."""
@@ -152,7 +153,9 @@ def texts(values: Sequence[str]) -> Seen:
     """The kind for texts: as many words as nearly all have."""
     lengths = sorted(len(value.split()) for value in values)
     length = max(1, lengths[min(len(lengths) - 1, ceil(0.95 * len(lengths)))])
-    return Seen({"name": "text", "length": min(length, MAX_STEPS)}, f"texts of {lengths[0]} to {lengths[-1]} words")
+    shortest, longest = lengths[0], counted(lengths[-1], "word")
+    words = longest if shortest == lengths[-1] else f"{shortest} to {longest}"
+    return Seen({"name": "text", "length": min(length, MAX_STEPS)}, f"texts of {words}")
 
 
 def _arrays(arrays: list[np.ndarray], what: str) -> Seen:

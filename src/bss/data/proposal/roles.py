@@ -7,6 +7,7 @@ from bss.data.datasets._labels import is_none, natural_order
 from bss.data.datasets.manifest import SPLITS
 from bss.data.proposal.column import Column, is_number, is_whole
 from bss.errors import InputError
+from bss.wording import counted
 
 if TYPE_CHECKING:
     import polars as pl
@@ -103,4 +104,4 @@ def classes_of(column: "pl.Series") -> str:
     texts = column.cast(pl.String, strict=False).drop_nulls().unique()
     found = natural_order(value for value in texts if not is_none(value))
     rest = ", ..." if len(found) > NUM_NAMED else ""
-    return f"{len(found)} classes: {', '.join(found[:NUM_NAMED])}{rest}"
+    return f"{counted(len(found), 'class')}: {', '.join(found[:NUM_NAMED])}{rest}"

@@ -11,16 +11,20 @@ from typing import Any
 from bss.data.datasets._table import absence, read_table
 from bss.data.datasets.manifest import OWN, ROLES, SPLITS, Manifest
 from bss.data.proposal.column import Column
-from bss.data.proposal.columns import read_columns
+from bss.data.proposal.columns import WHOLE, read_columns
 from bss.errors import InputError, MissingInput
 from bss.parsing import dumped
-from bss.types import FUSED
+from bss.paths import absolute
+from bss.types import RESERVED
+from bss.wording import counted
 
 WIDTH, MAX_NAME = 80, 28
+NUM_NAMED = 4
+"""Columns that a hint names."""
 EXTENSION = re.compile(r"[a-z0-9]{2,4}")
 """What members of a shard are called; the kind says more."""
-RESERVED = {*ROLES, *OWN, FUSED, "judged", "own"}
-"""What no modality is called."""
+NOT_ALLOWED = {*ROLES, *OWN, *RESERVED}
+"""What no modality of a table is called."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +45,16 @@ class Proposal:
         first, second = (
             max(map(len, cells)) for cells in list(zip(*rows, ("column", "taken as", ""), strict=True))[:2]
         )
-        lines = [f"{self.table}: {self.num_rows} rows", "", f"{'column':<{first}}  {'taken as':<{second}}  why"]
+        lines = [
+            f"{self.table}: {counted(self.num_rows, 'row')}",
+            "",
+            f"{'column':<{first}}  {'taken as':<{second}}  why",
+        ]
         for name, what, why in rows:
             indent = " " * (first + second + 4)
             wrapped = textwrap.wrap(why, WIDTH, initial_indent=indent, subsequent_indent=indent)
             lines += [f"{name:<{first}}  {what:<{second}}  {wrapped[0].strip()}", *wrapped[1:]]
-        return "\n".join(lines)
+        return "\n".join([*lines, *_on_whole_numbers(self.columns)])
 
     @property
     def section(self) -> str:
@@ -106,7 +114,7 @@ def _named(columns: Sequence[Column]) -> dict[str, Column]:
     for column in columns:
         stem = column.columns[0] if len(column.columns) == 1 else _stem(column)
         plain = re.sub(r"[^a-z0-9_]+", "_", stem.lower()).strip("_")
-        is_plain = plain not in RESERVED and re.match(r"[a-z0-9]", plain)
+        is_plain = plain not in NOT_ALLOWED and re.match(r"[a-z0-9]", plain)
         name = plain if is_plain and not (EXTENSION.fullmatch(plain) and _is_ending(column)) else column.what
         number = 1
         unique = name
@@ -133,7 +141,7 @@ def _raw(dataset: Manifest) -> str:
     Raises:
         InputError: it is the current one, in which results lie too.
     """
-    common = Path(os.path.commonpath([path.absolute() for path in dataset.inputs]))
+    common = Path(os.path.commonpath([absolute(path) for path in dataset.inputs]))
     here = Path.cwd()
     if here.is_relative_to(common):
         raise InputError(
@@ -147,6 +155,15 @@ def _short(column: Column) -> str:
     first, last = column.columns[0], column.columns[-1]
     name = first if first == last else f"{first} .. {last}"
     return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME // 2 - 3]}...{name[-MAX_NAME // 2 :]}"
+
+
+def _on_whole_numbers(columns: Sequence[Column]) -> list[str]:
+    names = [column.columns[0] for column in columns if column.why.startswith(WHOLE)]
+    if not names:
+        return []
+    added = {"columns": {"counts": names[:NUM_NAMED]}, "kinds": {"counts": {"name": "features"}}}
+    asked = [line for key, value in added.items() for line in _wrapped(2, key, value)]
+    return ["", "Whole numbers are left out. If they are measured or counted, add them:", *asked]
 
 
 def _reasons(columns: Sequence[Column]) -> str:

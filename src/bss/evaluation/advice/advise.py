@@ -12,7 +12,8 @@ from bss.evaluation.findings.preferences import class_share
 from bss.evaluation.findings.remarks import PREFERENCE, budget_remark
 from bss.evaluation.page.section import Verdict
 from bss.evaluation.page.text import wrapped
-from bss.evaluation.page.words import counted, listed, percent
+from bss.evaluation.page.words import listed, percent
+from bss.wording import counted
 
 TAIL = 0.05
 """Share of the held-out pairs whose scores are called low."""
@@ -20,6 +21,8 @@ STANDS_OUT = 0.08
 """Share of the training pairs with such low scores from which on they are called worse than held-out pairs. On the
 data sets here it was 0.02 to 0.05 where no pair was damaged, and 0.10 to 0.29 where 40 % were."""
 MOST_SEEDS = 0.5
+COMPARING = "bss run 'grid.schedulers=[random, matched]'"
+"""What a shell is given to compare the scheduler that is recommended with random order."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ def advise(seen: WarmedUp) -> Advice:
 
 def in_words(advice: Advice) -> str:
     """The recommendation and the findings, in lines of 80 characters."""
-    lines = [wrapped(advice.recommendation)]
+    lines = [wrapped(advice.recommendation), *(["", f"    {COMPARING}"] if advice.stands_out else [])]
     for finding in advice.findings:
         lines += ["", wrapped(f"- {finding.sentence}"), *([wrapped(f"  {finding.trust}")] if finding.trust else [])]
     return "\n".join(lines) + "\n"
@@ -102,8 +105,8 @@ def _limits(held_out: pl.DataFrame) -> dict[int, float]:
 def _recommendation(stands_out: bool, prefers_classes: bool) -> str:
     if stands_out:
         return (
-            "The order is likely to matter: compare `matched`, which draws the pairs that stand out less often, with "
-            "`random`. Look at those pairs first; what is wrong with them is better mended than drawn less often."
+            "An order may help: compare `matched`, which draws the pairs that stand out less often, with `random`. "
+            "Look at those pairs first; what is wrong with them is better mended than drawn less often."
         )
     harm = ", and the score prefers classes, so they would bring some of them late" if prefers_classes else ""
     return (
@@ -128,7 +131,8 @@ def tail_verdict(scores: pl.DataFrame, held_out: pl.DataFrame, found: pl.DataFra
     if found is not None and len(found):
         counts = found["least_sure"].value_counts(sort=True).rows()
         who = listed([f"{name} in {percent(number / len(found))} %" for name, number in counts])
-        trust += f" {len(found):,} pairs are so in most seeds; the modality least sure of the label is {who}."
+        pairs = f"{counted(len(found), 'pair')} {'is' if len(found) == 1 else 'are'} so"
+        trust += f" {pairs} in most seeds; the modality least sure of the label is {who}."
     return Verdict(sentence, trust)
 
 

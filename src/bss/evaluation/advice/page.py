@@ -3,13 +3,14 @@
 import numpy as np
 import polars as pl
 
-from bss.evaluation.advice.advise import TAIL, Advice
+from bss.evaluation.advice.advise import COMPARING, TAIL, Advice
 from bss.evaluation.advice.warmed_up import WarmedUp
 from bss.evaluation.grid.examples import TrainingPairs
 from bss.evaluation.page.canvas import MUTED, SERIES, WIDE, Chart, canvas, finish
 from bss.evaluation.page.section import Block, Charts, Examples, Prose, Section, Table, Verdicts
 from bss.evaluation.page.template import rendered
-from bss.evaluation.page.words import counted, listed, percent
+from bss.evaluation.page.words import listed, percent
+from bss.wording import counted
 
 MAX_ROWS = 500
 """So many pairs stand in the table; the file beside the page has all."""
@@ -39,8 +40,9 @@ def advice_page(title: str, advice: Advice, seen: WarmedUp, pairs: TrainingPairs
         Verdicts(advice.findings),
         Charts([held_out_chart(seen.scores, seen.held_out)], look="wide"),
     ]
+    compared = [f"`{COMPARING}`"] if advice.stands_out else []
     sections = [
-        Section("", [Prose([advice.recommendation], "verdict")]),
+        Section("", [Prose([advice.recommendation, *compared], "verdict")]),
         Section("Why", why),
         Section("Pairs", _pairs(advice, pairs, num_seeds, num_shown), heading="Pairs that stand out"),
     ]

@@ -10,7 +10,8 @@ import polars as pl
 
 from bss.evaluation.comparing.statistics import PairedDifference, least_p, pairs_to_tell, sd_of_differences
 from bss.evaluation.page.section import Verdict
-from bss.evaluation.page.words import counted, interval, level, t_interval
+from bss.evaluation.page.words import interval, level, t_interval
+from bss.wording import counted
 
 TOLD_APART, POWER = 0.005, 0.8
 """The difference of accuracies that a study may be asked to find, and how often it should."""

@@ -9,10 +9,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from bss.data.packed import PRESENT
 from bss.errors import InputError
 from bss.evaluation.diff.scores import keyed
 from bss.evaluation.diff.snapshot import Snapshot
+from bss.types import PRESENT
 
 NUM_BYTES = 1 << 26
 """Bytes of one array that are compared at a time."""

@@ -8,12 +8,12 @@ from typing import Any
 
 import polars as pl
 
-from bss.data.packed import MANIFEST, META, PRESENT, Meta
+from bss.data.packed import MANIFEST, META, Meta
 from bss.errors import InputError
 from bss.evaluation.artifacts import as_judged, read_metrics, read_table
 from bss.parsing import read_mapping
 from bss.paths import HERE, Cell, Workspace
-from bss.types import ALONE, BASELINE, Split
+from bss.types import ALONE, BASELINE, PRESENT, Split
 
 PLACES = (
     *(HERE.params, HERE.packed, HERE.all_scores, HERE.curricula, HERE.runs),

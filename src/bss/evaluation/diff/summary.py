@@ -8,8 +8,9 @@ from typing import Any
 from bss.evaluation.diff.data import DataDifference
 from bss.evaluation.diff.difference import Difference, Missing
 from bss.evaluation.diff.scores import TOLERANCE, ScoreDifference
-from bss.evaluation.page.words import ABSENT, counted, interval, listed
+from bss.evaluation.page.words import ABSENT, interval, listed
 from bss.types import FUSED
+from bss.wording import counted
 
 TOP = 0.1
 """The share of the most balanced pairs that the summary speaks of."""

@@ -11,8 +11,9 @@ from bss.evaluation.comparing.table import fused_runs
 from bss.evaluation.findings.preferences import class_means, class_share
 from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.grid.table import accuracy_inside
-from bss.evaluation.page.words import counted, listed, percent, points
+from bss.evaluation.page.words import listed, percent, points
 from bss.types import FUSED
+from bss.wording import counted
 
 CERTAINTY = 0.99
 """Probability that a difference of validation and test which chance explains is given no remark."""

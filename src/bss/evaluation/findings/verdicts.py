@@ -20,8 +20,9 @@ from bss.evaluation.findings.preferences import class_share, detection_areas
 from bss.evaluation.grid.examples import damage
 from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.page.section import Verdict
-from bss.evaluation.page.words import counted, percent, t_interval
+from bss.evaluation.page.words import percent, t_interval
 from bss.types import ALONE, FUSED
+from bss.wording import counted
 
 CHANCE = 0.5
 """The area of a score that knows nothing of the damage."""

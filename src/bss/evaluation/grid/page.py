@@ -10,9 +10,10 @@ import polars as pl
 from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.page.section import Section
 from bss.evaluation.page.template import rendered
-from bss.evaluation.page.words import counted, listed
+from bss.evaluation.page.words import listed
 from bss.files import write_text
 from bss.types import FUSED
+from bss.wording import counted
 
 MAX_NAMED = 4
 """Orders or methods that the head of the page names; of more it says how many."""

@@ -15,11 +15,12 @@ from bss.evaluation.artifacts import as_judged, metrics_of, of_cell, read_table,
 from bss.evaluation.grid.examples import TrainingPairs, drawings, examples
 from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.grid.provenance import commit, versions
-from bss.evaluation.page.words import counted, listed
+from bss.evaluation.page.words import listed
 from bss.files import existing
 from bss.params import Params
 from bss.paths import Cell, Workspace
 from bss.types import BASELINE, Split
+from bss.wording import counted
 
 MODEL, FUSION = "model.safetensors", "fusion.weight"
 """The file of a model, and the name of the weights of a concatenation in it."""

@@ -69,11 +69,6 @@ def listed(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
-def counted(number: int, noun: str) -> str:
-    """A number with its noun, as in `1 time` or `1,200 times`; for nouns that take an s."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def shortened(name: str, length: int = 12) -> str:
     """A name that fits beside an axis; both ends are kept, for names often differ in the last letters."""
     half = length // 2

@@ -1,6 +1,7 @@
 """The best model of a grid, chosen on validation, and all that is needed to use it on new data."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import product
 from math import isnan
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -121,6 +122,22 @@ class Best(Strict):
             raise MissingInput(reason)
         kinds = {name: restored(KINDS, described) for name, described in self.kinds.items()}
         return Rows(read_user_table(manifest), manifest, self.meta, kinds, self.columns, self.allow)
+
+
+def probability_columns(outputs: Iterable[str], classes: Iterable[str]) -> dict[tuple[str, str], str]:
+    """(Output, class) -> the column of a table that has its probability, `OUTPUT_CLASS`.
+
+    Raises:
+        InputError: two have one name.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    for cell in product(outputs, classes):
+        if (other := found.setdefault(column := "_".join(cell), cell)) != cell:
+            raise InputError(
+                f"the column '{column}' would stand for the class '{other[1]}' of '{other[0]}' and the class "
+                f"'{cell[1]}' of '{cell[0]}': --json keeps them apart"
+            )
+    return {cell: column for column, cell in found.items()}
 
 
 def register(params: Params, workspace: Workspace) -> Best:

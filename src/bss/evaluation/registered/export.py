@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from bss.data.kinds.kind import KINDS
-from bss.data.packed import PRESENT
 from bss.errors import InputError
 from bss.evaluation.judging.judgement import decided
 from bss.evaluation.registered.card import Best, restored
@@ -23,14 +22,12 @@ from bss.files import replaced, write_text
 from bss.measure.evidence import collect
 from bss.model import MultimodalModel
 from bss.training.methods.method import Method
-from bss.types import FUSED, JUDGED
+from bss.types import FUSED, JUDGED, PRESENT, PROBABILITIES
 
 TOLERANCE = 1e-4
 """How far a probability may be from that of `bss predict`."""
 NUM_TRACED = 3
 """Rows that the program is traced with; any other number may be asked for."""
-ENDING = "_probabilities"
-"""Of the name of an output, after that of a modality, "fused" or "judged"."""
 
 
 class Exported(NamedTuple):
@@ -66,8 +63,8 @@ class Program(nn.Module):
 
     @property
     def keys(self) -> list[str]:
-        """What they are called in the program: in ONNX an output may not be called as an input is."""
-        return [f"{name}{ENDING}" for name in self.names]
+        """What they are called in the program."""
+        return [f"{name}{PROBABILITIES}" for name in self.names]
 
     @property
     def _is_judged(self) -> bool:
@@ -167,7 +164,7 @@ def _reference(
 
 def _difference(found: Arrays, reference: Mapping[str, Any]) -> float:
     return max(
-        float(np.abs(values - reference[name.removesuffix(ENDING)][: len(values)]).max())
+        float(np.abs(values - reference[name.removesuffix(PROBABILITIES)][: len(values)]).max())
         for name, values in found.items()
     )
 
@@ -232,7 +229,7 @@ def _described(best: Best, program: Program, tensors: Mapping[str, Tensor], form
         "inputs": inputs,
         "outputs": {name: {"shape": ["batch", len(best.meta.classes)], "dtype": "float32"} for name in program.keys},
         "meaning": "probabilities; a column a class, in the order of `classes`",
-        "prediction": f"{JUDGED if JUDGED in program.names else FUSED}{ENDING}",
+        "prediction": f"{JUDGED if JUDGED in program.names else FUSED}{PROBABILITIES}",
         "classes": list(best.meta.classes),
         "precision": "float32",
     }

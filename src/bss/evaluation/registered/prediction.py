@@ -15,7 +15,7 @@ from bss.encoders.encoder import ENCODERS
 from bss.encoders.fusions.fusion import FUSIONS
 from bss.errors import InputError
 from bss.evaluation.judging.judgement import decided
-from bss.evaluation.registered.card import CARD, Best, restored
+from bss.evaluation.registered.card import CARD, Best, probability_columns, restored
 from bss.evaluation.registered.weights import WEIGHTS
 from bss.files import checksum, read_tensors
 from bss.measure.evidence import collect
@@ -54,8 +54,8 @@ class Prediction:
             pl.Series("id", self.ids),
             pl.Series("prediction", [self.classes[winner] for winner in self.winners]),
         ]
-        for output, values in self.outputs.items():
-            named += [pl.Series(f"{output}_{name}", values[:, place]) for place, name in enumerate(self.classes)]
+        for (output, name), column in probability_columns(self.outputs, self.classes).items():
+            named.append(pl.Series(column, self.outputs[output][:, self.classes.index(name)]))
         return pl.DataFrame(named)
 
     @property

@@ -6,8 +6,9 @@ The front matter is that of Hugging Face: https://huggingface.co/docs/hub/model-
 from typing import TYPE_CHECKING, Any
 
 from bss.data.kinds.kind import KINDS
-from bss.evaluation.page.words import counted, listed, percent
+from bss.evaluation.page.words import listed, percent
 from bss.parsing import dumped
+from bss.wording import counted
 
 if TYPE_CHECKING:
     from bss.evaluation.registered.card import Best, Figure

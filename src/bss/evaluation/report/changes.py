@@ -9,8 +9,9 @@ from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.grid.looks import Look
 from bss.evaluation.page.canvas import INK, MAX_CLASSES, SERIES, Chart, canvas, finish
 from bss.evaluation.page.section import Charts, Prose, Section, Table
-from bss.evaluation.page.words import counted, shortened
+from bss.evaluation.page.words import shortened
 from bss.types import FUSED
+from bss.wording import counted
 
 PLACE = 100
 HEADING = "Fixed and broken"
@@ -107,7 +108,7 @@ def _change_chart(look: Look, run: pl.DataFrame, classes: Sequence[str]) -> Char
         axes.grid(axis="y", visible=False)
         seeds = counted(run["seed"].n_unique(), "seed")
         caption = f"Test predictions by true class, {seeds} together, the class that gained most first."
-        caption += f" {num_hidden} classes between them are left out." if num_hidden else ""
+        caption += f" Left out between them: {counted(num_hidden, 'class')}." if num_hidden else ""
         return finish(figure, f"{look.label}: fixed and broken", caption)
 
 

@@ -12,8 +12,9 @@ from bss.evaluation.grid.looks import Look
 from bss.evaluation.judging.metrics import confusion_matrix
 from bss.evaluation.page.canvas import INK, Chart, canvas, finish
 from bss.evaluation.page.section import Charts, Prose, Section
-from bss.evaluation.page.words import counted, listed, shortened
+from bss.evaluation.page.words import listed, shortened
 from bss.types import FUSED
+from bss.wording import counted
 
 PLACE = 90
 MAX_NAMED = 12

@@ -12,6 +12,7 @@ from bss.evaluation.page.canvas import MAX_CLASSES
 from bss.evaluation.page.section import Block, Prose, Section, Table
 from bss.evaluation.page.words import ABSENT, mean_sd, percent, shortened
 from bss.types import ALONE, FUSED
+from bss.wording import counted
 
 PLACE = 45
 HEADING = "Who is heard at the decision"
@@ -152,7 +153,7 @@ def _recalls(inputs: ReportInputs, look: Look) -> Table | None:
         "Share of the test pairs of a class that each output recognises, %, mean over seeds; the classes on which "
         "the modalities differ most come first."
     )
-    note += f" {len(spreads) - len(labels)} classes are left out." if len(spreads) > len(labels) else ""
+    note += f" Left out: {counted(num_hidden, 'class')}." if (num_hidden := len(spreads) - len(labels)) else ""
     return Table(
         f"{look.label}: recall by class", ("class", *columns), rows, note, headed=True, folded=len(rows) > MAX_OPEN
     )

@@ -9,7 +9,8 @@ from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.grid.looks import Look, legend
 from bss.evaluation.page.canvas import WIDE, Chart, canvas, finish, label_axes
 from bss.evaluation.page.section import Charts, Section, Table
-from bss.evaluation.page.words import counted, percent
+from bss.evaluation.page.words import percent
+from bss.wording import counted
 
 PLACE = 70
 HEADER = ("run", "pair", "class", "draws", "score")

@@ -8,7 +8,8 @@ from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.grid.looks import Look, legend
 from bss.evaluation.page.canvas import WIDE, Chart, canvas, finish, label_axes
 from bss.evaluation.page.section import Charts, Prose, Section
-from bss.evaluation.page.words import counted, listed, percent
+from bss.evaluation.page.words import listed, percent
+from bss.wording import counted
 
 PLACE = 80
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from bss.evaluation.page.text import markdown, plain, wrapped
-from bss.evaluation.page.words import ABSENT, counted, percent, t_interval
+from bss.evaluation.page.words import ABSENT, percent, t_interval
 from bss.evaluation.reproduction.reader import Effort, Reproduced, mean_interval
 from bss.files import write_text
+from bss.wording import counted
 
 ON_TEST = "chosen on test*"
 HEADER = ("row", "paper", ON_TEST, "by validation", "seeds")

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import nn
 
-from bss.data.packed import PRESENT
 from bss.model import Outputs
 from bss.training.losses import cross_entropy
-from bss.types import FUSED
+from bss.types import FUSED, PRESENT
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -147,7 +147,7 @@ def padded(trainer: "Trainer", inputs: "Mapping[str, Tensor]") -> "tuple[dict[st
     """
     import torch
 
-    from bss.data.packed import PRESENT
+    from bss.types import PRESENT
 
     features, nothing = {}, {}
     trainer.model.branches.eval()

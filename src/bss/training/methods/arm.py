@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import Field
 
-from bss.data.packed import PRESENT
 from bss.errors import InputError
 from bss.training.methods.joint import Joint
 from bss.training.methods.method import Record
-from bss.types import FUSED
+from bss.types import FUSED, PRESENT
 
 if TYPE_CHECKING:
     import torch

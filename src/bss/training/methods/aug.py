@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from bss.data.packed import PRESENT
 from bss.training.methods.method import Method, Record
-from bss.types import FUSED
+from bss.types import FUSED, PRESENT
 
 if TYPE_CHECKING:
     from torch import Tensor

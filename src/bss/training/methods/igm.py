@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from bss.data.packed import PRESENT
 from bss.errors import InputError
 from bss.training.methods.method import Method, Record
-from bss.types import FUSED
+from bss.types import FUSED, PRESENT
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 
 from pydantic import Field
 
-from bss.data.packed import PRESENT
 from bss.training.methods.joint import Joint
 from bss.training.methods.method import Record
-from bss.types import FUSED
+from bss.types import FUSED, PRESENT
 
 if TYPE_CHECKING:
     import torch

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from bss.data.packed import PRESENT
 from bss.errors import InputError
 from bss.training.methods.joint import Joint
 from bss.training.methods.method import Record
-from bss.types import FUSED
+from bss.types import FUSED, PRESENT
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from bss.data.packed import PRESENT
+from bss.types import PRESENT
 
 if TYPE_CHECKING:
     from bss.model import MultimodalModel, Outputs

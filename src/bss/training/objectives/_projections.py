@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from bss.data.packed import PRESENT
+from bss.types import PRESENT
 
 if TYPE_CHECKING:
     from bss.model import MultimodalModel, Outputs
