@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 
 from bss.evaluation.page.text import markdown
 from bss.files import write_json
 from bss.params import load
 from bss.paths import HERE
+from flows.graph.terminal import tell
 from flows.revisions.change import Accuracies, change_table
 
 REPORTS_URL = "BSS_REPORTS_URL"
@@ -23,17 +25,20 @@ LAST = HERE.temporary / "accuracies.json"
 
 
 def keep_outcome() -> None:
-    """Make the artifacts, as far as there is a report."""
+    """Make the artifacts, as far as there is a report; a server that is away then takes nothing from the run."""
     table, summary = HERE.summary("md"), HERE.summary("json")
     text = table.read_text(encoding="utf-8") if table.exists() else ""
     if summary.exists():
         now = accuracies(summary, load(HERE.params).grid.seeds)
         text = f"{text}\n{HEADING}\n\n{change(last(), now)}\n"
         write_json(now, LAST)
-    if text:
-        create_markdown_artifact(text, key="summary")
-    if HERE.report.exists():
-        create_link_artifact(report_address(), key="report", link_text="The report")
+    try:
+        if text:
+            create_markdown_artifact(text, key="summary")
+        if HERE.report.exists():
+            create_link_artifact(report_address(), key="report", link_text="The report")
+    except httpx.HTTPError as error:
+        tell(f"warning: the server has no summary of this run ({type(error).__name__}: {error})")
 
 
 def report_address(page: Path = HERE.report) -> str:

@@ -10,13 +10,16 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Completed
 
 import tasks
 from bss.errors import Busy
+from bss.paths import HERE
 from flows.commands import run as pipeline
 from flows.commands import watch
 from flows.commands.studies import ranks
+from flows.graph import outcome
 from flows.graph.machine import visible_gpus
 from flows.graph.output import Progress, is_noise, reason, shortcut
 from flows.graph.pace import Pace
@@ -25,6 +28,7 @@ from flows.graph.stages import log_line
 from flows.graph.terminal import Terminal
 from flows.workspace import lock as workspace
 from tests.helpers import ROOT
+from tests.helpers.postgres import free_port
 
 DVC_YAML = """
 stages:
@@ -277,3 +281,13 @@ def test_the_watch_misses_no_change_and_outlives_a_wrong_graph_and_a_server_that
     with pytest.raises(KeyboardInterrupt):
         watch.watch(1)
     assert re.fullmatch(r".*dvc.yaml.*\nno server answers\n", capsys.readouterr().err)
+
+
+def test_a_run_keeps_its_outcome_where_the_server_is_away(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    HERE.reports.mkdir()
+    HERE.report.write_text("a page")
+    HERE.summary("md").write_text("a table")
+    away = {PREFECT_API_URL: f"http://127.0.0.1:{free_port()}/api", PREFECT_CLIENT_MAX_RETRIES: 0}
+    with temporary_settings(away):
+        outcome.keep_outcome()
+    assert "warning: the server has no summary of this run (ConnectError" in capsys.readouterr().out
