@@ -91,7 +91,7 @@ def test_a_rerun_computes_nothing(workspace: Workspace) -> None:
     [
         (["tny"], "unknown comparison 'tny'; did you mean 'tiny'"),
         (["tiny", "--on", "easy"], "unknown data set for --on 'easy' (known: hard)"),
-        (["tiny", "--seeds", "0"], "--seeds: seeds: 0: Input should be greater than or equal to 1"),
+        (["tiny", "--seeds", "0"], "'--seeds': 0: expected a whole number of at least 1"),
         (["tiny", "--set", "train.epoch=3"], "train: unknown key 'epoch'; did you mean 'epochs'?"),
         (["tiny", "--set", "train.epochs=many"], "train.epochs: 'many': Input should be a valid integer"),
         (["tiny", "--name", "../out"], "--name '../out'"),
