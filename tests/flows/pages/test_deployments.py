@@ -50,7 +50,7 @@ def test_the_deployments_are_those_of_the_file_and_their_forms_come_from_the_sch
     (schedule,) = names["nightly"]["schedules"]
     assert (schedule["schedule"]["cron"], schedule["schedule"]["timezone"]) == ("0 3 * * *", "Europe/Berlin")
     schema = names["pipeline"]["parameter_openapi_schema"]
-    assert schema["properties"]["grid"]["default"]["seeds"] == [0, 1, 2, 3, 4]
+    assert schema["properties"]["grid"]["default"]["seeds"] == [0, 1, 2, 3]
     grid, train = (schema["definitions"][name]["properties"] for name in ("OfferedGrid", "Train"))
     assert "learned-online" in grid["schedulers"]["items"]["enum"]
     assert "unimodal" not in grid["methods"]["items"]["enum"]
