@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from bss.evaluation.comparing.statistics import paired_difference, pairs_to_tell, summary
-from bss.evaluation.comparing.verdict import Compared, comparison_verdict, interval_note, p_note, power_note
+from bss.evaluation.comparing.verdict import Compared, comparison_verdict, interval_note, p_note, power_note, some
 from bss.evaluation.findings.verdicts import score_verdict, verdicts
 from bss.evaluation.grid.inputs import ReportInputs
 from bss.evaluation.grid.text import format_table
@@ -147,6 +147,11 @@ def test_narrow_intervals_say_that_nothing_is_gained() -> None:
     assert comparison_verdict([*runs, wide], "row", "c", 0.95).sentence.startswith("No row is shown to beat c: d")
     alike = Compared("e", paired_difference([0.7, 0.7], [0.6, 0.6], 0.95))
     assert comparison_verdict([*runs, alike], "row", "c", 0.95).sentence.startswith("No row is shown to beat c: e")
+
+
+def test_of_many_runs_a_few_are_named() -> None:
+    assert some(["a 1", "b 2", "c 3"]) == "a 1, b 2, c 3"
+    assert some(["a 1", "b 2", "c 3", "d 4", "e 5"]) == "a 1, b 2, c 3 and 2 more"
 
 
 def test_how_often_an_order_draws_damaged_pairs_is_said(made: ReportInputs) -> None:

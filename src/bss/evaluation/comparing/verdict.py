@@ -90,9 +90,13 @@ def _trust(
             f"probability of about {100 * by_chance:.0f} %."
         )
     if worse and len(worse) < number:
-        more = f" and {len(worse) - NUM_NAMED} more" if len(worse) > NUM_NAMED else ""
-        named = [f"{run.name} by {in_points(run.found)}" for run in worse[::-1][:NUM_NAMED]]
-        yield f"Worse than {reference}: {', '.join(named)}{more}."
+        yield f"Worse than {reference}: {some([f'{run.name} by {in_points(run.found)}' for run in worse[::-1]])}."
+
+
+def some(runs: Sequence[str]) -> str:
+    """The first of them, and how many more there are."""
+    more = f" and {len(runs) - NUM_NAMED} more" if len(runs) > NUM_NAMED else ""
+    return f"{', '.join(runs[:NUM_NAMED])}{more}"
 
 
 def in_points(found: PairedDifference) -> str:

@@ -9,12 +9,12 @@ import polars as pl
 from bss.evaluation.advice.advise import tail_verdict
 from bss.evaluation.comparing.statistics import PairedDifference, paired_difference
 from bss.evaluation.comparing.verdict import (
-    NUM_NAMED,
     Compared,
     compared,
     comparison_verdict,
     in_points,
     power_note,
+    some,
 )
 from bss.evaluation.findings.preferences import class_share, detection_areas
 from bss.evaluation.grid.examples import damage
@@ -126,10 +126,7 @@ def _draws_of_damaged(inputs: ReportInputs, fused: pl.DataFrame) -> str:
     ratios = damaged.join(intact, on=key, suffix="_of_intact").select(*key, ratio=ratio)
     others = fused.filter(pl.col("scheduler") != inputs.baseline).join(ratios, on=key, maintain_order="left")
     rows = [f"{run} {ratio:.2f}" for run, ratio in others.select("run", "ratio").iter_rows()]
-    more = f" and {len(rows) - NUM_NAMED} more" if len(rows) > NUM_NAMED else ""
-    return (
-        f"Draws of a damaged pair over those of an intact one: {', '.join(rows[:NUM_NAMED])}{more}." if rows else ""
-    )
+    return f"Draws of a damaged pair over those of an intact one: {some(rows)}." if rows else ""
 
 
 def _budgets(fused: pl.DataFrame, baseline: str) -> str:
@@ -137,8 +134,7 @@ def _budgets(fused: pl.DataFrame, baseline: str) -> str:
     samples = dict(fused.filter(pl.col("scheduler") == baseline).select("method", "num_samples").iter_rows())
     shares = {row["run"]: row["num_samples"] / max(samples.get(row["method"], 0), 1) for row in fused.to_dicts()}
     others = [f"{name} {percent(share)} %" for name, share in shares.items() if abs(share - 1) > SAME_BUDGET]
-    more = f" and {len(others) - NUM_NAMED} more" if len(others) > NUM_NAMED else ""
-    return f"Samples seen, of {baseline} order's: {', '.join(others[:NUM_NAMED])}{more}." if others else ""
+    return f"Samples seen, of {baseline} order's: {some(others)}." if others else ""
 
 
 def _method_verdict(inputs: ReportInputs) -> Iterator[Verdict]:
