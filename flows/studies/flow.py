@@ -98,8 +98,8 @@ def _run_all(run: StudyRun, machine: Machine) -> tuple[State[None], StudyRun]:
         how it ended, and the run with what was chosen.
     """
     if (tuning := run.tuning()) is not None:
-        orders = [name for name in run.params.grid.schedulers if name not in tuning.params.grid.schedulers]
-        num_later = len(run.repeats) * len(run.choices) * len(orders)
+        tried = len(tuning.repeats) * len(tuning.params.grid.schedulers)
+        num_later = len(run.choices) * (len(run.repeats) * len(run.params.grid.schedulers) - tried)
         if not (verdict := _run_cells(tuning, machine, num_later)).is_completed():
             return verdict, run
         from flows.studies.results import validation_accuracies

@@ -46,7 +46,9 @@ class Study(Overlay):
     """Whether methods that cannot be used with the data are left out, and named; else they are an error."""
     tune: bool = False
     """Whether each method's fields are chosen first, from its own small grid, by the validation accuracy in the
-    baseline's order, the mean over all seeds."""
+    baseline's order, the mean over the seeds."""
+    tune_seeds: Annotated[int, Field(ge=1)] | None = None
+    """How many of the seeds they are chosen by; all by default."""
     schedulers: dict[str, dict[str, Annotated[list[Any], Field(min_length=1)]]]
     """Scheduler of params.yaml -> dotted field -> the values it takes; no field: the scheduler as it stands."""
     twins: str | None = None

@@ -17,6 +17,7 @@ from bss.paths import HERE
 from bss.registry import lookup
 from bss.training.methods.method import METHODS
 from bss.types import BASELINE
+from bss.wording import counted
 from flows.studies.study import FOLDER, Overlay, Raw, Study, find, overlaid
 
 
@@ -90,7 +91,8 @@ class StudyRun(Repeated):
     def tuning(self) -> Self | None:
         """The run by which the fields of methods are chosen; None where there is nothing to choose."""
         variants = [variant for several in self.choices.values() if len(several) > 1 for variant in several]
-        return self._with(variants, [BASELINE]) if variants else None
+        seeds = self.params.grid.seeds[: self.study.tune_seeds]
+        return self._with(variants, [BASELINE], seeds) if variants else None
 
     def tuned(self, accuracies: Mapping[str, float]) -> Self:
         """The run with the best variant of each method; of equal ones the first of the grid.
@@ -104,15 +106,21 @@ class StudyRun(Repeated):
         ]
         kept = ", ".join(as_method(variant) for variant in best if as_method(variant) in accuracies)
         tried = ", ".join(f"{method} {percent(accuracy)} %" for method, accuracy in accuracies.items())
-        sentence = f"Chosen on validation, in the order of {BASELINE}: {kept}. Tried: {tried}."
-        return replace(self._with(best, self.params.grid.schedulers), about=(*self.about, sentence))
+        grid = self.params.grid
+        number = counted(len(grid.seeds[: self.study.tune_seeds]), "seed")
+        sentence = f"Chosen on validation, in the order of {BASELINE}, with {number}: {kept}. Tried: {tried}."
+        return replace(self._with(best, grid.schedulers, grid.seeds), about=(*self.about, sentence))
 
-    def _with(self, variants: Sequence[Variant], schedulers: Sequence[str]) -> Self:
-        """The same with variants of methods as the methods of the grid."""
+    def _with(self, variants: Sequence[Variant], schedulers: Sequence[str], seeds: Sequence[int]) -> Self:
+        """The same with another grid, of variants of methods."""
         raw, specs = deepcopy(self.raw), self.raw["methods"]
         for variant in variants:
             raw["methods"][as_method(variant)] = {**specs[variant.base], **variant.settings}
-        raw["grid"] |= {"methods": [as_method(variant) for variant in variants], "schedulers": list(schedulers)}
+        raw["grid"] |= {
+            "seeds": list(seeds),
+            "methods": [as_method(variant) for variant in variants],
+            "schedulers": list(schedulers),
+        }
         return replace(self, raw=raw, params=checked(raw, Params, Path(self.name)))
 
     @property

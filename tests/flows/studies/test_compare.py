@@ -120,7 +120,7 @@ def test_methods_are_chosen_on_validation_first(workspace: Workspace) -> None:
     assert rows[1]["accuracy_by_own_rule"] is not None
     assert rows[1]["first_difference"] == pytest.approx(rows[1]["accuracy"] - rows[0]["accuracy"])
     page = (results / "page.html").read_text()
-    assert f"Chosen on validation, in the order of random: {rows[0]['method']}. Tried: " in page
+    assert f"Chosen on validation, in the order of random, with 1 seed: {rows[0]['method']}. Tried: " in page
 
 
 @pytest.mark.nightly

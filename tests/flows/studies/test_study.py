@@ -221,9 +221,13 @@ def test_a_method_is_chosen_on_validation_in_the_baselines_order() -> None:
         "schedulers": ["random", "learned"],
     }
     assert chosen.params.methods["joint_unimodal_weight_1_0"] == Joint()
-    sentence = "Chosen on validation, in the order of random: joint_unimodal_weight_1_0, ogm_alpha_0_8. Tried: joint_"
+    sentence = "Chosen on validation, in the order of random, with 2 seeds: joint_unimodal_weight_1_0, ogm_alpha_0_8. "
     assert chosen.about[0] == "A test." and chosen.about[1].startswith(sentence)
     assert run.raw == given.parameters(RAW), "what was given is not changed"
+    by_one = run_of(given.model_copy(update={"tune_seeds": 1}), RAW)
+    tuning = by_one.tuning()
+    assert tuning is not None
+    assert tuning.raw["grid"]["seeds"] == [0] and by_one.tuned(accuracies).raw["grid"]["seeds"] == [0, 1]
     assert run_of(study(methods=["joint"], schedulers={"random": {}}), RAW).tuning() is None
     with pytest.raises(ValueError, match="unknown name 'ogn'; did you mean 'ogm'"):
         run_of(study(methods=["ogn"], schedulers={"random": {}}), RAW)
