@@ -221,7 +221,7 @@ def test_a_method_is_chosen_on_validation_in_the_baselines_order() -> None:
         "schedulers": ["random", "learned"],
     }
     assert chosen.params.methods["joint_unimodal_weight_1_0"] == Joint()
-    sentence = "Chosen on validation, in the order of random, with 2 seeds: joint_unimodal_weight_1_0, ogm_alpha_0_8. "
+    sentence = "Chosen on validation, in the order of random, with 2 seeds: joint_unimodal_weight_1_0, ogm_alpha_0_8"
     assert chosen.about[0] == "A test." and chosen.about[1].startswith(sentence)
     assert run.raw == given.parameters(RAW), "what was given is not changed"
     by_one = run_of(given.model_copy(update={"tune_seeds": 1}), RAW)
