@@ -1,50 +1,47 @@
-"""Gain against damage: `python -m docs.damage DATA ...` writes docs/damage.md and a figure of each data set.
+"""Gain against damage: `python -m docs.damage` writes the tables of docs/damage.md and a figure of each data set.
 
-Each DATA is one that `bss compare damage --on DATA` was run on; kinds and shares that were left out stay empty.
+They are made of what `python -m docs.runs damage-DATA` keeps; kinds and shares that were not run stay empty.
 """
 
-import json
-import sys
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 from matplotlib.figure import Figure
 
-from bss.errors import InputError
+from bss.evaluation.comparing.table import comparison_table
 from bss.evaluation.comparing.variant import Variant
 from bss.evaluation.page.text import markdown
 from bss.evaluation.page.words import interval
 from bss.exits import exits
 from bss.files import write_text
 from bss.parsing import read_mapping
-from bss.paths import HERE
+from bss.types import BASELINE
 from docs.marked import filled
+from docs.runs import STUDY as FOLDER
+from docs.runs import kept
 
 PAGE = Path(__file__).with_suffix(".md")
 IMAGES = PAGE.parent / "images"
 COMMAND = "python -m docs.damage"
 STUDY = PAGE.parents[1] / "comparisons/damage.yaml"
 KIND, SHARE = "preprocess.damage_kind", "preprocess.damage"
+CONFIDENCE = 0.95
 Rows = list[Mapping[str, Any]]
 
 
-def found(data: str) -> dict[str, dict[float, Rows]]:
-    """Kind of damage -> its share of the training pairs -> the rows of the study.
-
-    Raises:
-        InputError: the study was not run on the data.
-    """
+def found(data: str, runs: pl.DataFrame) -> dict[str, dict[float, Rows]]:
+    """Kind of damage -> its share of the training pairs -> a row an order, see `comparison_table`."""
     each = read_mapping(STUDY)["each"]
     kinds: dict[str, dict[float, Rows]] = defaultdict(dict)
     for kind, share in product(each[KIND], each[SHARE]):
-        path = HERE.studies / Variant(f"damage-{data}", {KIND: kind, SHARE: share}).name / "table.json"
-        if path.is_file():
-            kinds[kind][share] = json.loads(path.read_text(encoding="utf-8"))
-    if not kinds:
-        raise InputError(f"{HERE.studies} has no damage-{data}-...; `bss compare damage --on {data}` makes it")
+        folder = Variant(f"damage-{data}", {KIND: kind, SHARE: share}).name
+        if len(of_one := runs.filter(pl.col(FOLDER) == folder)):
+            orders = [Variant(name) for name in of_one["scheduler"].unique(maintain_order=True)]
+            kinds[kind][share] = [*comparison_table(of_one, orders, BASELINE, CONFIDENCE).iter_rows(named=True)]
     return kinds
 
 
@@ -86,18 +83,16 @@ def _first(kinds: Mapping[str, Mapping[float, Rows]]) -> Rows:
     return next(iter(next(iter(kinds.values())).values()))
 
 
-def main(names: Sequence[str]) -> None:
+def main() -> None:
     """The page with its figures and tables made anew."""
     parts = []
-    for name in names:
-        kinds = found(name)
-        draw(name, kinds)
-        parts += [f"![gain against damage on {name}](images/damage-{name}.png)", table(name, kinds)]
+    for data, runs in kept("damage"):
+        kinds = found(data, runs)
+        draw(data, kinds)
+        parts += [f"![gain against damage on {data}](images/damage-{data}.png)", table(data, kinds)]
     write_text(filled(PAGE.read_text(encoding="utf-8"), COMMAND, *parts), PAGE)
 
 
 if __name__ == "__main__":
     with exits():
-        if not sys.argv[1:]:
-            raise InputError("name data sets that `bss compare damage` was run on, such as avdigits")
-        main(sys.argv[1:])
+        main()

@@ -1,26 +1,24 @@
-"""The leaderboard: `python -m docs.leaderboard NAME ...` writes its tables into docs/leaderboard.md.
+"""The leaderboard: `python -m docs.leaderboard` writes the tables of docs/leaderboard.md.
 
-Each NAME is a folder of results that `bss compare leaderboard --on DATA` left.
+They are made of what `python -m docs.runs leaderboard-DATA` keeps of each data set.
 """
 
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from bss.errors import InputError
-from bss.evaluation.comparing.statistics import paired_difference
+from bss.evaluation.comparing.statistics import holm, paired_difference, sign_flip_p
 from bss.evaluation.page.text import markdown
-from bss.evaluation.page.words import interval, percent
+from bss.evaluation.page.words import ABSENT, interval, percent
 from bss.evaluation.study.ranks import Accuracies, Ranks, common_rows, row_accuracies
 from bss.exits import exits
 from bss.files import write_text
-from bss.paths import HERE
 from bss.training.catalogue import FAMILIES, entry
 from docs.marked import filled
+from docs.runs import kept
 
 PAGE = Path(__file__).parent / "leaderboard.md"
 COMMAND = "python -m docs.leaderboard"
@@ -31,26 +29,35 @@ CONFIDENCE = 0.95
 def written(text: str, found: Accuracies, samples: Mapping[str, float]) -> str:
     """The page with its tables made anew."""
     distance = f"Critical distance (95 %) of two mean ranks: {ranks(found).distance:.1f}."
-    return filled(text, COMMAND, methods_table(found, samples), distance, families_table(found))
+    return filled(text, COMMAND, methods_table(found, samples), distance, families_table(found), orders_table(found))
 
 
 def methods_table(found: Accuracies, samples: Mapping[str, float]) -> str:
-    """A row a method, the best mean rank in random order first; `samples` as `samples_to_first` gives them."""
+    """A row a method in random order, the best mean rank first; those that some data cannot be used with come last.
+
+    Args:
+        found: of each data set.
+        samples: as `samples_to_first` gives them.
+    """
     order = ranks(found)
-    header = ["method", "family", "mean rank", "samples", *(f"{name}: to {FIRST}" for name in found)]
-    header += [f"{name}: {OTHER} to {BASE}" for name in found]
+    places = dict(zip(order.rows, order.means, strict=True))
+    ranked = [order.rows[place] for place in order.order]
+    rest = sorted({row.partition(" · ")[0] for runs in found.values() for row in runs} - {*ranked})
+    pairs = [_over_all(found, method) for method in ranked if method != FIRST]
+    corrected = dict(
+        zip([name for name in ranked if name != FIRST], holm([sign_flip_p(*pair) for pair in pairs]), strict=True)
+    )
     rows = []
-    for place in order.order:
-        method = order.rows[place]
-        row = [method, entry(method).record.families[0], f"{order.means[place]:.1f}", f"{samples[method]:.2f}"]
-        row += [_difference(runs[_row(method, BASE)], runs[_row(FIRST, BASE)]) for runs in found.values()]
-        row += [_difference(runs[_row(method, OTHER)], runs[_row(method, BASE)]) for runs in found.values()]
-        rows.append(row)
-    return markdown(header, rows, 2)
+    for method in (*ranked, *rest):
+        row = [method, entry(method).record.families[0], f"{places[method]:.1f}" if method in places else ABSENT]
+        row += [f"{samples[method]:.2f}", *_cells(found, _row(method, BASE), _row(FIRST, BASE))]
+        row += [_difference(*_over_all(found, method))] if method in places else [ABSENT]
+        rows.append([*row, f"{corrected[method]:.3f}" if method in corrected else ABSENT])
+    return markdown(["method", "family", "mean rank", "samples", *found, "over all", "Holm p"], rows, 2)
 
 
 def families_table(found: Accuracies) -> str:
-    """A row a family and a column a data set: the mean of its methods in random order against joint."""
+    """A row a family and a column a data set: the mean of its ranked methods in random order against joint."""
     methods = ranks(found).rows
     rows = []
     for family in FAMILIES:
@@ -62,53 +69,51 @@ def families_table(found: Accuracies) -> str:
             of_family = np.mean([runs[_row(name, BASE)] for name in names], axis=0)
             cells.append(_difference(of_family, runs[_row(FIRST, BASE)]))
         rows.append([f"{family} ({len(names)})", *cells])
-    return markdown(["family (methods)", *(f"{name}: to {FIRST}" for name in found)], rows)
+    return markdown(["family (methods)", *found], rows)
+
+
+def orders_table(found: Accuracies) -> str:
+    """A row a method, in the order of the alphabet: what the learned scheduler does to it on each data set."""
+    methods = dict.fromkeys(sorted(row.partition(" · ")[0] for runs in found.values() for row in runs))
+    rows = [[method, *_cells(found, _row(method, OTHER), _row(method, BASE))] for method in methods]
+    return markdown([f"method: {OTHER} to {BASE}", *found], rows)
 
 
 def ranks(found: Accuracies) -> Ranks:
-    """The methods, ranked in random order."""
+    """The methods that all data can be used with, ranked in random order."""
     of_base = f" · {BASE}"
     return Ranks(
         {
             name: {row.removesuffix(of_base): values for row, values in runs.items() if row.endswith(of_base)}
-            for name, runs in found.items()
+            for name, runs in common_rows(found)[0].items()
         },
         CONFIDENCE,
     )
 
 
-def read(names: Sequence[str]) -> Accuracies:
-    """The accuracies that studies have left, of the rows that all of them have.
-
-    Raises:
-        InputError: one has left none.
-    """
-    found = {}
-    for name in names:
-        runs = pl.read_csv(_runs(name)).select("row", "seed", "accuracy")
-        found[name.removeprefix("leaderboard-")] = row_accuracies(runs)
-    return common_rows(found)[0]
-
-
-def samples_to_first(names: Sequence[str]) -> dict[str, float]:
-    """Method -> the samples it trains on in random order over those of `FIRST`, the mean over the studies."""
+def samples_to_first(found: Mapping[str, pl.DataFrame]) -> dict[str, float]:
+    """Method -> the samples it trains on in random order over those of `FIRST`, the mean over the data sets."""
     shares = []
-    for name in names:
-        seen = dict(pl.read_csv(_runs(name)).group_by("row").agg(pl.col("num_samples").mean()).iter_rows())
+    for runs in found.values():
+        seen = dict(runs.group_by("row").agg(pl.col("num_samples").mean()).iter_rows())
         first, of_base = seen[_row(FIRST, BASE)], _row("", BASE)
         shares.append({row.removesuffix(of_base): seen[row] / first for row in seen if row.endswith(of_base)})
     return {method: float(np.mean([share[method] for share in shares if method in share])) for method in shares[0]}
 
 
-def _runs(name: str) -> Path:
-    path = HERE.studies / name / "runs.csv"
-    if not path.is_file():
-        raise InputError(f"{path} is missing; `bss compare leaderboard --on DATA` makes it")
-    return path
-
-
 def _row(method: str, scheduler: str) -> str:
     return f"{method} · {scheduler}"
+
+
+def _cells(found: Accuracies, row: str, reference: str) -> list[str]:
+    """The difference on each data set, where there is one."""
+    return [_difference(runs[row], runs[reference]) if row in runs else ABSENT for runs in found.values()]
+
+
+def _over_all(found: Accuracies, method: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The accuracies of a method and of `FIRST`, of all seeds of all data sets."""
+    of_method, of_first = ([runs[_row(name, BASE)] for runs in found.values()] for name in (method, FIRST))
+    return np.concatenate(of_method), np.concatenate(of_first)
 
 
 def _difference(values: NDArray[np.float64], reference: NDArray[np.float64]) -> str:
@@ -119,8 +124,6 @@ def _difference(values: NDArray[np.float64], reference: NDArray[np.float64]) -> 
 
 if __name__ == "__main__":
     with exits():
-        if not sys.argv[1:]:
-            raise InputError("name results of `bss compare leaderboard`, such as leaderboard-avdigits")
-        studies = sys.argv[1:]
-        page = written(PAGE.read_text(encoding="utf-8"), read(studies), samples_to_first(studies))
-        write_text(page, PAGE)
+        studies = dict(kept("leaderboard"))
+        runs_of = {name: row_accuracies(runs) for name, runs in studies.items()}
+        write_text(written(PAGE.read_text(encoding="utf-8"), runs_of, samples_to_first(studies)), PAGE)

@@ -1,14 +1,11 @@
 """The leaderboard's tables, from made-up runs."""
 
-from pathlib import Path
-
 import numpy as np
 import polars as pl
 import pytest
 
 from bss.errors import InputError
 from bss.parsing import read_mapping
-from bss.paths import Workspace
 from bss.training.methods.method import METHODS
 from docs import leaderboard
 from docs.marked import END, begin
@@ -28,21 +25,18 @@ FOUND = {
 SAMPLES = {"joint": 1.0, "ogm": 2.0, "agm": 1.5}
 
 
-def test_samples_are_those_of_random_order_over_those_of_joint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(leaderboard, "HERE", Workspace(tmp_path))
+def test_samples_are_those_of_random_order_over_those_of_joint() -> None:
     numbers = {"one": {"joint": (100, 300), "ogm": (600, 600)}, "two": {"joint": (10, 10), "ogm": (10, 10)}}
-    for name, of_study in numbers.items():
-        rows = [
+    found = {
+        name: pl.DataFrame(
             {"row": f"{method} · {order}", "seed": seed, "num_samples": number * (1 if order == "random" else 7)}
-            for method, found in of_study.items()
+            for method, of_method in of_study.items()
             for order in ("random", "learned")
-            for seed, number in enumerate(found)
-        ]
-        (tmp_path / "reports/compare" / name).mkdir(parents=True)
-        pl.DataFrame(rows).write_csv(tmp_path / "reports/compare" / name / "runs.csv")
-    assert leaderboard.samples_to_first(["one", "two"]) == {"joint": 1.0, "ogm": 2.0}
+            for seed, number in enumerate(of_method)
+        )
+        for name, of_study in numbers.items()
+    }
+    assert leaderboard.samples_to_first(found) == {"joint": 1.0, "ogm": 2.0}
 
 
 def test_the_best_comes_first_with_its_differences() -> None:
@@ -52,8 +46,27 @@ def test_the_best_comes_first_with_its_differences() -> None:
     assert rows[0][2] == "1.2", "first twice, and once on a par"
     assert rows[0][3] == "2.00"
     assert rows[0][4].startswith("+2.7 [")
-    assert rows[0][5].startswith("-3.3 [")
     assert rows[2][4] == "81.0", "joint itself: its accuracy"
+    assert rows[0][5] == rows[0][4], "of one data set"
+    assert [row[6] for row in rows] == ["0.500", "0.500", "-"], "three pairs cannot give less than 0.25, here twice"
+
+
+def test_over_all_is_of_every_seed_of_every_data_set_and_what_one_lacks_comes_last() -> None:
+    more = {name: np.repeat(values, 4) - 0.01 for name, values in FOUND["one"].items() if not name.startswith("agm")}
+    table = leaderboard.methods_table({"one": FOUND["one"], "two": more}, SAMPLES)
+    header, _, *lines = ([cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines())
+    assert header[4:] == ["one", "two", "over all", "Holm p"]
+    assert [line[0] for line in lines] == ["ogm", "joint", "agm"]
+    assert lines[0][6].startswith("+2.7 [")
+    assert float(lines[0][7]) < 0.01, "fifteen pairs"
+    assert lines[2][2] == lines[2][5] == lines[2][6] == lines[2][7] == "-"
+    assert lines[2][4].startswith("+1.3 [")
+
+
+def test_what_the_other_order_does_to_each_method() -> None:
+    rows = [line.strip("| ").split(" | ") for line in leaderboard.orders_table(FOUND).splitlines()[2:]]
+    assert [row[0] for row in rows] == ["agm", "joint", "ogm"]
+    assert rows[2][1].startswith("-3.3 [")
 
 
 def test_a_family_is_the_mean_of_its_methods() -> None:
@@ -77,11 +90,6 @@ def test_the_page_keeps_its_words() -> None:
 def test_a_page_without_the_two_lines_loses_nothing(page: str, lacks: str) -> None:
     with pytest.raises(InputError, match=f"lacks the line '.*{lacks}"):
         leaderboard.written(page, FOUND, SAMPLES)
-
-
-def test_a_study_that_was_not_run_is_named() -> None:
-    with pytest.raises(InputError, match="leaderboard-nowhere"):
-        leaderboard.read(["leaderboard-nowhere"])
 
 
 def test_every_method_is_on_it_but_those_that_do_not_compete() -> None:
