@@ -22,7 +22,9 @@ COMMENT = "#"
 
 
 def keep(name: str, commit: str) -> None:
-    """Write `docs/runs/NAME.csv`: a row a run, the folder that it comes from in the column `study`.
+    """Write `docs/runs/NAME.csv`, a row a run, and `docs/runs/NAME.txt`, the table of a study of one part.
+
+    The column `study` is the folder that a run comes from.
 
     Raises:
         InputError: there is no such study.
@@ -34,6 +36,8 @@ def keep(name: str, commit: str) -> None:
         raise InputError(f"{HERE.studies} has no runs of {name}; `bss compare` makes them")
     runs = pl.concat(pl.read_csv(path).select(pl.lit(path.parent.name).alias(STUDY), pl.all()) for path in paths)
     write_text(f"{COMMENT} commit {commit}\n{runs.write_csv()}", FOLDER / f"{name}.csv")
+    if one.is_dir():
+        write_text((one / "table.md").read_text(encoding="utf-8"), FOLDER / f"{name}.txt")
 
 
 def kept(study: str) -> Iterator[tuple[str, pl.DataFrame]]:
@@ -51,8 +55,19 @@ def kept(study: str) -> Iterator[tuple[str, pl.DataFrame]]:
 
 def commit_of(name: str) -> str:
     """The commit that kept runs were computed at."""
-    with (FOLDER / f"{name}.csv").open(encoding="utf-8") as file:
-        return file.readline().split()[-1]
+    return _kept(name, ".csv").partition("\n")[0].split()[-1]
+
+
+def table_of(name: str) -> str:
+    """The table of a study, in Markdown."""
+    return _kept(name, ".txt").strip()
+
+
+def _kept(name: str, ending: str) -> str:
+    path = FOLDER / f"{name}{ending}"
+    if not path.is_file():
+        raise InputError(f"{path} is missing; `python -m docs.runs {name}` keeps it")
+    return path.read_text(encoding="utf-8")
 
 
 def head() -> str:
