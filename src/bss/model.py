@@ -46,11 +46,20 @@ class Branch(nn.Module):
 
         Both are zero for a sample that lacks the modality, where `present` (B,) is False.
         """
-        features = self.encoder((values.float() - self.mean) / self.std)
+        features = self.encode((values.float() - self.mean) / self.std)
         logits = self.head(features)
         if present is None:
             return features, logits
         return features * present[:, None], logits * present[:, None]
+
+    def encode(self, values: Tensor) -> Tensor:
+        """Normalised values (B, *shape) -> features (B, dim), which can be differentiated in eval mode too."""
+        in_eval = not self.encoder.training and torch.is_grad_enabled() and not torch.compiler.is_compiling()
+        if in_eval and any(isinstance(part, nn.RNNBase) for part in self.encoder.modules()):
+            # cuDNN has no backward pass of a recurrent network in eval mode.
+            with torch.backends.cudnn.flags(enabled=False):
+                return cast(Tensor, self.encoder(values))
+        return cast(Tensor, self.encoder(values))
 
 
 class MultimodalModel(nn.Module):

@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bss.data.packed import ModalityMeta
 from bss.encoders.gru import GRU
 from bss.encoders.text_transformer import TextTransformer
+from bss.model import Branch
 
 STEPS = ModalityMeta(kind="sequence", shape=(6, 3), mean=0, std=1, encoder="gru")
 WORDS = ModalityMeta(kind="text", shape=(6,), mean=0, std=1, encoder="mlp", tokens=tuple("abcdefghij"), padding=3)
@@ -97,3 +98,26 @@ def test_nothing_but_padding_leaves_the_gradient_finite() -> None:
 def test_heads_share_the_width() -> None:
     with pytest.raises(ValueError, match="width 6 is not a multiple of num_heads 4"):
         TextTransformer(width=6)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("asks_gradients", [True, False])
+def test_a_recurrent_network_runs_without_cudnn_where_it_has_no_backward_pass(
+    training: bool, asks_gradients: bool
+) -> None:
+    seen = []
+
+    class Recurrent(nn.GRU):
+        dim = 4
+
+        def forward(self, steps: Tensor) -> Tensor:  # type: ignore[override]
+            seen.append(torch.backends.cudnn.enabled)
+            states: Tensor = super().forward(steps)[0]
+            return states[:, -1]
+
+    branch = Branch(Recurrent(2, 4, batch_first=True), 3, 0.0, 1.0)
+    branch.train(training)
+    with torch.set_grad_enabled(asks_gradients):
+        branch(torch.randn(5, 6, 2))
+    assert seen == [training or not asks_gradients]
+    assert torch.backends.cudnn.enabled

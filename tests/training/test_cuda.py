@@ -18,7 +18,7 @@ from bss.curriculum.schedulers.learned import Learned
 from bss.data.packed import Meta, PackedSplit
 from bss.encoders.encoder import ENCODERS
 from bss.encoders.small_cnn import SmallCNN
-from bss.model import build_model
+from bss.model import MultimodalModel, build_model
 from bss.training.loader import batches
 from bss.training.loop import fit
 from bss.training.methods.joint import Joint
@@ -94,6 +94,7 @@ def test_an_encoder_repeats_to_the_byte(encoder: str) -> None:
         {name: made_up(modality, 96) for name, modality in modalities.items()},
         {},
     )
+    assert_differentiated_in_eval_mode(build_model(train.meta, dict.fromkeys(modalities, component), 0), train, runtime)
     results = []
     for _ in range(2):
         model = build_model(train.meta, dict.fromkeys(modalities, component), 0)
@@ -102,6 +103,15 @@ def test_an_encoder_repeats_to_the_byte(encoder: str) -> None:
         results.append((losses, trainer.model.fusion.weight.cpu()))
     assert results[0][0] == results[1][0]
     assert torch.equal(results[0][1], results[1][1])
+
+
+def assert_differentiated_in_eval_mode(model: MultimodalModel, train: PackedSplit, runtime: Runtime) -> None:
+    """Assert that gradients reach every encoder in eval mode, as of methods that let one rest."""
+    model.to(runtime.device).eval()
+    batch = next(iter(batches(train, np.arange(8), 8, runtime)))
+    torch.stack([values.sum() for values in model(batch.inputs).logits.values()]).sum().backward()
+    for name in model.branches:
+        assert any(weight.grad is not None for weight in model.branch(name).encoder.parameters())
 
 
 @pytest.mark.parametrize("method", list(METHODS))

@@ -100,6 +100,19 @@ def test_without_strength_and_outside_its_epochs_it_is_joint(splits: Splits) -> 
     assert any(not torch.equal(default[name], values) for name, values in joint.items())
 
 
+def test_the_mean_of_the_scores_is_over_all_steps_since_the_start(splits: Splits) -> None:
+    batch, found = first_batch(splits), {}
+    for starts in (0, 1):
+        trainer = small_trainer(splits, AGM(starts=starts))
+        gradients(trainer, batch)
+        found[starts] = trainer.memory
+    assert int(found[1]["steps"]) == 1
+    assert torch.equal(found[1]["scores"], found[0]["scores"])
+    ended = small_trainer(splits, AGM(ends=0))
+    gradients(ended, batch)
+    assert not ended.memory
+
+
 def test_a_large_gradient_of_the_fusion_clips_all(splits: Splits) -> None:
     batch, found = first_batch(splits), []
     for clip in (None, 0.1):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bss.data.packed import ModalityMeta
+from bss.encoders._blocks import blocks
 from bss.encoders.encoder import ENCODERS
 from bss.encoders.mlp import MLP
 from bss.training.loader import Batch
@@ -106,6 +107,20 @@ def test_outputs_are_pooled_over_places_and_over_the_rows_of_a_sample() -> None:
             assert float(found[sample, channel]) == pytest.approx(sum(numbers) / len(numbers), abs=1e-6)
     assert torch.allclose(pooled(maps[:, :, 0], 6), maps[:, :, 0].mean(dim=1))
     assert torch.equal(pooled((maps[:, :, 0, 0], None), 6), maps[:, :, 0, 0])
+
+
+def test_convolutions_over_a_sequence_are_pooled_over_its_steps() -> None:
+    meta = ModalityMeta(kind="sequence", shape=(24, 3), mean=0.0, std=1.0, encoder="small_cnn")
+    network = ENCODERS.build({"name": "small_cnn", "width": 4}).build(meta).eval()
+    cut = {"m": blocks(network)}
+    with torch.no_grad(), watched(cut, 5) as found:
+        network(steps := torch.randn(5, 24, 3))
+        first = network[1](steps.transpose(1, 2))
+        of_first = network[3](network[2](first))
+    assert [values.shape[1] for values in found["m"][:2]] == [4, 8], "channels, however many steps there are"
+    for channel in range(4):
+        of_steps = of_first[0, channel].tolist()
+        assert float(found["m"][0][0, channel]) == pytest.approx(sum(of_steps) / len(of_steps), abs=1e-6)
 
 
 def test_all_have_the_depths_of_the_encoder_of_fewest_blocks(pair: Splits) -> None:

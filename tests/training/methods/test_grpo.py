@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from bss.training.losses import class_weighted
 from bss.training.methods.grpo import GRPO
-from tests.helpers.steps import Splits, first_batch, small_trainer
+from tests.helpers.steps import Splits, assert_close, first_batch, gradients, small_trainer
 from tests.helpers.toy import packed_toy
 
 ALL_ALIKE = 99
@@ -87,6 +88,15 @@ def test_a_step_is_the_slow_one(pair: Splits) -> None:
         if name != "fused"
     )
     assert loss.item() == pytest.approx(total + probes, rel=1e-4)
+
+
+def test_classes_weigh_what_their_samples_add(pair: Splits) -> None:
+    batch, found = first_batch(pair), {}
+    for name, weights in {"none": [0.0, 0.0, 0.0], "ones": [1.0, 1.0, 1.0], "twos": [2.0, 2.0, 2.0]}.items():
+        with class_weighted(torch.tensor(weights)):
+            found[name] = gradients(small_trainer(pair, GRPO(group=5, inner=1, kl=0)), batch)
+    assert not any(values.any() for values in found["none"].values())
+    assert_close(found["twos"], {name: 2 * values for name, values in found["ones"].items()})
 
 
 def test_the_reward_is_learned(pair: Splits) -> None:

@@ -223,6 +223,21 @@ def test_what_cannot_be_mixed_is_left_as_it_is(splits: Splits) -> None:
             assert torch.allclose(inputs["m0"][row], batch.inputs["m0"][row].float())
 
 
+def test_a_mixture_goes_on_where_one_of_its_sequences_has_ended(splits: Splits) -> None:
+    method, batch = IGM(variant="released"), first_batch(splits, 16)
+    trainer = trainer_of(splits, method)
+    trainer._num_rows = 16
+    values = batch.inputs["m0"].float().flatten(1)[:, :4].contiguous()
+    values[::2, 2:] = torch.nan
+    inputs, partners, share = method._mixed(trainer, batch._replace(inputs={**batch.inputs, "m0": values}), "m0")
+    for row, partner in enumerate(partners.tolist()):
+        for place in range(4):
+            own, other = float(values[row, place]), float(values[partner, place])
+            both = [value for value in (own, other) if value == value]
+            wanted = share * own + (1 - share) * other if len(both) == 2 else both[0] if both else float("nan")
+            assert float(inputs["m0"][row, place]) == pytest.approx(wanted, nan_ok=True)
+
+
 def test_the_evidence_is_of_samples_as_they_are(splits: Splits) -> None:
     batch = first_batch(splits, 16)
     for variant in ("published", "released"):

@@ -14,7 +14,8 @@ def test_a_loss_without_a_term_is_refused() -> None:
 
 
 def test_some_methods_go_by_the_heads() -> None:
-    assert {"mses", "midas", "data_remixing", "gmm_loss"} <= set(GO_BY_HEADS)
+    assert {"mses", "midas", "data_remixing", "gmm_loss", "mbsd", "iprm"} <= set(GO_BY_HEADS)
+    METHODS.build({"name": "mbsd", "variant": "released", "unimodal_weight": 0})  # the fused loss trains them
 
 
 @pytest.mark.parametrize("name", GO_BY_HEADS)

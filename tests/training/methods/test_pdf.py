@@ -115,7 +115,10 @@ def test_without_weight_it_is_joint_with_its_fusion_and_encoders_never_see_the_n
         joint.model.load_state_dict(trainer.model.state_dict())
         found[weight], expected = gradients(trainer, batch), gradients(joint, batch)
         assert_same(found[weight], expected, "branches")
-    assert not bool(found[0.0]["fusion.rule.nets.m0.0.weight"].any())
+    trainer = small_trainer(splits, PDF(confidence_weight=0))
+    before = {name: values.clone() for name, values in trainer.model.state_dict().items()}
+    trainer._step(batch)
+    assert_same(before, trainer.model.state_dict(), "fusion.rule.nets")  # nor do they decay
     assert bool(found[5.0]["fusion.rule.nets.m0.0.weight"].any())
 
 

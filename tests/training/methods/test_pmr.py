@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from bss.measure.evidence import Evidence
 from bss.training.loop import split_evidence
 from bss.training.methods.joint import Joint
 from bss.training.methods.pmr import PMR, class_means, lags_and_leads
@@ -108,11 +109,19 @@ def test_a_class_without_samples_has_no_prototype_and_keeps_an_old_one() -> None
 def test_without_weights_and_outside_its_epochs_it_is_joint(splits: Splits) -> None:
     batch = first_batch(splits)
     found: dict[str, dict[str, Tensor]] = {}
+    asked: list[object] = []
+
+    def ask(evidence: Evidence) -> Evidence:
+        asked.append(evidence)
+        return deepcopy(evidence)
+
     given = {"joint": Joint(), "none": PMR(alpha=0, mu=0), "later": PMR(starts=1), "default": PMR()}
     for name, method in given.items():
         trainer = small_trainer(splits, method)
         evidence = split_evidence(trainer.module, splits[Split.TRAIN], 96, trainer.runtime)
-        method.begin_epoch(trainer, 0, partial(deepcopy, evidence), partial(deepcopy, evidence))
+        asked.clear()
+        method.begin_epoch(trainer, 0, partial(ask, evidence), partial(deepcopy, evidence))
+        assert bool(asked) == (name == "default"), "a scheduler may learn from what is measured"
         found[name] = gradients(trainer, batch)
     assert_same(found["none"], found["joint"])
     assert_same(found["later"], found["joint"])

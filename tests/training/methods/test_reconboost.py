@@ -151,6 +151,19 @@ def test_the_memory_term_has_a_gradient_as_published_alone() -> None:
     assert torch.allclose(gradients["published", 0.0], 3 * gradients["released", 0.0])
 
 
+def test_who_lacks_the_modality_before_remembers_nothing() -> None:
+    torch.manual_seed(0)
+    own, labels = torch.randn(3, 3, requires_grad=True), torch.tensor([0, 1, 2])
+    before = torch.randn(3, 3)
+    before[1] = 0
+    found = [
+        torch.autograd.grad(ReconBoost(memory_weight=weight).boosting_loss(own, [before], before, labels), own)[0]
+        for weight in (0.0, 2.0)
+    ]
+    assert torch.equal(found[0][1], found[1][1])
+    assert not torch.allclose(found[0][0], found[1][0])
+
+
 def test_without_residuals_the_label_alone_counts() -> None:
     torch.manual_seed(0)
     own, other, labels = torch.randn(4, 3), torch.randn(4, 3), torch.tensor([0, 1, 2, 0])

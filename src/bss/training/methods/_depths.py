@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from bss.model import MultimodalModel
 
 SEQUENCE_AXES = 3
-"""Axes of (rows, length, width); more are maps (rows, channels, ...)."""
+"""Axes of (rows, length, width), or of (rows, channels, length); more are maps (rows, channels, ...)."""
 
 
 def depths(model: "MultimodalModel", most: int) -> dict[str, list[Block]]:
@@ -47,10 +47,11 @@ def watched(cut: Mapping[str, Sequence[Block]], num_rows: int) -> Iterator[dict[
     """
     found: dict[str, list[Tensor]] = {name: [] for name in cut}
 
-    def keep(name: str) -> Any:
-        return lambda module, inputs, output: found[name].append(pooled(output, num_rows))
+    def keep(name: str, part: Block) -> Any:
+        first = channels_first(part)
+        return lambda module, inputs, output: found[name].append(pooled(output, num_rows, channels_first=first))
 
-    handles = [part[-1].register_forward_hook(keep(name)) for name, parts in cut.items() for part in parts]
+    handles = [part[-1].register_forward_hook(keep(name, part)) for name, parts in cut.items() for part in parts]
     try:
         yield found
     finally:
@@ -58,16 +59,28 @@ def watched(cut: Mapping[str, Sequence[Block]], num_rows: int) -> Iterator[dict[
             handle.remove()
 
 
-def pooled(output: Any, num_rows: int) -> Tensor:
+def channels_first(modules: Sequence[nn.Module]) -> bool:
+    """Whether a sequence comes out of them as (rows, channels, length): where a convolution shapes it last."""
+    weighty = [
+        part
+        for module in modules
+        for part in module.modules()
+        if any(weight.ndim > 1 for weight in part.parameters(recurse=False))
+    ]
+    return bool(weighty) and isinstance(weighty[-1], nn.Conv1d)
+
+
+def pooled(output: Any, num_rows: int, *, channels_first: bool = False) -> Tensor:
     """The mean over places, and over the rows of a sample, (num_rows, width), of what a module gives.
 
     Args:
         output: (rows, width), (rows, length, width) or (rows, channels, ...); of several values the first.
         num_rows: samples; rows are a multiple of it, those of a sample one after the other.
+        channels_first: whether what has three axes is (rows, channels, length).
     """
     values: Tensor = (output if isinstance(output, Tensor) else output[0]).float()
-    if values.ndim == SEQUENCE_AXES:
-        values = values.mean(dim=1)
-    elif values.ndim > SEQUENCE_AXES:
+    if values.ndim > SEQUENCE_AXES or (values.ndim == SEQUENCE_AXES and channels_first):
         values = values.flatten(2).mean(dim=2)
+    elif values.ndim == SEQUENCE_AXES:
+        values = values.mean(dim=1)
     return values.reshape(num_rows, -1, values.shape[1]).mean(dim=1)

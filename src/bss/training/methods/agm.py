@@ -75,8 +75,7 @@ class AGM(Joint):
         """Joint's step, with the gradients of the fused loss modulated."""
         import torch
 
-        outside = trainer.epoch < self.starts or (self.ends is not None and trainer.epoch >= self.ends)
-        if self.alpha == 0 or outside:
+        if self.alpha == 0 or (self.ends is not None and trainer.epoch >= self.ends):
             return super().step(trainer, batch)
         outputs = trainer.forward(batch.inputs)
         if self.padding == "inputs":
@@ -84,6 +83,8 @@ class AGM(Joint):
         else:
             parts = split(trainer, outputs.features, outputs.logits[FUSED])
         kappa = self.coefficients(trainer.memory, scores([*parts.values()], batch.labels))
+        if trainer.epoch < self.starts:  # the mean is over all steps since the start
+            return self.descend(trainer, batch, outputs, self.loss(outputs.logits, batch.labels))
         modulated = [
             factor * values + (1 - factor) * values.detach()
             for factor, values in zip(kappa.float(), parts.values(), strict=True)
@@ -155,7 +156,7 @@ def padded(trainer: "Trainer", inputs: "Mapping[str, Tensor]") -> "tuple[dict[st
         for name in trainer.model.branches:
             branch, present = trainer.model.branch(name), inputs.get(f"{name}{PRESENT}")
             features[name], _ = branch(inputs[name], present)
-            blank = branch.encoder(torch.zeros_like(inputs[name], dtype=torch.float32))
+            blank = branch.encode(torch.zeros_like(inputs[name], dtype=torch.float32))
             nothing[name] = blank if present is None else blank * present[:, None]
     trainer.model.branches.train()
     return features, nothing

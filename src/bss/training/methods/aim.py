@@ -186,8 +186,7 @@ class AIM(Joint):
         optimizer = torch.optim.Adam(list(learned.values()), lr=self.prototype_lr)
         cut = {name: parts for name, parts in depths(model, self.most_depths).items() if name in learned}
         model.eval()
-        # cuDNN has no backward pass of a recurrent network in eval mode.
-        with torch.backends.cudnn.flags(enabled=False), trainer.runtime.autocast():
+        with trainer.runtime.autocast():
             for step in range(self.num_steps + 1):
                 inputs = {name: values * branches[name].std + branches[name].mean for name, values in learned.items()}
                 with torch.set_grad_enabled(step < self.num_steps), watched(cut, num_classes) as outputs:

@@ -81,8 +81,9 @@ class GRPO(Method):
         """Draw, then update `inner` times."""
         import torch
 
-        from bss.training.losses import cross_entropy
+        from bss.training.losses import cross_entropy, sample_weights
 
+        weights = sample_weights(batch.labels)
         first = outputs = trainer.forward(batch.inputs)
         old = self._log_policy(outputs).detach()
         share = self.drawn(old, trainer.generator("classes drawn"))
@@ -94,7 +95,7 @@ class GRPO(Method):
                 outputs = trainer.forward(batch.inputs)
             each = self.surrogate(self._log_policy(outputs), old, advantages, reference)
             probes = [cross_entropy(logits, batch.labels) for name, logits in outputs.logits.items() if name != FUSED]
-            loss = torch.stack([(share * each).sum(dim=1).mean(), *probes]).sum()
+            loss = torch.stack([(weights * (share * each).sum(dim=1)).mean(), *probes]).sum()
             trainer.backward(loss)
             trainer.update()
             losses.append(loss.detach())

@@ -208,8 +208,12 @@ class IGM(Method):
         seed = trainer.generator("share of a mixture").initial_seed()  # torch draws no beta from a generator
         share = float(np.random.default_rng(seed).beta(self.mixup, self.mixup))
         whole = trainer.whole(values.float())
+        other = whole[partners]
+        # Where one sequence has ended, in NaN, the other one goes on.
+        both = share * whole + (1 - share) * other
+        mixed = torch.where(whole.isnan(), other, torch.where(other.isnan(), whole, both))
         rows = torch.from_numpy(trainer.runtime.share(np.arange(len(own)))).to(device)
-        return {**inputs, turn: (share * whole + (1 - share) * whole[partners])[rows]}, partners, share
+        return {**inputs, turn: mixed[rows]}, partners, share
 
 
 def _clean_pass(trainer: "Trainer", batch: "Batch", modalities: "Sequence[str]") -> "Outputs":

@@ -41,6 +41,7 @@ class IPRM(Joint):
     )
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"kept": (0.5, 0.8, 0.95)}
     strategies: ClassVar[tuple[str, ...]] = ("ddp",)
+    weights_of_heads: ClassVar[tuple[str, ...]] = ("unimodal_weight",)
     kept: Annotated[float, Field(ge=0, le=1)] = 0.8
     """Share that l keeps from step to step; 1 mixes by half in the look ahead and in evaluation."""
     pairs: Literal["all", "one"] = "all"

@@ -34,13 +34,17 @@ class Joint(Method):
 
     @model_validator(mode="after")
     def _heads_that_are_asked_are_trained(self) -> Self:
-        if self.weights_of_heads and not any(getattr(self, field) for field in self.weights_of_heads):
+        if self.asks_heads() and not any(getattr(self, field) for field in self.weights_of_heads):
             fields = " and ".join(self.weights_of_heads)
             raise InputError(
                 f"{fields} {'are' if len(self.weights_of_heads) > 1 else 'is'} 0: {self.name} goes by what each "
                 f"modality's own head says, and no loss would train the heads; give a weight above 0"
             )
         return self
+
+    def asks_heads(self) -> bool:
+        """Whether it goes by what the modalities' own heads say, as it is set."""
+        return bool(self.weights_of_heads)
 
     def output_weights(self, outputs: Iterable[str]) -> dict[str, float]:
         """Output -> its weight in the loss."""

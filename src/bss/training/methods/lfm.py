@@ -191,6 +191,8 @@ class LFM(Method):
 
     @property
     def _aligns_features(self) -> bool:
+        if self.schedule == "constant" and self.weight == 0:
+            return False
         return (self.alignment or ("reverse_js" if self.variant == "released" else "infonce")) == "infonce"
 
 

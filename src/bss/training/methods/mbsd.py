@@ -36,9 +36,14 @@ class MBSD(Joint):
         benchmark={"CREMA-D": 74.86, "KS": 68.82, "VGGSound": 49.48},
     )
     grid: ClassVar[Mapping[str, tuple[object, ...]]] = {"distillation_weight": (0.5, 1.0, 2.0)}
+    weights_of_heads: ClassVar[tuple[str, ...]] = ("unimodal_weight",)
     variant: Literal["published", "released"] = "published"
     distillation_weight: Annotated[float, Field(ge=0)] = 1.0
     """Weight of what the modalities learn from each other; 0 is joint."""
+
+    def asks_heads(self) -> bool:
+        """Where they teach each other, unless the fused loss trains them."""
+        return self.variant == "published" and self.distillation_weight > 0
 
     def prepare(self, model: "MultimodalModel") -> None:
         """In `released` the modalities' logits are the parts of the fused ones."""

@@ -84,6 +84,12 @@ class PDF(Joint):
             loss = loss + self.confidence_weight * confidence_loss(log_q.exp(), logits, batch.labels)
         return self.descend(trainer, batch, outputs, loss)
 
+    def on_gradients(self, trainer: "Trainer", outputs: "Outputs", batch: "Batch") -> None:
+        """Drop those of nets that do not learn, of zeros, with which they would decay."""
+        rule = cast(Any, trainer.model.fusion).rule
+        for weight in rule.parameters() if self.confidence_weight == 0 else ():
+            weight.grad = None
+
 
 def _net(width: int) -> "torch.nn.Sequential":
     """Features to one number: three linear layers, as in the code, with nothing in between."""

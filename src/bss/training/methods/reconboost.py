@@ -140,7 +140,8 @@ class ReconBoost(Method):
         Args:
             own: its logits (B, C).
             others: the logits of each of the others.
-            before: the logits of the modality that was trained before it, if any was.
+            before: the logits of the modality that was trained before it, if any was; zeros of what a sample lacks,
+                which is no prediction to be near.
             labels: (B,), int64.
         """
         import torch
@@ -155,4 +156,6 @@ class ReconBoost(Method):
             return loss / own.shape[1]
         if before is None or self.memory_weight == 0:
             return loss
-        return loss + self.memory_weight * mse_loss(own.softmax(dim=1), before.softmax(dim=1))
+        p = own.softmax(dim=1)
+        remembered = torch.where(before.any(dim=1, keepdim=True), before.softmax(dim=1), p.detach())
+        return loss + self.memory_weight * mse_loss(p, remembered)
