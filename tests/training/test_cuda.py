@@ -94,10 +94,11 @@ def test_an_encoder_repeats_to_the_byte(encoder: str) -> None:
         {name: made_up(modality, 96) for name, modality in modalities.items()},
         {},
     )
-    assert_differentiated_in_eval_mode(build_model(train.meta, dict.fromkeys(modalities, component), 0), train, runtime)
+    encoders = dict.fromkeys(modalities, component)
+    assert_differentiated_in_eval_mode(build_model(train.meta, encoders, 0), train, runtime)
     results = []
     for _ in range(2):
-        model = build_model(train.meta, dict.fromkeys(modalities, component), 0)
+        model = build_model(train.meta, encoders, 0)
         trainer = Trainer(model, Joint(), TRAIN, runtime)
         losses = trainer.train_epoch(batches(train, np.arange(96), 16, runtime), 0.01)
         results.append((losses, trainer.model.fusion.weight.cpu()))
