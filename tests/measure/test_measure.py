@@ -293,6 +293,35 @@ def test_collecting_moves_nothing(training: bool) -> None:
     assert torch.equal(first.features["b"], -values)
 
 
+class Bare(Toy):
+    def forward(self, inputs: dict[str, Tensor]) -> Any:
+        return super().forward(inputs).logits
+
+
+def test_a_model_may_return_its_logits_alone() -> None:
+    batches = [({"x": torch.randn(4, 3)}, torch.zeros(4, dtype=torch.int64))]
+    whole, bare = collect(Toy(), batches), collect(Bare(), batches)
+    assert bare.features is None
+    assert all(torch.equal(bare.logits[name], values) for name, values in whole.logits.items())
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (torch.zeros(4, 3), "the model returns a Tensor, expected the logits of each output by its name"),
+        ({"a": [0.0], "b": torch.zeros(4, 3), "fused": torch.zeros(4, 3)}, "outputs of 'a' are a list"),
+        ({"a": torch.zeros(4, 3), "fused": torch.zeros(4, 3)}, "at least two modalities"),
+    ],
+)
+def test_what_a_model_returns_else_is_refused(returned: Any, message: str) -> None:
+    model = nn.Identity().train()
+    with pytest.raises(ValueError, match=message):
+        collect(model, [(returned, torch.zeros(4, dtype=torch.int64))])
+    assert model.training
+    with pytest.raises(ValueError, match="there is no batch"):
+        collect(model, [])
+
+
 def test_evidence_survives_the_disk(tmp_path: Path) -> None:
     given = evidence(3)
     write_evidence(given, tmp_path / "evidence.safetensors")

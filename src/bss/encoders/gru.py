@@ -21,7 +21,9 @@ class GRU(Encoder):
     """
 
     width: Annotated[int, Field(ge=1)] = 64
+    """Size of the state, which the features have."""
     num_layers: Annotated[int, Field(ge=1)] = 1
+    """Recurrent layers, one above the other."""
 
     def build(self, modality: "ModalityMeta") -> "nn.Module":
         """(B, length, size) -> (B, width)."""

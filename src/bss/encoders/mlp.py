@@ -19,7 +19,9 @@ class MLP(Encoder):
     """Linear layers with ReLU, all of one width."""
 
     width: Annotated[int, Field(ge=1)] = 64
+    """Size of every layer, which the features have."""
     num_layers: Annotated[int, Field(ge=1)] = 2
+    """Linear layers, each with ReLU."""
 
     def build(self, modality: "ModalityMeta") -> "nn.Module":
         """(B, *shape) -> (B, width)."""

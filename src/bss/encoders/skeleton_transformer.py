@@ -24,7 +24,9 @@ class SkeletonTransformer(Encoder):
     width: Annotated[int, Field(ge=2, multiple_of=2)] = 64
     """Numbers of a token; the features are twice as many."""
     num_heads: Annotated[int, Field(ge=1)] = 1
+    """Heads of a layer; `width` is a multiple of it."""
     num_layers: Annotated[int, Field(ge=1)] = 1
+    """Layers of self-attention."""
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Self:

@@ -25,6 +25,7 @@ class SmallCNN(Encoder):
     width: Annotated[int, Field(ge=1)] = 8
     """Channels of the first block."""
     num_blocks: Annotated[int, Field(ge=1)] = 3
+    """Blocks, each of half the side and twice the channels of the one before."""
     pool: Annotated[int, Field(ge=1)] = 2
     """The last feature map is averaged to a grid of at most this many windows a side."""
 

@@ -22,6 +22,7 @@ class TextEmbedding(Encoder):
     width: Annotated[int, Field(ge=1)] = 64
     """Width of an embedding and of the hidden layer."""
     hidden: bool = False
+    """Whether a layer with ReLU follows the mean."""
 
     def build(self, modality: "ModalityMeta") -> "nn.Module":
         """(B, length) -> (B, width); a text of nothing but padding has the mean zero."""

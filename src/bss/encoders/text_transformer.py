@@ -20,8 +20,11 @@ class TextTransformer(Encoder):
     """Words and their places are embedded, look at each other in layers, and are averaged. There is no dropout."""
 
     width: Annotated[int, Field(ge=1)] = 64
+    """Size of a token, which the features have."""
     num_layers: Annotated[int, Field(ge=1)] = 2
+    """Layers of self-attention."""
     num_heads: Annotated[int, Field(ge=1)] = 4
+    """Heads of a layer; `width` is a multiple of it."""
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Self:

@@ -31,6 +31,7 @@ class Video3D(Encoder):
     """
 
     network: Literal["r3d_18", "mc3_18", "r2plus1d_18", "s3d", "i3d"] = "r3d_18"
+    """Which network: those of torchvision, or I3D."""
     weights: str = NONE
     """`none` for random ones, or the path of a state dict (`.pt`, `.pth` or `.safetensors`): torchvision's, and for
     I3D those of `rgb_imagenet.pt` and `flow_imagenet.pt` and the like."""

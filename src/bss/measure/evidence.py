@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +12,6 @@ from bss.errors import InputError
 from bss.files import read_tensors, write_tensors
 from bss.measure.numbers import real_numbers, whole_numbers
 from bss.types import FUSED
-
-if TYPE_CHECKING:
-    from bss.model import Outputs
 
 
 @dataclass(frozen=True)
@@ -108,8 +105,13 @@ def collect(model: nn.Module, batches: Iterable[Sequence[Any]]) -> Evidence:
     mode afterwards.
 
     Args:
-        model: inputs -> logits and features, as `bss.model.Outputs`.
+        model: inputs -> the logits of each output by its name, or an object with `logits` and `features`, as
+            `bss.model.Outputs`.
         batches: inputs, labels and anything further, on the model's device.
+
+    Raises:
+        ValueError: the model returns something else, there is no batch, or what it returns does not fit together,
+            see `Evidence`.
     """
     was_training = model.training
     model.eval()
@@ -118,12 +120,22 @@ def collect(model: nn.Module, batches: Iterable[Sequence[Any]]) -> Evidence:
     try:
         with torch.inference_mode():
             for inputs, batch_labels, *_ in batches:
-                outputs: Outputs = model(inputs)
-                logits.add(outputs.logits)
-                features.add(outputs.features)
+                outputs = model(inputs)
+                if hasattr(outputs, "logits") and hasattr(outputs, "features"):
+                    logits.add(outputs.logits)
+                    features.add(outputs.features)
+                elif isinstance(outputs, Mapping):
+                    logits.add(outputs)
+                else:
+                    raise ValueError(
+                        f"the model returns a {type(outputs).__name__}, expected the logits of each output by its "
+                        "name, or an object with `logits` and `features`"
+                    )
                 labels.append(whole_numbers("labels", batch_labels).cpu())
     finally:
         model.train(was_training)
+    if not labels:
+        raise ValueError("there is no batch to collect evidence of")
     return Evidence(logits.joined(), torch.cat(labels), features.joined())
 
 
@@ -135,7 +147,7 @@ class _Rows:
 
     def add(self, batch: Mapping[str, Tensor]) -> None:
         for name, values in batch.items():
-            self._parts.setdefault(name, []).append(values.float().cpu())
+            self._parts.setdefault(name, []).append(real_numbers(f"outputs of '{name}'", values).float().cpu())
 
     def joined(self) -> dict[str, Tensor]:
         return {name: torch.cat(parts) for name, parts in self._parts.items()}

@@ -1,25 +1,14 @@
 """The catalogue of the training methods, all of it from their classes: for `bss methods` and docs/methods.md."""
 
-import ast
 import inspect
-import textwrap
 from collections.abc import Iterator
-from itertools import pairwise
-from typing import Any, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
+from bss.fields import Setting, settings
 from bss.registry import lookup
 from bss.training.methods.method import METHODS, Family, Method, Record
 
 FAMILIES: tuple[Family, ...] = get_args(Family)
-
-
-class Setting(NamedTuple):
-    """A field of a method."""
-
-    name: str
-    default: str
-    meaning: str
-    """What its docstring says; empty where it has none."""
 
 
 class Entry(NamedTuple):
@@ -57,7 +46,7 @@ def entry(name: str) -> Entry:
         tuple(_needs(method)),
         _variants(method),
         inspect.cleandoc(method.__doc__ or ""),
-        tuple(_settings(method)),
+        settings(method),
     )
 
 
@@ -87,31 +76,3 @@ def _variants(method: type[Method]) -> tuple[str, ...]:
     if field is None:
         return ()
     return tuple(sorted(map(str, get_args(field.annotation)), key=lambda variant: variant != field.default))
-
-
-def _settings(method: type[Method]) -> Iterator[Setting]:
-    meanings: dict[str, str] = {}
-    for kind in reversed(method.__mro__):
-        if issubclass(kind, Method):
-            meanings |= _meanings(kind)
-    for name, field in method.model_fields.items():
-        default = "must be set" if field.is_required() else _shown(field.get_default(call_default_factory=True))
-        yield Setting(name, default, meanings.get(name, ""))
-
-
-def _meanings(kind: type) -> dict[str, str]:
-    """Field -> the string below it."""
-    (definition,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
-    lines = definition.body if isinstance(definition, ast.ClassDef) else []
-    found = {}
-    for field, below in pairwise(lines):
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr):
-            value = below.value
-            if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                found[field.target.id] = " ".join(inspect.cleandoc(value.value).split())
-    return found
-
-
-def _shown(value: Any) -> str:
-    """As params.yaml has it."""
-    return {"True": "true", "False": "false", "None": "none"}.get(str(value), str(value))

@@ -12,6 +12,7 @@ class BabyStep(Pacing):
     """start, then `num_steps` equal parts of the rest, each let in at once. Source: Bengio et al. (ICML 2009)."""
 
     num_steps: Annotated[int, Field(ge=1)] = 5
+    """Parts that the rest is let in by."""
 
     def __call__(self, progress: float) -> float:
         """The fraction in play."""

@@ -19,7 +19,9 @@ class Heuristic(Scheduler):
     """
 
     variant: Literal["published", "released"] = "published"
+    """`released`: the pacing of the epoch after, as the authors' code."""
     pacing: Annotated[Pacing, BeforeValidator(PACINGS.build)] = Root()
+    """Progress -> fraction in play, in (0, 1]."""
     grow_epochs: Annotated[int, Field(ge=0)] = 40
     """Epochs until all samples are in play (T_grow); 0 plays all from the start."""
     epoch_length: Literal["subset", "full"] = "subset"

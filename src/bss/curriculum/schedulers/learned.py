@@ -20,6 +20,7 @@ class Learned(Measuring):
     """
 
     variant: Literal["published", "released"] = "published"
+    """`released`: the authors' code, a weighted permutation by fresh scores alone."""
     beta: Annotated[float, Field(ge=0, le=1)] = 0.6
     """Weight of the fresh score: (1 - beta) old + beta fresh. `released` takes 1."""
     temperature: Annotated[float, Field(gt=0)] = 1.0

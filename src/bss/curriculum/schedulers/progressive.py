@@ -45,6 +45,7 @@ class Progressive(Measuring):
 
     criteria: Criteria = OWN
     variant: Literal["published", "effective"] = "published"
+    """Draws by F; `effective`: by F(a) 2 sqrt(a (1 - a)), the share of a prompt in the published update."""
     beta: Annotated[float, Field(ge=0, le=1)] = 0.6
     """Weight of the fresh value: (1 - beta) old + beta fresh; inferred, as in BSS."""
     stage_epochs: Annotated[tuple[NonNegativeInt, NonNegativeInt], Field(strict=False)] = (3, 3)

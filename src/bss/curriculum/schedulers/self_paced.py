@@ -24,6 +24,7 @@ class SelfPaced(Measuring):
     pacing: Annotated[Pacing, BeforeValidator(PACINGS.build)] = Linear(start=0.2)
     """Progress -> threshold in (0, 1]; 1 plays everything."""
     grow_epochs: Annotated[int, Field(ge=1)] = 40
+    """Epochs until the threshold is 1, T_grow."""
     min_in_play: Annotated[int, Field(ge=1)] = 32
     """Number of samples in play at least, of those there are, the best ones: a single score far from all others would
     make epochs of one sample."""

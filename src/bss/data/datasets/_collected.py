@@ -95,11 +95,15 @@ class AudioVisual(Collected):
     length: Literal["pad", "tile", "crop"] = "tile"
     """What fills a shorter recording, see the kind `audio`."""
     n_fft: int = Field(default=512, ge=2)
+    """Samples of a window of the spectrogram."""
     hop_length: int = Field(default=353, ge=1)
+    """Samples from one window to the next."""
     floor: float = Field(default=1e-7, gt=0)
+    """Added to the magnitudes before the logarithm, see the kind `audio`."""
     num_mels: int | None = Field(default=None, ge=1)
+    """Bands of the mel scale; none: the plain spectrogram."""
     level: float | None = Field(default=None, gt=0)
-    """Root mean square of every recording; this and the four fields above as in the kind `audio`."""
+    """Root mean square that each recording is brought to; none: as it is."""
     image_size: int = Field(default=224, ge=8)
     """Pixels a side of a frame."""
     num_frames: int = Field(default=1, ge=1)

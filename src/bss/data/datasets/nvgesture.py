@@ -61,6 +61,7 @@ class NVGesture(Collected):
     flow: bool = True
     """Whether the arrays of the optical flow are a third modality."""
     num_frames: int = Field(default=64, ge=1)
+    """Frames of a recording, of the videos and of the flow."""
     image_size: int = Field(default=224, ge=8)
     """Pixels a side of a frame."""
     rule: Literal["uniform", "first", "centre"] = "centre"

@@ -44,8 +44,11 @@ class Audio(Kind):
     sample_rate: int = Field(gt=0)
     """Hertz; a file of another rate is resampled."""
     seconds: float = Field(gt=0)
+    """Seconds of sound in a sample."""
     n_fft: int = Field(ge=2)
+    """Samples of a window of the spectrogram."""
     hop_length: int = Field(ge=1)
+    """Samples from one window to the next."""
     length: Literal["pad", "tile", "crop"]
     """How a recording shorter than `seconds` is filled: by silence after it, by repetition, or not: it is refused.
     A longer one always loses its end."""

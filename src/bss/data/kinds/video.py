@@ -34,6 +34,7 @@ class Video(Kind):
     size: Size
     """Pixels: height and width, or one number for both."""
     num_frames: int = Field(ge=1)
+    """Frames of a sample."""
     fps: float | None = Field(default=None, gt=0)
     """Frames a second that are read from a video file; all of them where left out, as from a folder."""
     rule: Literal["uniform", "first", "centre"] = "uniform"

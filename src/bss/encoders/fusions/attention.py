@@ -23,6 +23,7 @@ class Attention(Fusion):
     width: Annotated[int, Field(ge=1)] = 64
     """Width of a token."""
     num_heads: Annotated[int, Field(ge=1)] = 4
+    """Heads of the layer; `width` is a multiple of it."""
 
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> Self:

@@ -24,7 +24,9 @@ class Joint(Method):
     weights_of_heads: ClassVar[tuple[str, ...]] = ()
     """The weights of which one has to be above 0, of a method that goes by what the modalities' own heads say."""
     fused_weight: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the cross-entropy of the fusion."""
     unimodal_weight: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of that of each modality's own output."""
 
     @model_validator(mode="after")
     def _something_is_trained(self) -> Self:

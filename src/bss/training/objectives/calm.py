@@ -57,6 +57,7 @@ class CALM(Objective):
     target: Literal["fixed", "free"] = "fixed"
     """Whether Q_t is a constant in the loss, or may flatten to be easier to generate."""
     task: Literal["label", "contrast"] = "label"
+    """The task loss: the cross-entropy of the labels, or a contrastive loss without labels."""
     temperature: Positive = 0.07
     """Of the contrastive loss."""
 

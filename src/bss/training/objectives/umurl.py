@@ -36,8 +36,11 @@ class UmURL(Objective):
     projection: Count = 512
     """Width of z; published 4096."""
     similarity: Weight = 5.0
+    """Weight of the distances."""
     variance: Weight = 5.0
+    """Weight of what keeps each number of z from becoming constant."""
     covariance: Weight = 1.0
+    """Weight of what keeps the numbers of z apart."""
 
     @property
     def trains_heads(self) -> bool:
