@@ -40,7 +40,7 @@ test-distribute: $(VENV)/ready  ## a grid over two workers of a Prefect work poo
 test-ui: $(VENV)/ready  ## what make ui starts, killed and stopped in every way
 	python -m pytest tests/flows/pages/test_deployments.py tests/flows/pages/test_ui_browser.py --ui
 
-bench: $(VENV)/ready  ## every benchmark, on a quiet machine (20 minutes), into docs/benchmarks.md
+bench: $(VENV)/ready  ## every benchmark, on a quiet machine (three quarters of an hour), into docs/benchmarks.md
 	python -m benchmarks
 
 screenshots: $(VENV)/ready  ## the pictures of the report in docs/images, from reports/report.html; needs Chromium
