@@ -3,6 +3,7 @@
 They are made of what `python -m docs.runs leaderboard-DATA` keeps of each data set.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,20 +25,23 @@ PAGE = Path(__file__).parent / "leaderboard.md"
 COMMAND = "python -m docs.leaderboard"
 FIRST, BASE, OTHER = "joint", "random", "learned"
 CONFIDENCE = 0.95
+BENCHMARKS = PAGE.with_name("benchmarks.md")
+Costs = Mapping[str, tuple[str, str, str]]
+"""Method -> samples, time of an epoch and memory over those of `FIRST`."""
 
 
-def written(text: str, found: Accuracies, samples: Mapping[str, float]) -> str:
+def written(text: str, found: Accuracies, costs: Costs) -> str:
     """The page with its tables made anew."""
     distance = f"Critical distance (95 %) of two mean ranks: {ranks(found).distance:.1f}."
-    return filled(text, COMMAND, methods_table(found, samples), distance, families_table(found), orders_table(found))
+    return filled(text, COMMAND, methods_table(found, costs), distance, families_table(found), orders_table(found))
 
 
-def methods_table(found: Accuracies, samples: Mapping[str, float]) -> str:
+def methods_table(found: Accuracies, costs: Costs) -> str:
     """A row a method in random order, the best mean rank first; those that some data cannot be used with come last.
 
     Args:
         found: of each data set.
-        samples: as `samples_to_first` gives them.
+        costs: of each method.
     """
     order = ranks(found)
     places = dict(zip(order.rows, order.means, strict=True))
@@ -50,10 +54,12 @@ def methods_table(found: Accuracies, samples: Mapping[str, float]) -> str:
     rows = []
     for method in (*ranked, *rest):
         row = [method, entry(method).record.families[0], f"{places[method]:.1f}" if method in places else ABSENT]
-        row += [f"{samples[method]:.2f}", *_cells(found, _row(method, BASE), _row(FIRST, BASE))]
+        row += [*costs[method], *_cells(found, _row(method, BASE), _row(FIRST, BASE))]
         row += [_difference(*_over_all(found, method))] if method in places else [ABSENT]
         rows.append([*row, f"{corrected[method]:.3f}" if method in corrected else ABSENT])
-    return markdown(["method", "family", "mean rank", "samples", *found, "over all", "Holm p"], rows, 2)
+    return markdown(
+        ["method", "family", "mean rank", "samples", "time", "memory", *found, "over all", "Holm p"], rows, 2
+    )
 
 
 def families_table(found: Accuracies) -> str:
@@ -91,6 +97,24 @@ def ranks(found: Accuracies) -> Ranks:
     )
 
 
+def costs_of(found: Mapping[str, pl.DataFrame], benchmarks: str) -> Costs:
+    """The samples that each method trains on, the time of an epoch and its memory, all over those of `FIRST`.
+
+    Args:
+        found: data set -> its runs.
+        benchmarks: the text of docs/benchmarks.md, where time and memory were measured.
+    """
+    samples = samples_to_first(found)
+    return {
+        method: (
+            f"{samples[method]:.2f}",
+            _measured("an epoch of", method, benchmarks),
+            _measured("memory of", method, benchmarks),
+        )
+        for method in samples
+    }
+
+
 def samples_to_first(found: Mapping[str, pl.DataFrame]) -> dict[str, float]:
     """Method -> the samples it trains on in random order over those of `FIRST`, the mean over the data sets."""
     shares = []
@@ -98,7 +122,13 @@ def samples_to_first(found: Mapping[str, pl.DataFrame]) -> dict[str, float]:
         seen = dict(runs.group_by("row").agg(pl.col("num_samples").mean()).iter_rows())
         first, of_base = seen[_row(FIRST, BASE)], _row("", BASE)
         shares.append({row.removesuffix(of_base): seen[row] / first for row in seen if row.endswith(of_base)})
-    return {method: float(np.mean([share[method] for share in shares if method in share])) for method in shares[0]}
+    methods = dict.fromkeys(method for share in shares for method in share)
+    return {method: float(np.mean([share[method] for share in shares if method in share])) for method in methods}
+
+
+def _measured(what: str, method: str, benchmarks: str) -> str:
+    line = re.search(rf"^\| avdigits: {what} {method} / {FIRST} \| ([0-9.]+)", benchmarks, re.MULTILINE)
+    return line[1] if line else "1" if method == FIRST else ABSENT
 
 
 def _row(method: str, scheduler: str) -> str:
@@ -126,4 +156,5 @@ if __name__ == "__main__":
     with exits():
         studies = dict(kept("leaderboard"))
         runs_of = {name: row_accuracies(runs) for name, runs in studies.items()}
-        write_text(written(PAGE.read_text(encoding="utf-8"), runs_of, samples_to_first(studies)), PAGE)
+        measured = costs_of(studies, BENCHMARKS.read_text(encoding="utf-8"))
+        write_text(written(PAGE.read_text(encoding="utf-8"), runs_of, measured), PAGE)
