@@ -287,12 +287,12 @@ class Params(Strict):
     def _methods_come_to_their_end(self) -> Self:
         for name in self.grid.methods:
             method = self.methods[name]
-            epochs = self.train.epochs + (0 if method.goes_on else self.warmup.epochs)
+            epochs = self.train.epochs + (0 if method.goes_on else self.warmup.num_epochs)
             if epochs < method.least_epochs:
                 raise InputError(
                     f"grid.methods: '{name}' needs {method.least_epochs} epochs for all its phases, and has {epochs} "
-                    f"(train.epochs{'' if method.goes_on else ' + warmup.epochs'}): train longer, or lower its "
-                    "own fields that count epochs"
+                    f"(train.epochs{'' if method.goes_on else ' and those of the warm-up'}): train longer, or lower "
+                    "its own fields that count epochs"
                 )
         return self
 

@@ -244,7 +244,7 @@ def test_a_weighted_permutation_draws_without_replacement() -> None:
 def test_the_released_variant_is_a_weighted_permutation_of_fresh_scores() -> None:
     released = Learned(variant="released")
     fresh = SCORES[::-1]
-    assert released.update(SCORES, fresh) is fresh
+    assert released.update(SCORES, fresh, np.ones(200)) is fresh
     assert sorted(epoch_indices(released, SCORES, 0, 3)) == list(range(200))
     weights = [1 + score + 0.01 for score in SCORES]
     assert np.allclose(released.probabilities(SCORES), [weight / sum(weights) for weight in weights])
@@ -276,7 +276,7 @@ def test_learned_moves_its_average_towards_fresh_scores() -> None:
     mixed = Learned(refresh_every=2, score_update="mixed")
     assert [mixed.refreshes(epoch) for epoch in range(4)] == [False, True, True, True]
     assert [mixed.wants_pass(epoch) for epoch in range(4)] == [False, False, True, False]
-    assert np.allclose(scheduler.update(np.array([1.0, 0.0]), np.array([0.0, 0.5])), [0.4, 0.3])
+    assert np.allclose(scheduler.update(np.array([1.0, 0.0]), np.array([0.0, 0.5]), np.ones(2)), [0.4, 0.3])
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)

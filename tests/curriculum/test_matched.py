@@ -55,11 +55,11 @@ def test_alike_samples_are_drawn_alike_and_worse_ones_less() -> None:
 def test_a_sample_is_drawn_by_the_geometric_mean_of_all_measurements() -> None:
     scheduler = Matched(floor=0.1, refresh_every=2)
     first, second = np.log([1.0, 0.25, 0.01]), np.log([1.0, 1.0, 0.01])
-    sums = scheduler.update(first, second)
+    means = scheduler.update(first, second, np.ones(3))
     assert scheduler.probabilities(first) == pytest.approx(np.array([1, 0.25, 0.1]) / 1.35)
     expected = np.array([1, 0.5, 0.1]) / 1.6
     for epoch in (2, 3):  # measured before epochs 2, 4, ...
-        drawn = np.bincount(epoch_indices(scheduler, np.repeat(sums, 400), 0, epoch) // 400, minlength=3) / 1200
+        drawn = np.bincount(epoch_indices(scheduler, np.repeat(means, 400), 0, epoch) // 400, minlength=3) / 1200
         assert drawn == pytest.approx(expected, abs=0.002)
 
 
@@ -90,3 +90,40 @@ def test_the_sampler_remembers_held_out_samples() -> None:
     assert (whole.scores == resumed.scores).all()
     assert whole.scores.min() < 0
     assert (whole.sequence() == resumed.sequence()).all()
+
+
+@pytest.mark.parametrize("scores", [None, np.full(20, -0.3)], ids=["none before", "scores before"])
+def test_weights_are_of_the_measurements_that_a_sample_had(scores: np.ndarray | None) -> None:
+    """By the batches of training; the last five samples are not seen before the third epoch."""
+    torch.manual_seed(0)
+    labels = torch.arange(20) % 3
+    sampler = CurriculumSampler(20, Matched(score_update="online"), scores=scores)
+    logs: list[list[float]] = [[] if scores is None else [-0.3] for _ in range(20)]
+    for epoch in range(4):
+        logits = {name: torch.randn(20, 3) for name in ("a", "b", "fused")}
+        rows = list(range(20 if epoch > 1 else 15))
+        sampler.observe(rows, {name: values[rows] for name, values in logits.items()}, labels[rows])
+        sampler.observe_held_out({name: 3 * values[:7] for name, values in logits.items()}, labels[:7])
+        values = {
+            name: torch.from_numpy(row[rows])
+            for name, row in zip(sampler.scheduler.criteria, sampler._samples.criteria, strict=True)
+        }
+        held_out = sampler._samples.held_out
+        for row, value in zip(rows, sampler.scheduler.scored(values, held_out=held_out).tolist(), strict=True):
+            logs[row].append(value)
+        sampler.end_epoch()
+        for row, of_row in enumerate(logs):
+            wanted = sum(of_row) / len(of_row) if of_row else 0.0
+            assert float(sampler.scores[row]) == pytest.approx(wanted)
+
+
+def test_a_refused_end_of_an_epoch_counts_no_draw() -> None:
+    sampler = CurriculumSampler(4, Matched())
+    assert len(list(sampler)) == 4
+    with pytest.raises(ValueError, match="observe"):
+        sampler.end_epoch()
+    logits = dict.fromkeys(["a", "b", "fused"], torch.randn(4, 3))
+    sampler.observe(range(4), logits, torch.zeros(4, dtype=torch.int64))
+    sampler.observe_held_out(logits, torch.zeros(4, dtype=torch.int64))
+    sampler.end_epoch()
+    assert sampler._samples.num_draws.sum() == 4

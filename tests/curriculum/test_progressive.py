@@ -57,7 +57,9 @@ def test_the_weights_equal_their_slow_reference(variant: str) -> None:
 
 def test_a_running_confidence_becomes_probabilities() -> None:
     scheduler = Progressive()
-    running = scheduler.update(np.array([0.05, 0.3, 0.3, 0.3, 0.9]), np.array([0.02, 0.10, 0.35, 0.60, 0.97]))
+    running = scheduler.update(
+        np.array([0.05, 0.3, 0.3, 0.3, 0.9]), np.array([0.02, 0.10, 0.35, 0.60, 0.97]), np.ones(5)
+    )
     assert running.tolist() == pytest.approx([0.032, 0.180, 0.330, 0.480, 0.942])
     expected = {
         0: [0.054462, 0.155095, 0.232116, 0.279164, 0.279164],

@@ -196,7 +196,7 @@ def test_a_state_of_another_plan_is_refused_and_nothing_changes(other: Curriculu
     before = sampler.state_dict()
     with pytest.raises(ValueError, match=f"the state is of another plan: {message}"):
         sampler.load_state_dict(other.state_dict())
-    with pytest.raises(ValueError, match="the state has version 0, expected 2"):
+    with pytest.raises(ValueError, match="the state has version 0, expected 3"):
         sampler.load_state_dict(before | {"version": 0})
     assert same(sampler.state_dict(), before)
 
@@ -287,7 +287,7 @@ def test_scores_of_any_real_type_are_the_same(scores: Any) -> None:
 
 @pytest.mark.parametrize(
     ("part", "value"),
-    [("scores", torch.zeros(N - 1)), ("criteria", torch.zeros(1, N)), ("num_draws", None), ("is_scored", "yes")],
+    [("scores", torch.zeros(N - 1)), ("criteria", torch.zeros(1, N)), ("num_draws", None), ("num_measured", "yes")],
 )
 def test_a_damaged_state_is_refused_and_nothing_changes(part: str, value: Any) -> None:
     sampler = CurriculumSampler(N, Learned(), scores=SCORES)

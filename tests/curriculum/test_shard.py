@@ -456,7 +456,7 @@ def test_golden_draws_of_one_rank() -> None:
 def test_a_rank_takes_few_bytes_a_sample() -> None:
     sampler = CurriculumSampler(1000, Learned(), shard="local")
     sampler.sequence()
-    held = [sampler.sequence(), sampler._samples.scores, sampler._samples.criteria, sampler._samples.is_scored]
+    held = [sampler.sequence(), sampler._samples.scores, sampler._samples.criteria, sampler._samples.num_measured]
     assert sum(array.nbytes for array in [*held, sampler._samples.num_draws]) == 21 * 1000
 
 

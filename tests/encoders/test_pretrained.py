@@ -193,6 +193,27 @@ def test_a_frozen_model_stays_in_eval_mode_and_an_adapted_one_starts_as_it_was()
         ENCODERS.build({"name": "huggingface", "model": "x", "freeze": True, "lora_rank": 2})
 
 
+def test_every_adapter_has_a_part_in_the_features(tmp_path: Path) -> None:
+    """SigLIP pools by attention of torch, which reads the weights of its linear layer and never calls it."""
+    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("peft")
+    config = transformers.SiglipVisionConfig(
+        hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2, image_size=8, patch_size=4
+    )
+    transformers.SiglipVisionModel(config).save_pretrained(tmp_path)
+    network = built(of("image", 3, 8, 8), name="huggingface", model=str(tmp_path), lora_rank=2)
+    pictures = torch.randn(2, 3, 8, 8)
+    before = network.eval()(pictures)
+    late = [weight for name, weight in network.named_parameters() if "lora_B" in name]
+    assert len(late) > 2
+    for weight in late:
+        with torch.no_grad():
+            weight.copy_(torch.randn(weight.shape))
+            assert not torch.allclose(network(pictures), before, atol=1e-6)
+            weight.zero_()
+    assert torch.allclose(network(pictures), before, atol=1e-5)
+
+
 def test_random_weights_come_from_the_seed_alone() -> None:
     def weights(seed: int) -> Tensor:
         torch.manual_seed(seed)

@@ -35,6 +35,18 @@ def test_it_is_the_mean_of_the_words_that_are_no_padding() -> None:
     assert torch.allclose(bag(IDS.float()), slow_mean(bag[0].weight, IDS), atol=1e-6)
 
 
+def test_padding_is_that_of_the_tokenizer() -> None:
+    modality = ModalityMeta(
+        kind="text", shape=(4,), mean=0, std=1, encoder="text_embedding", tokens=tuple("abcdef"), padding=3
+    )
+    bag: Any = TextEmbedding(width=6).build(modality)
+    found = bag(torch.tensor([[0.0, 2, 3, 3], [1, 1, 4, 3]]))
+    weight = bag[0].weight
+    assert torch.allclose(found[0], (weight[0] + weight[2]) / 2, atol=1e-6)
+    assert torch.allclose(found[1], (2 * weight[1] + weight[4]) / 3, atol=1e-6)
+    assert bool(weight[1].any()), "1 is a word as any other here"
+
+
 def test_the_hidden_layer_follows() -> None:
     bag = network(hidden=True)
     mean = slow_mean(bag[0].weight, IDS)

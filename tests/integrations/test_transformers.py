@@ -181,6 +181,7 @@ def test_a_step_without_an_index_is_refused(tmp_path: Path) -> None:
     [
         (Learned(), "'learned' wants clean passes over the training samples: give evidence="),
         (Matched(score_update="online"), "'matched' compares with held-out samples: give held_out="),
+        (Learned(score_update="online", by_class=True), "'learned' has by_class: give labels="),
         ("learned", "scheduler is 'learned', expected one such as bss.Random"),
     ],
     ids=str,

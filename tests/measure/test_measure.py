@@ -293,6 +293,20 @@ def test_collecting_moves_nothing(training: bool) -> None:
     assert torch.equal(first.features["b"], -values)
 
 
+def test_parts_that_rest_still_rest_after_a_clean_pass() -> None:
+    model = Toy().train()
+    model.norm.eval()
+    collect(model, [({"x": torch.randn(4, 3)}, torch.zeros(4, dtype=torch.int64))])
+    assert model.training and model.drop.training and not model.norm.training
+
+
+def test_gradients_are_one_number_a_sample() -> None:
+    given = evidence()
+    with pytest.raises(ValueError, match=r"gradients have the shape \(17, 1\), expected \(17,\)"):
+        replace(given, gradients=torch.ones(17, 1))
+    assert balance_score([replace(evidence(num_samples=0), gradients=torch.ones(0))]).shape == (0,)
+
+
 class Bare(Toy):
     def forward(self, inputs: dict[str, Tensor]) -> Any:
         return super().forward(inputs).logits

@@ -23,12 +23,14 @@ from bss.parsing import checked, read_mapping
 from bss.paths import Workspace
 from bss.training import weights
 from bss.training.checkpoint import Checkpoints, checkpoints_of, key
+from bss.training.divergence import explained
+from bss.training.loader import batches
 from bss.training.loop import warm_up
 from bss.training.methods.joint import Joint
 from bss.training.methods.method import METHODS
 from bss.training.runtime import Runtime
 from bss.training.settings import Warmup
-from bss.training.trainer import Trainer
+from bss.training.trainer import NotFinite, StepRecord, Trainer
 from bss.types import Split
 from tests.helpers import ROOT
 from tests.helpers.killed import (
@@ -231,6 +233,23 @@ def test_a_loss_that_is_not_finite_leaves_the_batch_and_the_last_good_checkpoint
     state = Checkpoints(tmp_path, 0).load()
     assert state is not None
     assert state["trainer"]["num_steps"] == 2
+
+
+def test_on_several_ranks_the_inputs_are_of_their_own_rows(splits: Splits, tmp_path: Path) -> None:
+    train = splits[Split.TRAIN]
+    batch = next(batches(train, np.arange(4), 4, Runtime.start(SETTINGS)))
+    inputs = {name: values.float()[[0, 2]] for name, values in batch.inputs.items()}
+    inputs["m0"][1] = torch.nan
+    step = StepRecord(1, batch._replace(inputs=inputs), np.array([0, 2]), {}, torch.tensor(torch.nan))
+    with (
+        pytest.raises(
+            ValueError, match=rf"the values of 'm0' are not finite for 1 of 2 samples \('{train.ids[2]}'\)"
+        ),
+        explained("train", train, tmp_path),
+    ):
+        raise NotFinite(step)
+    with safe_open(tmp_path / "not-finite.safetensors", "np") as file:
+        assert file.get_tensor("rows").tolist() == [0, 2]
 
 
 def test_values_that_are_not_finite_are_named_by_modality(splits: Splits) -> None:

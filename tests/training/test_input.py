@@ -174,6 +174,11 @@ def test_frames_are_drawn_for_each_sample_and_keep_their_order() -> None:
     assert (drawn == frames[:, None, :, None, None]).all()
 
 
+def test_frames_whose_draws_are_alike_are_no_more_than_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "rand", lambda *size, device=None: torch.zeros(size, device=device))
+    assert some_frames(torch.arange(8.0).reshape(2, 1, 4, 1, 1), 2).shape == (2, 1, 2, 1, 1)
+
+
 def test_a_step_repeats_its_draws_and_the_next_has_others(splits: dict[Split, PackedSplit]) -> None:
     train = splits[Split.TRAIN]
     seen: list[Tensor] = []
@@ -198,6 +203,7 @@ def test_a_step_repeats_its_draws_and_the_next_has_others(splits: dict[Split, Pa
     [
         ({"flip": True}, (6,), r"augment.x: images or spectrograms \(C, H, W\) are needed, got \(6,\)"),
         ({"num_frames": 2}, (3, 8, 8), r"augment.x: frames \(C, T, H, W\) are needed"),
+        ({"num_frames": 5}, (3, 4, 8, 8), r"augment.x.num_frames: 5, and a sample has 4"),
     ],
 )
 def test_a_change_that_does_not_fit_is_refused(change: dict[str, int], shape: tuple[int, ...], message: str) -> None:

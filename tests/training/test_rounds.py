@@ -15,6 +15,7 @@ from bss.evaluation.active.curves import area_under_budget_curve, class_entropy,
 from bss.files import read_tensors
 from bss.params import Params, load
 from bss.paths import Round, Workspace
+from bss.training.checkpoint import checkpoints_of
 from bss.training.rounds import train_round
 from bss.types import Split
 from tests.helpers import ROOT
@@ -103,3 +104,23 @@ def test_area_and_labels_saved_by_hand() -> None:
     assert class_entropy([0, 0, 1, 1]) == pytest.approx(np.log(2))
     with pytest.raises(ValueError, match="rising"):
         area_under_budget_curve([100, 100], [0.5, 0.6])
+
+
+def test_a_round_goes_on_from_no_checkpoint_of_other_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[str] = []
+
+    def seen(*given: Any) -> Any:
+        made = checkpoints_of(*given)
+        found.append(made.folder.name)
+        return made
+
+    monkeypatch.setattr("bss.training.rounds.checkpoints_of", seen)
+    params, place = workspace(tmp_path)
+    for active in ({}, {}, {"method": "ogm"}, {"epochs": 1}, {"initial": 10}):
+        changed = params.active.model_copy(update=active)
+        run(params.model_copy(update={"active": changed}), place, "entropy", range(1))
+    same, again, *others = found
+    assert same == again
+    assert len({same, *others}) == 1 + len(others)

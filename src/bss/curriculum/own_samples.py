@@ -42,7 +42,7 @@ class OwnSamples(Samples):
                 f"the scheduler '{scheduler.name}' {why}, so it needs all scores: leave shard='local' out"
             )
         ranks.check_group()
-        super().__init__(ranks.rows(num_samples), scheduler, scores, None, ranks, np.float32, np.int32)
+        super().__init__(ranks.rows(num_samples), scheduler, scores, None, ranks, np.float32, np.int32, np.uint8)
         self._num_samples = num_samples
         self._num_counted = 0
         self._others = self._nothing()
@@ -111,14 +111,13 @@ class OwnSamples(Samples):
         return True
 
     def _refresh(self, part: slice, over: Mapping[str, tuple[float, float]]) -> None:
-        scores, criteria, is_scored = self.scores[part], self.criteria[:, part], self.is_scored[part]
+        scores, criteria, num_measured = self.scores[part], self.criteria[:, part], self.num_measured[part]
         seen = ~np.isnan(criteria[0])
-        fresh = scores.astype(np.float64)
         named = zip(self.scheduler.criteria, criteria, strict=True)
-        fresh[seen] = self.scheduler.scored({name: torch.from_numpy(row[seen]) for name, row in named}, over).numpy()
-        # A first score has none before it to be averaged with.
-        scores[:] = np.where(is_scored, self.scheduler.update(scores.astype(np.float64), fresh), fresh)
-        is_scored |= seen
+        fresh = self.scheduler.scored({name: torch.from_numpy(row[seen]) for name, row in named}, over).numpy()
+        counts = num_measured[seen]
+        scores[seen] = self.renewed(scores[seen].astype(np.float64), fresh, counts)
+        num_measured[seen] = counts
 
     def state_dict(self) -> dict[str, Any]:
         """Those of this rank's samples, and what it observed of others'."""

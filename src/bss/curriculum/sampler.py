@@ -18,7 +18,7 @@ from bss.measure.numbers import whole, whole_numbers
 from bss.measure.ranks import AllRanks, Shard
 from bss.measure.score import is_local
 
-VERSION = 2
+VERSION = 3
 
 
 class CurriculumSampler(Sampler[int]):
@@ -211,7 +211,7 @@ class CurriculumSampler(Sampler[int]):
         Raises:
             ValueError: fresh scores are wanted, and nothing was ever observed.
         """
-        self._samples.num_draws = self.num_draws
+        num_draws = self.num_draws
         if self.scheduler.refreshes(self.epoch + 1):
             self._samples.gather()
             if not self._samples.refresh():
@@ -219,6 +219,7 @@ class CurriculumSampler(Sampler[int]):
                     f"the scheduler '{self.scheduler.name}' wants fresh scores after epoch {self.epoch}, "
                     "and nothing was observed; call `observe` with the model's logits before `end_epoch`"
                 )
+        self._samples.num_draws = num_draws
         self.epoch += 1
         self._position = 0
         self._sequence = None

@@ -25,6 +25,7 @@ class Samples(ABC):
         ranks: that share the training.
         floats: the type of scores and criteria.
         counts: the type of the numbers of draws.
+        measurements: the type of the numbers of measurements, which stop at its largest.
     """
 
     def __init__(
@@ -36,12 +37,13 @@ class Samples(ABC):
         ranks: AllRanks,
         floats: DTypeLike,
         counts: DTypeLike,
+        measurements: DTypeLike,
     ) -> None:
         self.rows, self.scheduler, self.ranks = rows, scheduler, ranks
         self.scores = np.zeros(len(rows), floats) if scores is None else checked(scores, len(rows), floats)
         self.labels = None if labels is None else checked_labels(labels, len(rows))
         self.criteria = np.full((len(scheduler.criteria), len(rows)), np.nan, floats)
-        self.is_scored = np.full(len(rows), scores is not None)
+        self.num_measured = np.full(len(rows), scores is not None, measurements)
         self.num_draws = np.zeros(len(rows), counts)
         self.held_out: dict[str, Tensor] | None = None
 
@@ -75,7 +77,7 @@ class Samples(ABC):
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain values."""
-        names = ("scores", "criteria", "is_scored", "num_draws")
+        names = ("scores", "criteria", "num_measured", "num_draws")
         return {name: torch.from_numpy(getattr(self, name).copy()) for name in names}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -89,7 +91,20 @@ class Samples(ABC):
             if given != own.shape:
                 raise ValueError(f"the state's {name} has the shape {given and tuple(given)}, expected {expected}")
         self.scores, self.criteria = state["scores"].numpy().copy(), state["criteria"].numpy().copy()
-        self.is_scored, self.num_draws = state["is_scored"].numpy().copy(), state["num_draws"].numpy().copy()
+        self.num_measured, self.num_draws = state["num_measured"].numpy().copy(), state["num_draws"].numpy().copy()
+
+    def renewed(self, scores: np.ndarray, fresh: np.ndarray, num_measured: np.ndarray) -> np.ndarray:
+        """The scores of samples with fresh ones; `num_measured` then counts those too.
+
+        Args:
+            scores: (N,), those of before.
+            fresh: (N,).
+            num_measured: (N,), is changed.
+        """
+        # A first score has none before it to be averaged with.
+        found = np.where(num_measured > 0, self.scheduler.update(scores, fresh, num_measured), fresh)
+        num_measured += num_measured < np.iinfo(num_measured.dtype).max
+        return found
 
 
 class AllSamples(Samples):
@@ -103,7 +118,7 @@ class AllSamples(Samples):
         labels: np.ndarray | Tensor | None,
         ranks: AllRanks,
     ) -> None:
-        super().__init__(range(num_samples), scheduler, scores, labels, ranks, np.float64, np.int64)
+        super().__init__(range(num_samples), scheduler, scores, labels, ranks, np.float64, np.int64, np.int64)
         scheduler.followed(self.scores, self.labels)  # refuses what is missing before there is an epoch
         self._is_new = np.zeros(num_samples, dtype=bool)
 
@@ -148,13 +163,13 @@ class AllSamples(Samples):
         seen = ~np.isnan(self.criteria[0])
         if not seen.any():
             return False
-        fresh = self.scores.copy()
         rows = zip(self.scheduler.criteria, self.criteria, strict=True)
         values = {name: torch.from_numpy(row[seen]) for name, row in rows}
-        fresh[seen] = self.scheduler.scored(values, held_out=self.held_out).numpy()
-        # A first score has none before it to be averaged with.
-        self.scores = np.where(self.is_scored, self.scheduler.update(self.scores, fresh), fresh)
-        self.is_scored |= seen
+        fresh = self.scheduler.scored(values, held_out=self.held_out).numpy()
+        num_measured = self.num_measured[seen]
+        self.scores = self.scores.copy()
+        self.scores[seen] = self.renewed(self.scores[seen], fresh, num_measured)
+        self.num_measured[seen] = num_measured
         return True
 
     def state_dict(self) -> dict[str, Any]:
@@ -163,7 +178,7 @@ class AllSamples(Samples):
         return {
             **{name: state[name] for name in ("scores", "criteria")},
             "is_new": torch.from_numpy(self._is_new.copy()),
-            **{name: state[name] for name in ("is_scored", "num_draws")},
+            **{name: state[name] for name in ("num_measured", "num_draws")},
             **({} if self.held_out is None else {"held_out": dict(self.held_out)}),
         }
 

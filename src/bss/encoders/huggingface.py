@@ -164,14 +164,24 @@ def _freeze_unreached(model: Any, features: "Tensor") -> None:
 
 
 def _adapt(model: Any, rank: int) -> None:
-    """Freeze a model, and put an adapter beside each of its linear layers."""
+    """Freeze a model, and put an adapter beside each of its linear layers, and into attention of torch as a whole.
+
+    That attention reads the weights of the linear layer within and never calls it.
+    """
     from torch import nn
 
     peft = library("huggingface", "peft")
-    linear = [name for name, part in model.named_modules() if isinstance(part, nn.Linear)]
-    if not linear:
+    attention = [name for name, part in model.named_modules() if isinstance(part, nn.MultiheadAttention)]
+    linear = [
+        name
+        for name, part in model.named_modules()
+        if isinstance(part, nn.Linear) and name.rpartition(".")[0] not in attention
+    ]
+    if not linear and not attention:
         raise InputError(f"lora_rank {rank}: {model.config.model_type} has no linear layer")
-    reached = {name for name in linear if model.get_submodule(name).weight.requires_grad}
+    reached = {
+        name for name in (*linear, *attention) if any(w.requires_grad for w in model.get_submodule(name).parameters())
+    }
     model.requires_grad_(False)
     config = peft.LoraConfig(r=rank, lora_alpha=rank, target_modules=sorted(reached), lora_dropout=0.0)
     peft.inject_adapter_in_model(config, model)

@@ -40,10 +40,12 @@ class TextEmbedding(Encoder):
 
         # Of the ways to a mean of embeddings this one has a deterministic gradient on CUDA, leaves the padding out
         # by itself and gives zeros where nothing is left.
-        bag = Bag(len(modality.tokens), self.width, mode="mean", padding_idx=PADDING)
+        is_own = modality.padding is None  # else the ids are those of a published tokenizer
+        bag = Bag(len(modality.tokens), self.width, mode="mean", padding_idx=PADDING if is_own else modality.padding)
         with torch.no_grad():
             bag.weight.mul_(SPREAD)
-            bag.weight[UNKNOWN] = 0  # an id that no training text may hold says nothing
+            if is_own:
+                bag.weight[UNKNOWN] = 0  # an id that no training text may hold says nothing
         hidden = [nn.Linear(self.width, self.width), nn.ReLU()] if self.hidden else []
         network = nn.Sequential(bag, *hidden)
         network.dim = self.width  # type: ignore[assignment]

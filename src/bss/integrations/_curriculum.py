@@ -28,9 +28,10 @@ class TrainerCurriculum:
         evidence: gives the outputs for all training samples in their order, by a clean pass of the model as it is;
             for schedulers with `score_update` `pass` or `mixed`. `bss.collect` makes one.
         held_out: gives those for all held-out samples; for `Matched`.
+        labels: classes (N,) of the training samples; for a scheduler with `by_class`.
 
     Raises:
-        InputError: the scheduler is none, or needs `evidence` or `held_out`.
+        InputError: the scheduler is none, or needs `evidence`, `held_out` or `labels`.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class TrainerCurriculum:
         scores: np.ndarray | Tensor | None = None,
         evidence: Callable[[], Evidence] | None = None,
         held_out: Callable[[], Evidence] | None = None,
+        labels: np.ndarray | Tensor | None = None,
     ) -> None:
         if not isinstance(scheduler, Scheduler):
             raise InputError(f"scheduler is {scheduler!r}, expected one such as bss.Random()")
@@ -51,7 +53,9 @@ class TrainerCurriculum:
             )
         if held_out is None and scheduler.held_out:
             raise InputError(f"the scheduler '{scheduler.name}' compares with held-out samples: give held_out=")
-        self._settings = (scheduler, seed, scores)
+        if labels is None and scheduler.by_class:
+            raise InputError(f"the scheduler '{scheduler.name}' has by_class: give labels=, the class of each sample")
+        self._settings = (scheduler, seed, scores, labels)
         self._evidence, self._held_out = evidence, held_out
         self._sampler: CurriculumSampler | None = None
 
@@ -74,10 +78,10 @@ class TrainerCurriculum:
         """
         if loader.batch_size is None:
             raise InputError("the training's DataLoader has a batch_sampler of its own: give it batch_size instead")
-        scheduler, seed, scores = self._settings
+        scheduler, seed, scores, labels = self._settings
         num_samples = len(loader.dataset)  # type: ignore[arg-type]
         self._sampler = CurriculumSampler(
-            num_samples, scheduler, seed, scores=scores, rank=rank, num_replicas=num_replicas
+            num_samples, scheduler, seed, scores=scores, labels=labels, rank=rank, num_replicas=num_replicas
         )
         names: tuple[str, ...] = (
             "batch_size",

@@ -60,7 +60,9 @@ class Evidence:
             name: _rows(f"features of '{name}'", values, shape[0]).to(device)
             for name, values in (self.features or {}).items()
         }
-        gradients = None if self.gradients is None else _rows("gradients", self.gradients, shape[0])
+        gradients = None if self.gradients is None else _rows("gradients", self.gradients, shape[0]).to(device)
+        if gradients is not None and gradients.ndim != 1:
+            raise ValueError(f"gradients have the shape {tuple(gradients.shape)}, expected ({shape[0]},)")
         checked = {
             "logits": {output: values.to(device) for output, values in logits.items()},
             "labels": labels,
@@ -113,7 +115,7 @@ def collect(model: nn.Module, batches: Iterable[Sequence[Any]]) -> Evidence:
         ValueError: the model returns something else, there is no batch, or what it returns does not fit together,
             see `Evidence`.
     """
-    was_training = model.training
+    training = [part for part in model.modules() if part.training]
     model.eval()
     logits, features = _Rows(), _Rows()
     labels = []
@@ -133,7 +135,8 @@ def collect(model: nn.Module, batches: Iterable[Sequence[Any]]) -> Evidence:
                     )
                 labels.append(whole_numbers("labels", batch_labels).cpu())
     finally:
-        model.train(was_training)
+        for part in training:  # not model.train(): some of its parts may rest
+            part.training = True
     if not labels:
         raise ValueError("there is no batch to collect evidence of")
     return Evidence(logits.joined(), torch.cat(labels), features.joined())

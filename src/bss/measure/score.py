@@ -109,5 +109,7 @@ def minmax(values: Tensor, over: tuple[float, float] | None = None) -> Tensor:
     `over` is the smallest and the largest of all values, where those given are some of them.
     """
     values = values.double()
+    if not len(values):
+        return values
     low, high = (values.min(), values.max()) if over is None else over
     return torch.zeros_like(values) if high == low else (values - low) / (high - low)

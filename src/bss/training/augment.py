@@ -31,6 +31,11 @@ class Augmentation:
             if num_axes not in (3, 4) or (change.num_frames and num_axes != 4):
                 needed = "frames (C, T, H, W)" if change.num_frames else "images or spectrograms (C, H, W)"
                 raise InputError(f"augment.{name}: {needed} are needed, got {meta.modalities[name].shape}")
+            if change.num_frames and change.num_frames > meta.modalities[name].shape[1]:
+                raise InputError(
+                    f"augment.{name}.num_frames: {change.num_frames}, and a sample has "
+                    f"{meta.modalities[name].shape[1]}; take as many at most"
+                )
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Packed values (B, *shape) -> changed ones; those that are changed become float32."""
@@ -53,9 +58,9 @@ class Augmentation:
 def some_frames(values: Tensor, num_frames: int) -> Tensor:
     """Frames (B, C, T, H, W) -> `num_frames` of them, other ones for each sample, in their order."""
     draw = torch.rand(len(values), values.shape[2], device=values.device)
-    kept = draw <= draw.kthvalue(num_frames, dim=1, keepdim=True).values
+    kept = draw.topk(num_frames, dim=1, largest=False).indices.sort(dim=1).values
     frames = values.transpose(1, 2)
-    return frames[kept].reshape(len(values), num_frames, *frames.shape[2:]).transpose(1, 2)
+    return frames[torch.arange(len(values), device=values.device)[:, None], kept].transpose(1, 2)
 
 
 def cropped(values: Tensor, least: float | None, *, flip: bool) -> Tensor:

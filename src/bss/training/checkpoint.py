@@ -87,7 +87,12 @@ class Checkpoints:
 
 
 def checkpoints_of(
-    params: "Params", workspace: Workspace, name: str, inputs: Iterable[Path], runtime: "Runtime"
+    params: "Params",
+    workspace: Workspace,
+    name: str,
+    inputs: Iterable[Path],
+    runtime: "Runtime",
+    parts: Mapping[str, Any] | None = None,
 ) -> Checkpoints:
     """The checkpoints of a training.
 
@@ -97,10 +102,12 @@ def checkpoints_of(
         name: of the training.
         inputs: files and folders that it depends on.
         runtime: of the training; a checkpoint is of what `auto` became.
+        parts: what it depends on beside the sections in `SETTINGS`.
     """
     # Not by model_dump: it knows a component by its base class alone, without its fields.
-    parts = {name: repr(getattr(params, name)) for name in sorted(SETTINGS)} | {"facts": runtime.facts}
-    return Checkpoints(workspace.checkpoints / name / key(parts, inputs), params.flow.checkpoint_minutes)
+    sections = {name: repr(getattr(params, name)) for name in sorted(SETTINGS)}
+    whole = {**sections, "facts": runtime.facts, **(parts or {})}
+    return Checkpoints(workspace.checkpoints / name / key(whole, inputs), params.flow.checkpoint_minutes)
 
 
 def key(parts: Mapping[str, Any], inputs: Iterable[Path]) -> str:

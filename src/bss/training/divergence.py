@@ -23,7 +23,8 @@ def explained(key: str, split: PackedSplit, folder: Path | None) -> Iterator[Non
         key: name of the section of params.yaml with the learning rate.
         split: that the samples belong to.
         folder: the batch goes there as `not-finite.safetensors`: `inputs.NAME`, `logits.NAME`, `labels`, `indices`,
-            the ids in its header. It is not written where left out.
+            on several ranks `rows`, which of the batch the inputs are of; the ids in its header. It is not written
+            where left out.
 
     Raises:
         InputError: in place of `NotFinite`.
@@ -36,10 +37,11 @@ def explained(key: str, split: PackedSplit, folder: Path | None) -> Iterator[Non
         message = [f"{error}: {_culprit(step, ids)}"]
         if folder is not None:
             path = folder / "not-finite.safetensors"
+            of_rank = {"rows": torch.from_numpy(step.rows)} if len(step.rows) != len(ids) else {}
             inputs = {f"inputs.{name}": values for name, values in step.batch.inputs.items()}
             logits = {f"logits.{name}": values for name, values in step.logits.items()}
             rows = {"labels": step.batch.labels, "indices": step.batch.indices}
-            write_tensors({**inputs, **logits, **rows}, path, {"ids": json.dumps(ids)})
+            write_tensors({**inputs, **logits, **rows, **of_rank}, path, {"ids": json.dumps(ids)})
             message.append(f"the batch is in {path}, the last good checkpoint beside it")
         message.append(f"lower {key}.lr, or look at these samples")
         raise InputError("; ".join(message)) from error
@@ -47,11 +49,12 @@ def explained(key: str, split: PackedSplit, folder: Path | None) -> Iterator[Non
 
 def _culprit(step: StepRecord, ids: list[str]) -> str:
     """The first of: values of a modality, an output, a loss that are not finite; with the samples."""
-    for what, tensors in (("the values of", step.batch.inputs), ("the logits of", step.logits)):
+    own = [ids[row] for row in step.rows]
+    for what, tensors, of in (("the values of", step.batch.inputs, own), ("the logits of", step.logits, ids)):
         for name, values in tensors.items():
             bad = ~torch.isfinite(values.float()).reshape(len(values), -1).all(dim=1)
             if bad.any():
-                return f"{what} '{name}' are not finite for {_named(bad.nonzero().flatten().tolist(), ids)}"
+                return f"{what} '{name}' are not finite for {_named(bad.nonzero().flatten().tolist(), of)}"
     return f"the logits are finite, and too large for their loss, in the batch of {_named(range(len(ids)), ids)}"
 
 

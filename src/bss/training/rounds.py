@@ -76,7 +76,9 @@ def train_round(params: "Params", round_: Round, workspace: Workspace, report: R
     sampler = CurriculumSampler(len(taught), Random(), seed)
     inputs = [workspace.packed / META, train.folder / Split.TRAIN]
     inputs += [workspace.round(round_.before)] if round_.number else []
-    saved = checkpoints_of(params, workspace, f"active-{round_}", inputs, runtime) if runtime.is_first else None
+    parts = {"active": repr((settings.method, settings.epochs)), "labelled": rows.tolist()}
+    checkpoints = checkpoints_of(params, workspace, f"active-{round_}", inputs, runtime, parts)
+    saved = checkpoints if runtime.is_first else None
     progress = partial(report, settings.epochs) if runtime.is_first else None
     fit(trainer, sampler, taught, taught, optimisation, settings.epochs, progress, saved)
     evidence = split_evidence(trainer.module, _hidden(train, rows), optimisation.batch_size, runtime)

@@ -52,7 +52,7 @@ def by_subset(
     num_samples = len(next(iter(features.values())))
     subsets = [frozenset(some) for size in range(len(features) + 1) for some in combinations(features, size)]
     found: dict[Subset, list[Tensor]] = {some: [] for some in subsets}
-    was_training = fusion.training
+    training = [part for part in fusion.modules() if part.training]
     fusion.eval()
     with torch.no_grad(), runtime.autocast():
         for rows in (slice(first, first + ROWS) for first in range(0, num_samples, ROWS)):
@@ -61,7 +61,8 @@ def by_subset(
             for some in subsets:
                 logits = fusion({name: (block if name in some else nothing)[name] for name in features})
                 found[some].append(value(logits.float(), rows).cpu())
-    fusion.train(was_training)
+    for part in training:
+        part.training = True
     return {some: torch.cat(parts) for some, parts in found.items()}
 
 

@@ -27,6 +27,8 @@ class StepRecord(NamedTuple):
 
     number: int
     batch: Batch
+    rows: np.ndarray
+    """The rows of the batch that its inputs are of: those of this rank."""
     logits: dict[str, Tensor]
     loss: Tensor
 
@@ -266,5 +268,6 @@ class Trainer:
         with self._weighted():
             outputs, loss = self.method.step(self, changed)
         logits = {name: values.detach() for name, values in outputs.logits.items()}
-        self._unchecked = StepRecord(self.num_steps, batch, logits, loss.detach())
+        rows = self.runtime.share(np.arange(self._num_rows))
+        self._unchecked = StepRecord(self.num_steps, batch, rows, logits, loss.detach())
         return Outputs(logits, {name: self.whole(values.detach()) for name, values in outputs.features.items()})

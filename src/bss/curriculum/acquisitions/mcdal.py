@@ -87,7 +87,7 @@ class Mcdal(Acquisition):
 
 
 def discrepancies(main: "Tensor", first: "Tensor", second: "Tensor") -> "Tensor":
-    """|p1 - p2| + |p - p1| + |p - p2| of each sample, sums over classes, (B,), in [0, 4], from logits (B, C)."""
+    """|p1 - p2| + |p - p1| + |p - p2| of each sample, sums over classes, (B,), in [0, 6], from logits (B, C)."""
     p, p1, p2 = (logits.softmax(dim=1) for logits in (main, first, second))
     return ((p1 - p2).abs() + (p - p1).abs() + (p - p2).abs()).sum(dim=1)
 

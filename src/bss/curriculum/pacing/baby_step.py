@@ -16,4 +16,4 @@ class BabyStep(Pacing):
 
     def __call__(self, progress: float) -> float:
         """The fraction in play."""
-        return min(1.0, self.start + (1 - self.start) * floor(progress * self.num_steps) / self.num_steps)
+        return min(1.0, self.start + (1 - self.start) * floor(progress * self.num_steps + 1e-9) / self.num_steps)

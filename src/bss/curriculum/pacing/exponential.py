@@ -11,7 +11,7 @@ from bss.curriculum.pacing.pacing import Pacing
 class Exponential(Pacing):
     """start + (1 - start) (e^(rate progress) - 1) / (e^rate - 1). Source: Wu, Dyer, Neyshabur (ICLR 2021)."""
 
-    rate: Annotated[float, Field(gt=0)] = 10.0
+    rate: Annotated[float, Field(gt=0, le=700)] = 10.0
     """How late it rises: the larger, the later."""
 
     def __call__(self, progress: float) -> float:

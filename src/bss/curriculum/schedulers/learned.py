@@ -69,7 +69,7 @@ class Learned(Measuring):
             COUNTS[self.draw],
         )
 
-    def update(self, scores: np.ndarray, fresh: np.ndarray) -> np.ndarray:
+    def update(self, scores: np.ndarray, fresh: np.ndarray, num_measured: np.ndarray) -> np.ndarray:
         """The moving average, or the fresh scores themselves."""
         return fresh if self.variant == "released" else (1 - self.beta) * scores + self.beta * fresh
 

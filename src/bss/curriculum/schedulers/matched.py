@@ -31,8 +31,8 @@ class Matched(Measuring):
     worse than held-out ones, such as damaged pairs, come less often. No other scheduler looks at held-out samples:
     it is the validation split here, which then is no longer unseen by training.
 
-    Its scores are the sums of log w over the measurements, in (-inf, 0]. With `anti` samples come less often that are
-    more balanced than held-out ones. Source: of this project; no paper has it.
+    Its scores are the means of log w over the measurements, in (-inf, 0]. With `anti` samples come less often that
+    are more balanced than held-out ones. Source: of this project; no paper has it.
     """
 
     held_out: ClassVar[bool] = True
@@ -78,18 +78,14 @@ class Matched(Measuring):
         return np.maximum(relative_rarity(train, held_out) ** self.power, LEAST)
 
     def probabilities(self, scores: np.ndarray) -> np.ndarray:
-        """The weights of the first epoch divided by their sum."""
-        return self._probabilities(scores, 0)
+        """The weights divided by their sum, (N,)."""
+        weights = np.maximum(np.exp(np.minimum(scores, 0)), self.floor)
+        return np.asarray(weights / weights.sum())
 
     def indices(self, scores: np.ndarray, epoch: int, generator: np.random.Generator) -> np.ndarray:
         """N draws."""
-        return DRAWS[self.draw](self._probabilities(scores, epoch), len(scores), generator)
+        return DRAWS[self.draw](self.probabilities(scores), len(scores), generator)
 
-    def update(self, scores: np.ndarray, fresh: np.ndarray) -> np.ndarray:
-        """The sum."""
-        return np.asarray(scores + fresh)
-
-    def _probabilities(self, scores: np.ndarray, epoch: int) -> np.ndarray:
-        num_measurements = 1 + sum(self.refreshes(number) for number in range(1, epoch + 1))
-        weights = np.maximum(np.exp(np.minimum(scores, 0) / num_measurements), self.floor)
-        return np.asarray(weights / weights.sum())
+    def update(self, scores: np.ndarray, fresh: np.ndarray, num_measured: np.ndarray) -> np.ndarray:
+        """The mean of all measurements."""
+        return np.asarray(scores + (fresh - scores) / (num_measured + 1))

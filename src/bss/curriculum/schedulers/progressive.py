@@ -121,7 +121,7 @@ class Progressive(Measuring):
             COUNTS[self.draw],
         )
 
-    def update(self, scores: np.ndarray, fresh: np.ndarray) -> np.ndarray:
+    def update(self, scores: np.ndarray, fresh: np.ndarray, num_measured: np.ndarray) -> np.ndarray:
         """The moving average."""
         return (1 - self.beta) * scores + self.beta * fresh
 

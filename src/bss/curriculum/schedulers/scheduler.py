@@ -115,8 +115,14 @@ class Scheduler(Component):
         """Whether the samples are to be observed as they are trained on."""
         return False
 
-    def update(self, scores: np.ndarray, fresh: np.ndarray) -> np.ndarray:
-        """The scores to go on with, (N,), once fresh ones have been measured."""
+    def update(self, scores: np.ndarray, fresh: np.ndarray, num_measured: np.ndarray) -> np.ndarray:
+        """The scores to go on with, (N,), once fresh ones have been measured.
+
+        Args:
+            scores: (N,), float64, those of before.
+            fresh: (N,), float64.
+            num_measured: (N,), how many measurements went into `scores`; a sample with none takes the fresh score.
+        """
         return scores
 
 

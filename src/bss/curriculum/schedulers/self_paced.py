@@ -42,7 +42,7 @@ class SelfPaced(Measuring):
         """The own samples in play, shuffled; the threshold is from the best score of all ranks."""
         return shares.generator.permutation(np.flatnonzero(self._in_play(scores, epoch, shares.ranks)))
 
-    def update(self, scores: np.ndarray, fresh: np.ndarray) -> np.ndarray:
+    def update(self, scores: np.ndarray, fresh: np.ndarray, num_measured: np.ndarray) -> np.ndarray:
         """The fresh scores."""
         return fresh
 
