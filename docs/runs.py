@@ -16,13 +16,13 @@ from bss.exits import exits
 from bss.files import write_text
 from bss.paths import HERE
 
-FOLDER = Path(__file__).with_suffix("")
+FOLDER = Path(__file__).with_name("tables")
 STUDY = "study"
 COMMENT = "#"
 
 
 def keep(name: str, commit: str) -> None:
-    """Write `docs/runs/NAME.csv`, a row a run, and `docs/runs/NAME.txt`, the table of a study of one part.
+    """Write `docs/tables/NAME.csv`, a row a run, and `docs/tables/NAME.txt`, the table of a study of one part.
 
     The column `study` is the folder that a run comes from.
 
@@ -35,7 +35,7 @@ def keep(name: str, commit: str) -> None:
     if not paths:
         raise InputError(f"{HERE.studies} has no runs of {name}; `bss compare` makes them")
     runs = pl.concat(pl.read_csv(path).select(pl.lit(path.parent.name).alias(STUDY), pl.all()) for path in paths)
-    write_text(f"{COMMENT} commit {commit}\n{runs.write_csv()}", FOLDER / f"{name}.csv")
+    write_text(f"{COMMENT} commit {commit}\n{runs.write_csv(float_precision=6)}", FOLDER / f"{name}.csv")
     if one.is_dir():
         write_text((one / "table.md").read_text(encoding="utf-8"), FOLDER / f"{name}.txt")
 

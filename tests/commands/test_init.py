@@ -256,6 +256,33 @@ def test_long_names_are_told_apart(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("names", "follow"), [(["b1", "b2", "b3"], True), (["b01", "b02", "b03"], True), (["b1", "b02", "b3"], False)]
+)
+def test_numbered_columns_are_one_modality_where_their_names_follow_each_other(
+    names: list[str], follow: bool, tmp_path: Path
+) -> None:
+    found = proposed(tmp_path / "mine", table(**{name: [f"{row}.5" for row in range(NUM_ROWS)] for name in names}))
+    assert (f"{names[0]}..{names[2]}" in str(found)) == follow
+    assert examine(DATASETS.build(found), tmp_path / "packed").findings == []
+
+
+def test_whole_numbers_up_to_255_are_a_picture_of_any_type(tmp_path: Path) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (NUM_ROWS, 9, 9))
+    (tmp_path / "mine").mkdir()
+    labels = np.array(["a", "b"] * (NUM_ROWS // 2))
+    np.savez(
+        tmp_path / "mine/t.npz",
+        label=labels,
+        photo=pictures,
+        sound=np.random.default_rng(1).normal(size=(NUM_ROWS, 4)),
+    )
+    found = propose(tmp_path / "mine/t.npz")
+    assert found.preprocess["kinds"]["photo"]["name"] == "image"
+    dataset = DATASETS.build(found.preprocess)
+    assert examine(dataset, tmp_path / "packed").findings == []
+
+
 def test_an_empty_cell_asks_for_a_mask(tmp_path: Path) -> None:
     assert proposed(tmp_path / "mine", table())["missing"] == "refuse"
     spoken = [None if row == 5 else f"well now {row} words" for row in range(NUM_ROWS)]

@@ -139,6 +139,15 @@ def test_a_bad_file_is_reported_with_its_row_and_can_be_skipped(
     assert (train.arrays["picture"][8] == kind.read(folder / "21.png")).all(), "the rows behind it have moved up"
 
 
+def test_rows_that_are_left_out_are_counted_once(folder: Path) -> None:
+    (folder / "20.wav").unlink()
+    (folder / "20.png").unlink()
+    pack(manifest(folder, on_bad="skip"), folder / "packed")
+    meta = Meta.read(folder / "packed")
+    assert meta.num_skipped == 1
+    assert sum(meta.num_pairs.values()) == 39
+
+
 def test_what_is_allowed_is_no_fault(folder: Path) -> None:
     for spoil in (silence, one_colour):
         spoil(folder)

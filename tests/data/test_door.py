@@ -16,7 +16,7 @@ import pytest
 from bss.data.datasets._labels import as_read
 from bss.data.datasets.manifest import Manifest
 from bss.data.packed import open_split
-from bss.data.packing.pack import pack
+from bss.data.packing.pack import examine, pack
 from bss.errors import InputError
 
 NUM_ROWS = 60
@@ -219,6 +219,69 @@ def test_numbers_may_stand_as_a_list_in_a_cell_or_alone(tmp_path: Path) -> None:
     kinds = KINDS | {"body": {"name": "features", "size": 1}}
     pack(dataset(tmp_path / "t.parquet", columns={}, kinds=kinds), tmp_path / "alone")
     assert open_split(tmp_path / "alone", "train").arrays["body"].shape == (42, 1)
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ('["a", 1]', "is no list of numbers: something else is in it"),
+        ("[true, 2]", "is no list of numbers: something else is in it"),
+        ("7", "is no list of numbers: something else is in it"),
+        ("[[1], {}]", "is no list of numbers: something else is in it"),
+        ("  ", "body: no value; preprocess.missing: mask allows that"),
+    ],
+)
+def test_one_bad_cell_of_lists_is_one_finding(cell: str, message: str, tmp_path: Path) -> None:
+    columns = rows(body=[f"[{place}, 0.5]" for place in range(NUM_ROWS)])
+    columns["body"][3] = cell
+    pl.DataFrame(columns).write_csv(tmp_path / "t.csv")
+    [finding] = examine(dataset(tmp_path / "t.csv", columns={}), tmp_path / "packed").findings
+    assert finding.row == 4
+    assert message in str(finding)
+
+
+def test_a_column_of_single_numbers_in_a_table_of_text_is_read(tmp_path: Path) -> None:
+    columns, kinds = rows(), KINDS | {"body": {"name": "features", "size": 1}}
+    columns["a"][3] = "x"
+    pl.DataFrame(columns).write_csv(tmp_path / "t.csv")
+    given = dataset(tmp_path / "t.csv", columns={"body": "a"}, kinds=kinds, on_bad="skip")
+    [finding] = examine(given, tmp_path / "packed").findings
+    assert "row 4" in str(finding) and "'x' is no number" in str(finding)
+    pack(given, tmp_path / "packed")
+    assert open_split(tmp_path / "packed", "train").arrays["body"].shape[1:] == (1,)
+
+
+@pytest.mark.parametrize(
+    ("role", "values", "message"),
+    [
+        (
+            "label",
+            [["a", "b"], ["a"]],
+            "the label is in the column 'label', whose cells are no single values .*one class",
+        ),
+        ("id", [[1], [2]], "the id is in the column 'id', whose cells are no single values"),
+        ("group", [{"a": 1}, {"a": 2}], "the group is in the column 'group'"),
+    ],
+)
+def test_cells_of_several_values_are_no_label(role: str, values: list[Any], message: str, tmp_path: Path) -> None:
+    table = pl.DataFrame(rows(**{role: values * (NUM_ROWS // 2)}))
+    table.write_ndjson(tmp_path / "t.jsonl")
+    with pytest.raises(InputError, match=message):
+        dataset(tmp_path / "t.jsonl").items(tmp_path)
+
+
+def test_columns_of_the_table_that_have_the_name_of_a_role_are_kept(tmp_path: Path) -> None:
+    columns = rows(emotion=["sad", "glad"] * (NUM_ROWS // 2), caption=["a b"] * NUM_ROWS)
+    options = {"columns": {"body": ["a", "b"], "label": "emotion", "text": "caption"}}
+    manifest = packed(tmp_path, columns, **options)
+    assert sorted(manifest["label_of_table"].unique()) == ["no", "yes"]
+    assert manifest["text_of_table"][0].startswith("word")
+
+
+def test_long_numbers_are_labels_of_their_own() -> None:
+    assert as_read("12345678901234567890") != as_read("12345678901234567891")
+    assert as_read("12345678901234567890") == as_read(" 12345678901234567890")
+    assert as_read("1") == as_read("01") == as_read("1.0")
 
 
 def texts(folder: Path, name: str) -> dict[str, list[Any]]:

@@ -257,6 +257,22 @@ def test_the_command_tells_the_findings_in_a_narrow_window(folder: Path) -> None
     assert found.stdout.splitlines()[-2:] == ["manifest: 1 row cannot be used", "row 4 (clip 3), 3.wav: no such file"]
 
 
+def test_where_every_row_has_a_fault_the_command_tells_them(folder: Path) -> None:
+    write(folder, rows().with_columns(sound=pl.col("picture")))
+    params = (ROOT / "params.yaml").read_text()
+    section = params[params.index("preprocess:") : params.index("\n#", params.index("preprocess:"))]
+    spec = {"name": "manifest", "file": "pairs.csv", "kinds": KINDS}
+    (folder / "params.yaml").write_text(
+        params.replace(section, f"preprocess: {spec}\n").replace("raw: data/sample", "raw: .")
+    )
+    found = subprocess.run(
+        [sys.executable, "-m", "bss", "check"], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert (found.returncode, found.stderr) == (1, "")
+    assert "no pair is left: every row has a fault" in found.stdout
+    assert "manifest: 40 rows cannot be used" in found.stdout
+
+
 def test_labels_that_are_numbers_are_names(folder: Path) -> None:
     write(folder, rows().with_columns(label=pl.Series([f"{row % 2:02}" for row in range(40)])))
     assert Manifest.model_validate({"file": str(folder / "pairs.csv"), "kinds": KINDS}).classes == ("00", "01")

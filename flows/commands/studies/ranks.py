@@ -56,7 +56,13 @@ def _runs(place: Path) -> "pl.DataFrame":
     import polars as pl
 
     try:
-        return pl.read_csv(place).select("row", "seed", "accuracy")
+        runs = pl.read_csv(place)
+        if "fold" in runs.columns and runs["fold"].null_count() < len(runs):
+            raise InputError(
+                f"{place} is of a study with folds, whose runs share pairs, and ranks count each as one that stands "
+                "by itself: rank studies over the seeds of one split"
+            )
+        return runs.select("row", "seed", "accuracy")
     except pl.exceptions.PolarsError as error:
         cause = str(error).partition("\n")[0]
         raise InputError(f"{place} is damaged: {cause}; `bss compare` writes it again") from None

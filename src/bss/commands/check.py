@@ -49,7 +49,10 @@ def _classes(counts: "pl.DataFrame") -> str:
 
     table = plain(counts.columns, [[str(cell) for cell in row] for row in counts.iter_rows()])
     sizes = counts.drop("class").sum_horizontal().to_list()
-    largest, total = sizes.index(max(sizes)), sum(sizes)
+    total = sum(sizes)
+    if not total:
+        return "no pair is left: every row has a fault"
+    largest = sizes.index(max(sizes))
     share = f"{percent(sizes[largest] / total)} % of {counted(total, 'pair')}"
     lines = [table, f"largest class: {counts['class'][largest]}, {share}"]
     for split, names in absent_classes(counts).items():

@@ -97,6 +97,9 @@ def test_strings_are_paths_and_arrays_are_handed_on() -> None:
         ([True, False, None], ["damaged", "", ""]),
         (["audio", "", None], ["audio", "", ""]),
         (["none", "image", "none"], ["", "image", ""]),
+        (["true", "False", " no "], ["damaged", "", ""]),
+        ([1, 0, None], ["damaged", "", ""]),
+        ([1.0, 0.0, float("nan")], ["damaged", "", ""]),
         (None, ["", "", ""]),
     ],
 )

@@ -89,3 +89,8 @@ def test_the_command_reads_what_comparisons_left(tmp_path: Path, monkeypatch: py
     wrong = CliRunner().invoke(app, ["methods-a", "methods-b"])
     assert (wrong.exit_code, len(wrong.stderr.splitlines())) == (2, 1)
     assert "reports/compare/methods-b/runs.csv is damaged: " in wrong.stderr
+    folds = pl.DataFrame({"row": ["aug", "joint"] * 2, "seed": 0, "fold": [0, 0, 1, 1], "accuracy": 0.5})
+    folds.write_csv(tmp_path / "reports/compare/methods-b/runs.csv")
+    wrong = CliRunner().invoke(app, ["methods-a", "methods-b"])
+    assert wrong.exit_code == 2
+    assert "is of a study with folds" in " ".join(wrong.stderr.split())

@@ -5,11 +5,17 @@ import unicodedata
 from collections.abc import Iterable
 from contextlib import suppress
 from math import isfinite
+from typing import TYPE_CHECKING
 
 from bss.errors import InputError
 
+if TYPE_CHECKING:
+    import polars as pl
+
 NOTHING = {"", "nan"}
 """What stands for no label, however it is written."""
+EXACT = 2**53
+"""Whole numbers from here on are not all floats."""
 MIN_ROWS = 5
 """Labels of which half may be different ones by chance."""
 
@@ -18,7 +24,10 @@ def as_read(label: str) -> str:
     """The label without what a reader overlooks: case, white space, ways to write one letter or one number."""
     plain = "".join(unicodedata.normalize("NFKC", label).split()).casefold()
     with suppress(ValueError):
-        return repr(float(plain.replace("_", "x")))  # Python takes 1_0 for a number
+        number = float(plain.replace("_", "x"))  # Python takes 1_0 for a number
+        if abs(number) < EXACT:
+            return repr(number)
+        return repr(int(plain))
     return plain
 
 
@@ -69,3 +78,20 @@ def _is_number(label: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def as_text(table: "pl.DataFrame", column: str, role: str, origin: str) -> "pl.Series":
+    """A column of labels, names or groups as text.
+
+    Raises:
+        InputError: its cells hold several values.
+    """
+    import polars as pl
+
+    if table[column].dtype.is_nested() or table[column].dtype in (pl.Object, pl.Binary):
+        several = "; bss gives each row one class" if role == "label" else ""
+        raise InputError(
+            f"{origin}: the {role} is in the column '{column}', whose cells are no single values "
+            f"({table[column].dtype}){several}"
+        )
+    return table[column].cast(pl.String)

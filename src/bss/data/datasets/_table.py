@@ -6,7 +6,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -214,9 +214,10 @@ def _typed(column: "pl.Series", kind: Kind) -> "tuple[pl.Series, dict[int, str]]
         return pl.select(pl.when(column.is_not_null()).then(pl.concat_list(column))).to_series(), {}
     if column.dtype != pl.String or not kind.paths:
         return column, {}
-    there = column.drop_nulls()
-    if kind.by_number and len(there) and there.str.strip_chars_start().str.starts_with("[").all():
+    if kind.by_number and _mostly(column, lambda cell: cell.startswith("[")):
         return _lists(column)
+    if kind.by_number and kind.shape == (1,) and _mostly(column, _is_number):
+        return _joined(column.to_frame(), [column.name])
     slashes = column.str.replace_all("\\", os.sep, literal=True)
     return pl.select(pl.when(slashes.str.strip_chars() != "").then(slashes)).to_series(), {}
 
@@ -227,12 +228,38 @@ def _lists(column: "pl.Series") -> "tuple[pl.Series, dict[int, str]]":
 
     lists, faults = list[Any](), dict[int, str]()
     for row, text in enumerate(column):
+        is_empty = text is None or not text.strip()
         try:
-            lists.append(None if text is None else json.loads(text))
+            found = None if is_empty else json.loads(text)
+            reason = "" if is_empty or _holds_numbers(found) else "something else is in it"
         except json.JSONDecodeError as error:
-            lists.append([])
-            faults[row] = f"{text!r:.40} is no list of numbers: {error.msg}"
+            found, reason = [], error.msg
+        if reason:
+            faults[row] = f"{text!r:.40} is no list of numbers: {reason}"
+        lists.append([] if reason else found)
     return pl.Series(column.name, lists, strict=False), faults
+
+
+def _holds_numbers(value: Any) -> bool:
+    """Whether it is a list of numbers, or of such lists; null may stand for one."""
+    return isinstance(value, list) and all(
+        each is None or (isinstance(each, int | float) and not isinstance(each, bool)) or _holds_numbers(each)
+        for each in value
+    )
+
+
+def _mostly(column: "pl.Series", holds: Callable[[str], bool]) -> bool:
+    """Whether more than half of the cells in which something is written are so."""
+    cells = [cell.strip() for cell in column.drop_nulls() if cell.strip()]
+    return 2 * sum(map(holds, cells)) > len(cells)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def _joined(table: "pl.DataFrame", columns: list[str]) -> "tuple[pl.Series, dict[int, str]]":

@@ -1,6 +1,6 @@
 """`manifest`: any data, listed in a table with a row a pair."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field, model_validator
 
 from bss.data.datasets._hugging_face import read_hub
-from bss.data.datasets._labels import as_read, check_classes, is_none, natural_order
+from bss.data.datasets._labels import as_read, as_text, check_classes, is_none, natural_order
 from bss.data.datasets._shards import above
 from bss.data.datasets._split import draw, parts
 from bss.data.datasets._table import absence, holds_files, matching, read_table, values_of
@@ -159,31 +159,32 @@ class Manifest(Dataset):
 
         table = self._table
         self._check_columns(table)
-        labels = [None if is_none(label) else label for label in table[self._column("label")].cast(pl.String)]
+        given = as_text(table, self._column("label"), "label", self._origin)
+        labels = [None if is_none(label) else label for label in given]
         check_classes(self._origin, [label for label in labels if label is not None])
         taken: dict[str, pl.Series] = {"label": pl.Series(labels, dtype=pl.String)}
         identity = self._column("id")
         number = pl.Series("id", [f"row {row}" for row in range(1, len(table) + 1)], dtype=pl.String)
-        taken["id"] = table[identity].cast(pl.String).fill_null(number) if identity in table.columns else number
+        has_id = identity in table.columns
+        taken["id"] = as_text(table, identity, "id", self._origin).fill_null(number) if has_id else number
         if (group := self._column("group")) in table.columns:
-            taken["group"] = table[group].cast(pl.String)
+            taken["group"] = as_text(table, group, "group", self._origin)
         faults: list[str | None] = [None] * len(table)
         for name, kind in self.kinds.items():
             taken[name], unread = values_of(table, self.found_columns.get(name, name), kind)
             faults = [earlier or unread.get(row) for row, earlier in enumerate(faults)]
         if any(faults):
             taken[FAULT] = pl.Series(faults, dtype=pl.String)
-        used = _names(self.found_columns)
+        used = _names(self.found_columns) | {self._column(role) for role in ROLES}
+        used |= {name for name in self.kinds if name not in self.found_columns}
         items = pl.DataFrame([values.alias(name) for name, values in taken.items()])
         items = items.with_columns(self._split(table, items))
-        others = [
-            name for name in table.columns if name not in {*used, *items.columns} and not holds_files(table[name])
-        ]
-        return items.with_columns(table[name].alias(self._kept_as(name)) for name in others)
+        others = [name for name in table.columns if name not in used and not holds_files(table[name])]
+        return items.with_columns(table[name].alias(self._kept_as(name, items.columns)) for name in others)
 
-    def _kept_as(self, column: str) -> str:
-        """The name of a further column in the manifest, where some names are the project's own."""
-        is_own = column in OWN or column.startswith(tuple(f"{name}_" for name in self.kinds))
+    def _kept_as(self, column: str, taken: Collection[str]) -> str:
+        """The name of a further column in the manifest, where some names are the project's own, or taken."""
+        is_own = column in OWN or column in taken or column.startswith(tuple(f"{name}_" for name in self.kinds))
         return f"{column}{OF_TABLE}" if is_own else column
 
     def _column(self, role: str) -> str:

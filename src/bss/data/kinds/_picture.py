@@ -27,17 +27,17 @@ def from_array(pixels: Any) -> "Picture":
     """
     import PIL.Image
 
-    if isinstance(pixels, list):
+    if isinstance(pixels, list) or pixels.dtype.kind in "iu":
         pixels = _bytes_of(pixels)
     if pixels.dtype != np.uint8 or pixels.shape[2:] not in [(), (3,)] or pixels.ndim < 2 or pixels.size == 0:
         raise InputError(f"an image is uint8 of shape (H, W) or (H, W, 3), got {pixels.dtype} {pixels.shape}")
     return PIL.Image.fromarray(pixels)
 
 
-def _bytes_of(lists: list[Any]) -> np.ndarray:
-    """Lists of whole numbers as an array; of bytes, where all are in 0 .. 255."""
+def _bytes_of(values: Any) -> np.ndarray:
+    """Lists or an array of whole numbers as an array; of bytes, where all are in 0 .. 255."""
     try:
-        array = np.asarray(lists)
+        array = np.asarray(values)
     except ValueError as error:
         raise InputError("an image is needed, got lists of different lengths") from error
     is_of_bytes = array.dtype.kind in "iu" and array.size and 0 <= array.min() <= array.max() <= 255

@@ -72,8 +72,9 @@ def pack(dataset: Dataset, out: Path, num_workers: int = 1) -> None:
         check_splits(kept, dataset, [*skipped, *late])
         for split in Split:
             _write_split(split, items, kept, rows, dataset, draft)
-        _findings_table([*skipped, *late]).write_parquet(draft / SKIPPED)
-        meta = _describe(dataset, kinds, kept, rows, draft, len(skipped) + len(late))
+        faults = [*skipped, *late]
+        _findings_table(faults).write_parquet(draft / SKIPPED)
+        meta = _describe(dataset, kinds, kept, rows, draft, len({fault.row for fault in faults}))
         (draft / META).write_text(meta.model_dump_json(indent=2, exclude_none=True) + "\n")
         _move(draft, out)
 

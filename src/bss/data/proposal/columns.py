@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bss.data.datasets._table import matching
 from bss.data.packing.blocks import raw_values
 from bss.data.proposal.column import Column, is_number, is_whole
 from bss.data.proposal.files import NUM_READ, Seen, look, texts
@@ -131,10 +132,9 @@ def _numbered(names: Sequence[str]) -> list[Column]:
         if match := re.fullmatch(r"(.*?)(\d+)", name):
             series.setdefault(match[1], []).append(name)
     found = []
-    for stem, columns in series.items():
-        places = [int(name.removeprefix(stem)) for name in columns]
-        if len(columns) >= MIN_NUMBERED and places == list(range(places[0], places[0] + len(places))):
-            pattern = f"{columns[0]}..{columns[-1]}"
+    for columns in series.values():
+        pattern = f"{columns[0]}..{columns[-1]}"
+        if len(columns) >= MIN_NUMBERED and matching(pattern, [], []) == columns:
             kind = {"name": "features", "size": len(columns)}
             found.append(Column(columns, "features", f"{len(columns)} columns of numbers", kind, pattern))
     return found

@@ -21,6 +21,8 @@ MAX_BYTES = 200_000
 """A larger exhibit is left out, so that the page stays one that opens on a phone."""
 PLACES = ("most", "median", "least")
 """Where a pair stands in the order from the most to the least balanced."""
+INTACT, DAMAGED = ("", "none", "false", "no", "0", "0.0", "nan"), ("true", "yes", "1", "1.0")
+"""How a flag is written that says whether a pair is damaged."""
 
 
 Drawing = Callable[[int], Shown]
@@ -98,13 +100,15 @@ def drawings(split: PackedSplit, kinds: Mapping[str, Kind]) -> dict[str, Drawing
 
 
 def damage(manifest: pl.DataFrame) -> pl.Series:
-    """What was damaged in each pair, in words; empty for intact pairs. `damaged` is a flag or says what."""
+    """What was damaged in each pair, in words; empty for intact pairs. `damaged` is a flag or says what.
+
+    A flag may be written in any way that a table of text has, such as `False` or 0.
+    """
     if "damaged" not in manifest.columns:
         return pl.Series("damage", [""] * manifest.height, dtype=pl.String)
-    damaged = manifest["damaged"].rename("damage")
-    if damaged.dtype == pl.Boolean:
-        return damaged.fill_null(False).replace_strict({True: "damaged", False: ""}, return_dtype=pl.String)
-    return damaged.cast(pl.String).fill_null("").replace("none", "")
+    words = manifest["damaged"].cast(pl.String).fill_null("").str.strip_chars().to_list()
+    flags = dict.fromkeys(INTACT, "") | dict.fromkeys(DAMAGED, "damaged")
+    return pl.Series("damage", [flags.get(word.casefold(), word) for word in words], dtype=pl.String)
 
 
 def _words(pair: Mapping[str, Any]) -> str:

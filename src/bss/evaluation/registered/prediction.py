@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import torch
 
-from bss.data.datasets._labels import is_none
+from bss.data.datasets._labels import as_text, is_none
 from bss.data.packing.unpacked import Rows
 from bss.encoders.encoder import ENCODERS
 from bss.encoders.fusions.fusion import FUSIONS
@@ -125,7 +125,8 @@ def _labels(rows: Rows, classes: tuple[str, ...]) -> list[str | None] | None:
     given = rows.role("label")
     if given is None:
         return None
-    labels = [None if is_none(label) else label for label in given.cast(pl.String)]
+    texts = as_text(given.to_frame(), given.name, "label", str(rows.origin))
+    labels = [None if is_none(label) else label for label in texts]
     for row, label in enumerate(labels, 1):
         if label is not None and label not in classes:
             known = ", ".join(classes)
