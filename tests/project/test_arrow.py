@@ -14,6 +14,7 @@ ARROW = ["data", "encoders", "model", "measure", "curriculum", "training", "eval
 LEAVES = {
     "errors",
     "exits",
+    "fields",
     "files",
     "health",
     "locks",

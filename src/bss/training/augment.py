@@ -58,9 +58,9 @@ class Augmentation:
 def some_frames(values: Tensor, num_frames: int) -> Tensor:
     """Frames (B, C, T, H, W) -> `num_frames` of them, other ones for each sample, in their order."""
     draw = torch.rand(len(values), values.shape[2], device=values.device)
-    kept = draw.topk(num_frames, dim=1, largest=False).indices.sort(dim=1).values
+    kept = torch.zeros_like(draw, dtype=torch.bool).scatter_(1, draw.topk(num_frames, dim=1).indices, True)
     frames = values.transpose(1, 2)
-    return frames[torch.arange(len(values), device=values.device)[:, None], kept].transpose(1, 2)
+    return frames[kept].reshape(len(values), num_frames, *frames.shape[2:]).transpose(1, 2)
 
 
 def cropped(values: Tensor, least: float | None, *, flip: bool) -> Tensor:

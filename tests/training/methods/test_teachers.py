@@ -233,8 +233,9 @@ def test_a_training_too_short_for_the_phases_is_refused_with_the_parameters(
 ) -> None:
     raw = read_mapping(ROOT / "params.yaml")
     raw["grid"]["methods"], raw["methods"] = ["joint", "phased"], {"phased": method}
-    with pytest.raises(ValueError, match=rf"'phased' needs {needed} epochs .* has 13 \(train\.epochs \+ warmup"):
+    with pytest.raises(ValueError, match=rf"'phased' needs {needed} epochs .* has 13 \(train\.epochs and those of"):
         Params(**raw)
+    Params(**{**raw, "warmup": {**raw["warmup"], "objective": {"name": "umurl"}}})  # whose heads are trained apart
     raw["train"]["epochs"] += 1
     Params(**raw)
 

@@ -147,7 +147,7 @@ def test_features_do_not_collapse(three: Splits) -> None:
             outputs: Outputs = model(first_batch(three, 48).inputs)
         of_each = [outputs.features[f"{name}.alone"].std(dim=0).mean() for name in model.branches]
         spreads.append(float(torch.stack(of_each).mean()))
-    assert spreads[1] > 0.5 > 0.1 > spreads[0]
+    assert spreads[1] > 0.5 > 0.3 > spreads[0]
 
 
 def test_it_asks_for_no_label(three: Splits) -> None:
