@@ -97,7 +97,7 @@ def _of_strings(column: "pl.Series", root: Path, origin: str) -> Seen | None:
 
     values = [str(value) for value in column.head(NUM_READ)]
     paths = [root / value.replace("\\", os.sep) for value in values]
-    there = [path for path in paths if _exists(path)]
+    there = [path for path in paths if _is_there(path)]
     is_repeated = 2 * column.n_unique() <= len(column)
     if is_repeated and all(path.is_dir() for path in there):
         there = []  # names of classes, each of which has a folder of files
@@ -117,9 +117,9 @@ def _of_strings(column: "pl.Series", root: Path, origin: str) -> Seen | None:
     return texts(values) if words >= MIN_WORDS * len(values) else None
 
 
-def _exists(path: Path) -> bool:
+def _is_there(path: Path) -> bool:
     try:
-        return path.exists()
+        return path.is_file() or path.is_dir()
     except (OSError, ValueError):  # a text that is too long for a path, or has a zero byte
         return False
 
