@@ -1,21 +1,16 @@
-"""A user's table: its file, and the values of a modality in its columns."""
+"""A user's table: its file, in one of many forms."""
 
 import csv
 import gzip
 import io
-import json
-import os
-import re
 from collections.abc import Sequence, Set
 from contextlib import suppress
-from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bss.data.datasets._arrays import read_arrays
 from bss.data.datasets._hugging_face import is_saved, read_saved
 from bss.data.datasets._shards import is_shards, read_shards, shards
-from bss.data.kinds.kind import Kind
 from bss.errors import InputError, MissingInput
 
 if TYPE_CHECKING:
@@ -154,98 +149,3 @@ def _line(content: bytes, separator: str) -> str:
                     f"has '{separator}' in it"
                 )
     return ""
-
-
-def matching(pattern: str | list[str], free: list[str], columns: list[str]) -> str | list[str]:
-    """The columns that a pattern stands for; a name, or a list without a pattern, as it is.
-
-    Args:
-        pattern: a name, `a0..a127`, `a*`, or a list of such.
-        free: columns that an asterisk may stand for.
-        columns: all of the table; a column whose name has an asterisk or two dots is meant itself.
-
-    Raises:
-        InputError: an asterisk stands for no column.
-    """
-    if isinstance(pattern, list):
-        found = [matching(part, free, columns) for part in pattern]
-        return [name for part in found for name in ([part] if isinstance(part, str) else part)]
-    if pattern in columns:
-        return pattern
-    if span := re.fullmatch(r"(.*?)(\d+)\.\.\1(\d+)", pattern):
-        stem, first, last = span.groups()
-        width = len(first) if first.startswith("0") else 0
-        return [f"{stem}{number:0{width}}" for number in range(int(first), int(last) + 1)]
-    if "*" in pattern:
-        if names := [name for name in free if fnmatchcase(name, pattern)]:
-            return names
-        raise InputError(f"columns: '{pattern}' is the beginning of no column (there are: {', '.join(columns)})")
-    return pattern
-
-
-def holds_files(column: "pl.Series") -> bool:
-    """Whether the cells of a column are the contents of files."""
-    import polars as pl
-
-    kind = column.dtype
-    return kind == pl.Binary or (isinstance(kind, pl.Struct) and "bytes" in {field.name for field in kind.fields})
-
-
-def values_of(table: "pl.DataFrame", column: str | list[str], kind: Kind) -> "tuple[pl.Series, dict[int, str]]":
-    """The raw values of a modality: one column of the table, or several of numbers; null where there is none.
-
-    Returns:
-        the values, and row, from 0 -> why a cell of it cannot be read.
-    """
-    return _joined(table, column) if isinstance(column, list) else _typed(table[column], kind)
-
-
-def _typed(column: "pl.Series", kind: Kind) -> "tuple[pl.Series, dict[int, str]]":
-    """A column as it is.
-
-    Of paths with the separators of this system, null where there is only white space; `[1, 2]` in a table of text is
-    a list; a number is a list of one.
-    """
-    import polars as pl
-
-    if column.dtype == pl.Binary:  # the content of a file
-        return pl.select(pl.when(column.is_not_null()).then(pl.struct(column.alias("bytes")))).to_series(), {}
-    if column.dtype.is_numeric() and kind.shape == (1,):
-        return pl.select(pl.when(column.is_not_null()).then(pl.concat_list(column))).to_series(), {}
-    if column.dtype != pl.String or not kind.paths:
-        return column, {}
-    there = column.drop_nulls()
-    if kind.by_number and len(there) and there.str.strip_chars_start().str.starts_with("[").all():
-        return _lists(column)
-    slashes = column.str.replace_all("\\", os.sep, literal=True)
-    return pl.select(pl.when(slashes.str.strip_chars() != "").then(slashes)).to_series(), {}
-
-
-def _lists(column: "pl.Series") -> "tuple[pl.Series, dict[int, str]]":
-    """Texts such as `[0.5, 1]` as lists, and row -> why one is none."""
-    import polars as pl
-
-    lists, faults = list[Any](), dict[int, str]()
-    for row, text in enumerate(column):
-        try:
-            lists.append(None if text is None else json.loads(text))
-        except json.JSONDecodeError as error:
-            lists.append([])
-            faults[row] = f"{text!r:.40} is no list of numbers: {error.msg}"
-    return pl.Series(column.name, lists, strict=False), faults
-
-
-def _joined(table: "pl.DataFrame", columns: list[str]) -> "tuple[pl.Series, dict[int, str]]":
-    """Several columns of numbers as one of lists; null where all are empty."""
-    import polars as pl
-
-    numbers = table.select(pl.col(columns).cast(pl.Float64, strict=False))
-    is_empty = table.select(pl.all_horizontal(pl.col(columns).is_null())).to_series()
-    faults: dict[int, str] = {}
-    for name in columns:
-        for row in (numbers[name].is_null() & ~is_empty).arg_true():
-            cell = table[name][row]
-            what = "is empty, and other numbers of the row are not" if cell is None else f"{cell!r} is no number"
-            faults.setdefault(row, f"column '{name}': {what}")
-    joined = pl.when(~pl.lit(is_empty)).then(pl.concat_list(pl.col(columns).fill_null(0)))
-    return numbers.select(joined).to_series(), faults

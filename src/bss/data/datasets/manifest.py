@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from bss.data.datasets._cells import holds_files, matching, values_of
 from bss.data.datasets._hugging_face import read_hub
 from bss.data.datasets._labels import as_read, check_classes, is_none, natural_order
 from bss.data.datasets._shards import above
 from bss.data.datasets._split import draw, parts
-from bss.data.datasets._table import absence, holds_files, matching, read_table, values_of
+from bss.data.datasets._table import absence, read_table
 from bss.data.datasets.dataset import FAULT, Dataset
 from bss.data.kinds.kind import KINDS, Kind
 from bss.errors import InputError, MissingInput

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bss.data.datasets._table import values_of
+from bss.data.datasets._cells import values_of
 from bss.data.kinds.kind import Kind
 from bss.data.packed import Meta
 from bss.data.packing import raw_files
