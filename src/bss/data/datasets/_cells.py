@@ -3,14 +3,18 @@
 import json
 import os
 import re
+from collections import Counter
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from bss.data.kinds.kind import Kind
-from bss.errors import InputError
+from bss.errors import InputError, first_line
 
 if TYPE_CHECKING:
     import polars as pl
+
+MAX_DEPTH = 4
+"""Lists within each other that a kind reads at most: people, steps, joints, coordinates."""
 
 
 def matching(pattern: str | list[str], free: list[str], columns: list[str]) -> str | list[str]:
@@ -22,7 +26,7 @@ def matching(pattern: str | list[str], free: list[str], columns: list[str]) -> s
         columns: all of the table; a column whose name has an asterisk or two dots is meant itself.
 
     Raises:
-        InputError: an asterisk stands for no column.
+        InputError: an asterisk stands for no column, or a range runs backwards.
     """
     if isinstance(pattern, list):
         found = [matching(part, free, columns) for part in pattern]
@@ -31,6 +35,10 @@ def matching(pattern: str | list[str], free: list[str], columns: list[str]) -> s
         return pattern
     if span := re.fullmatch(r"(.*?)(\d+)\.\.\1(\d+)", pattern):
         stem, first, last = span.groups()
+        if int(first) > int(last):
+            raise InputError(
+                f"columns: '{pattern}' runs backwards; '{stem}{last}..{stem}{first}' is from low to high"
+            )
         width = len(first) if first.startswith("0") else 0
         return [f"{stem}{number:0{width}}" for number in range(int(first), int(last) + 1)]
     if "*" in pattern:
@@ -78,17 +86,48 @@ def _typed(column: "pl.Series", kind: Kind) -> "tuple[pl.Series, dict[int, str]]
     return pl.select(pl.when(slashes.str.strip_chars() != "").then(slashes)).to_series(), {}
 
 
+def read_list(text: str) -> list[Any]:
+    """The numbers of a text such as `[0.5, 1]`, or lists of them.
+
+    Raises:
+        InputError: it is no such list; the message has its beginning.
+    """
+    try:
+        value = json.loads(text, parse_int=float)  # an int of 5,000 digits is an error, and no kind keeps one
+    except (ValueError, RecursionError) as error:
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else first_line(error)
+        raise InputError(f"{text!r:.40} is no list of numbers: {reason}") from error
+    if not isinstance(value, list) or not _depth(value):
+        raise InputError(f"{text!r:.40} is no list of numbers, nor of lists of them")
+    return value
+
+
+def _depth(values: list[Any], most: int = MAX_DEPTH) -> int:
+    """Lists within each other, down to numbers or nulls; 0 where they are more than `most`, or mixed with others."""
+    types = set(map(type, values)) - {type(None)}
+    if types != {list}:
+        return int(types <= {float})
+    depths = {_depth(part, most - 1) for part in values if part is not None} if most > 1 else {0}
+    return 1 + depths.pop() if len(depths) == 1 and 0 not in depths else 0
+
+
 def _lists(column: "pl.Series") -> "tuple[pl.Series, dict[int, str]]":
-    """Texts such as `[0.5, 1]` as lists, and row -> why one is none."""
+    """Texts such as `[0.5, 1]` as lists, all of one depth, and row -> why one is none."""
     import polars as pl
 
     lists, faults = list[Any](), dict[int, str]()
     for row, text in enumerate(column):
         try:
-            lists.append(None if text is None else json.loads(text))
-        except json.JSONDecodeError as error:
+            lists.append(None if text is None else read_list(text))
+        except InputError as error:
             lists.append([])
-            faults[row] = f"{text!r:.40} is no list of numbers: {error.msg}"
+            faults[row] = str(error)
+    depths = {row: _depth(value) for row, value in enumerate(lists) if value is not None and row not in faults}
+    (usual, _), *_ = Counter(depths.values()).most_common(1) or [(1, 0)]
+    for row, depth in depths.items():
+        if depth != usual:
+            faults[row] = f"{column[row]!r:.40} has lists of depth {depth}, and most rows of {usual}"
+            lists[row] = []
     return pl.Series(column.name, lists, strict=False), faults
 
 

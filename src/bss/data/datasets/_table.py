@@ -3,7 +3,10 @@
 import csv
 import gzip
 import io
-from collections.abc import Sequence, Set
+import json
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Sequence, Set
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +14,7 @@ from typing import TYPE_CHECKING
 from bss.data.datasets._arrays import read_arrays
 from bss.data.datasets._hugging_face import is_saved, read_saved
 from bss.data.datasets._shards import is_shards, read_shards, shards
-from bss.errors import InputError, MissingInput
+from bss.errors import InputError, MissingInput, first_line
 
 if TYPE_CHECKING:
     import polars as pl
@@ -48,7 +51,8 @@ def read_table(path: Path, parts: Sequence[str] = (), splits: Set[str] = frozens
         splits: what the splits may be called, where the names of shards say it.
 
     Raises:
-        InputError: the file cannot be read; the message has the line, where there is one.
+        InputError: the file cannot be read, or two columns have one name; the message has the line, where there is
+            one.
     """
     if parts and not path.is_dir():
         raise InputError(f"{path} has no parts {list(parts)}: only a data set of Hugging Face has some")
@@ -77,6 +81,7 @@ def _opened(path: Path, parts: Sequence[str], splits: Set[str]) -> "pl.DataFrame
             table = pl.read_parquet(path)
         else:
             content = _text(path)
+            _check_names(path, _keys(content) if suffix in LINES else _header(content, separator))
             table = (
                 pl.read_ndjson(io.BytesIO(content), infer_schema_length=None)
                 if suffix in LINES
@@ -84,10 +89,11 @@ def _opened(path: Path, parts: Sequence[str], splits: Set[str]) -> "pl.DataFrame
             )
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
-    except pl.exceptions.PolarsError as error:
-        reason = f" cannot be read: {str(error).splitlines()[0]}"
-        where = "" if suffix in COLUMNS | LINES else _line(content, separator)
-        raise InputError(f"{path}{where or reason}") from error
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        where = _broken_line(content) if suffix in LINES else _wrong_line(content, separator) if content else ""
+        raise InputError(f"{path}{where or f' cannot be read: {first_line(error)}'}") from error
+    if not len(table) and suffix not in LINES and (where := _wrong_line(content, separator)):
+        raise InputError(f"{path}{where}")  # a quote that opens in the header has swallowed the rows
     if len(table.columns) == 1 and (other := next((mark for mark in ";\t," if mark in table.columns[0]), None)):
         raise InputError(f"{path}: its columns are separated by {other!r}; expected {separator!r}")
     return table
@@ -97,7 +103,7 @@ def _first_sheet(path: Path) -> "pl.DataFrame":
     """The first sheet of a workbook, as text.
 
     Raises:
-        InputError: the package that reads it is missing, or it is no workbook.
+        InputError: the package that reads it is missing, it is no workbook, or two columns have one name.
     """
     import polars as pl
 
@@ -108,16 +114,18 @@ def _first_sheet(path: Path) -> "pl.DataFrame":
             f"{path}: a table of {path.suffix} needs fastexcel: pip install 'bss[excel]', or save it as CSV"
         ) from None
     try:
+        names = pl.read_excel(path, infer_schema_length=0, has_header=False, read_options={"n_rows": 1})
+        _check_names(path, names.row(0) if len(names) else ())
         return pl.read_excel(path, infer_schema_length=0)
-    except fastexcel.FastExcelError as error:
-        raise InputError(f"{path} cannot be read as a workbook: {str(error).splitlines()[0]}") from error
+    except (fastexcel.FastExcelError, IndexError) as error:  # the latter where there is no sheet
+        raise InputError(f"{path} cannot be read as a workbook: {first_line(error)}") from error
 
 
 def _text(path: Path) -> bytes:
     """The text of a file, unpacked, with line ends as they are everywhere today.
 
     Raises:
-        InputError: it is no UTF-8.
+        InputError: it is no UTF-8, or its packing is damaged.
     """
     content = path.read_bytes()
     if content.startswith(GZIP):
@@ -125,6 +133,8 @@ def _text(path: Path) -> bytes:
             content = gzip.decompress(content)
         except EOFError as error:
             raise InputError(f"{path} ends early: fetch it again") from error
+        except (zlib.error, gzip.BadGzipFile) as error:
+            raise InputError(f"{path} is damaged: {first_line(error)}; fetch it again") from error
     try:
         content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -135,10 +145,43 @@ def _text(path: Path) -> bytes:
     return content if b"\n" in content else content.replace(b"\r", b"\n")
 
 
-def _line(content: bytes, separator: str) -> str:
-    """The first line of a CSV file with more cells than columns, as the end of `FILE, line N: ...`."""
+def _check_names(path: Path, names: Iterable[str | None]) -> None:
+    """Refuse columns of which one name means two: readers keep one, or rename one, without a word.
+
+    Raises:
+        InputError: the message has the name; columns without any are no fault.
+    """
+    (name, number), *_ = [*Counter(filter(None, names)).most_common(1), ("", 0)]
+    if number > 1:
+        raise InputError(f"{path}: {number} columns are called '{name}'; each needs a name of its own")
+
+
+def _keys(content: bytes) -> list[str]:
+    """The keys of the first line of JSON, each as often as it is there; none where that is no object."""
+    objects: list[list[str]] = []
+    first = next((line for line in io.BytesIO(content) if line.strip()), b"")
+    with suppress(ValueError, RecursionError):
+        json.loads(first, object_pairs_hook=lambda pairs: objects.append([key for key, _ in pairs]))
+    return objects[-1] if objects else []  # the whole comes after what is in it
+
+
+def _header(content: bytes, separator: str) -> list[str]:
+    """The names in the first line of a CSV file; none where it has no end."""
     with suppress(csv.Error):
-        lines = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), delimiter=separator)
+        return next(filter(None, csv.reader(_decoded(content), delimiter=separator)), [])
+    return []
+
+
+def _decoded(content: bytes) -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline="")
+
+
+def _wrong_line(content: bytes, separator: str) -> str:
+    """What is wrong with the first wrong line of a CSV file, as the end of `FILE, line N: ...`."""
+    if number := _open_quote(content):
+        return f", line {number}: a quote that is not closed; in a quoted text write it twice"
+    with suppress(csv.Error):
+        lines = csv.reader(_decoded(content), delimiter=separator)
         columns = next(lines, [])
         if columns and columns[0].startswith("#"):
             return ", line 1: a comment, where the names of the columns belong; remove it"
@@ -148,4 +191,27 @@ def _line(content: bytes, separator: str) -> str:
                     f", line {lines.line_num}: {len(cells)} cells, but {len(columns)} columns; quote a text that "
                     f"has '{separator}' in it"
                 )
+    return ""
+
+
+def _open_quote(content: bytes) -> int | None:
+    """The line, from 1, with the quote that nothing closes."""
+    opened = None
+    for number, line in enumerate(io.BytesIO(content), 1):
+        if line.count(b'"') % 2:
+            opened = None if opened else number
+    return opened
+
+
+def _broken_line(content: bytes) -> str:
+    """The first line that is no object of JSON, as the end of `FILE, line N: ...`."""
+    for number, line in enumerate(io.BytesIO(content), 1):
+        try:
+            if line.strip() and not isinstance(json.loads(line), dict):
+                return f", line {number}: no object of JSON"
+        except (ValueError, RecursionError) as error:
+            reason = (
+                f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else first_line(error)
+            )
+            return f", line {number}: no object of JSON ({reason})"
     return ""

@@ -180,12 +180,18 @@ class Manifest(Dataset):
         others = [
             name for name in table.columns if name not in {*used, *items.columns} and not holds_files(table[name])
         ]
-        return items.with_columns(table[name].alias(self._kept_as(name)) for name in others)
+        return items.with_columns(table[name].alias(kept) for name, kept in self._kept_as(others).items())
 
-    def _kept_as(self, column: str) -> str:
-        """The name of a further column in the manifest, where some names are the project's own."""
-        is_own = column in OWN or column.startswith(tuple(f"{name}_" for name in self.kinds))
-        return f"{column}{OF_TABLE}" if is_own else column
+    def _kept_as(self, columns: list[str]) -> dict[str, str]:
+        """Further column -> its name in the manifest, where some names are the project's own."""
+        own = [name for name in columns if name in OWN or name.startswith(tuple(f"{kind}_" for kind in self.kinds))]
+        kept = {name: name for name in columns if name not in own}
+        for name in own:
+            free = f"{name}{OF_TABLE}"
+            while free in kept.values():
+                free += OF_TABLE
+            kept[name] = free
+        return {name: kept[name] for name in columns}
 
     def _column(self, role: str) -> str:
         column = self.columns.get(role, role)

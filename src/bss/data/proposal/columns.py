@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bss.data.datasets._cells import read_list
 from bss.data.packing.blocks import raw_values
 from bss.data.proposal.column import Column, is_number, is_whole
 from bss.data.proposal.files import NUM_READ, Seen, look, texts
@@ -93,8 +94,6 @@ def _media(column: "pl.Series", root: Path, origin: str) -> Column | None:
 
 
 def _of_strings(column: "pl.Series", root: Path, origin: str) -> Seen | None:
-    import json
-
     values = [str(value) for value in column.head(NUM_READ)]
     paths = [root / value.replace("\\", os.sep) for value in values]
     there = [path for path in paths if _is_there(path)]
@@ -110,8 +109,8 @@ def _of_strings(column: "pl.Series", root: Path, origin: str) -> Seen | None:
         )
     if all(value.lstrip().startswith("[") for value in values):
         try:
-            return look([json.loads(value) for value in values])
-        except json.JSONDecodeError:
+            return look([read_list(value) for value in values])
+        except InputError:
             return Seen(None, "lists that cannot be read")
     words = sum(len(value.split()) for value in values)
     return texts(values) if words >= MIN_WORDS * len(values) else None
