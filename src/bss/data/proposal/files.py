@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bss.data.kinds._content import is_file, opened
+from bss.data.kinds._matlab import is_matlab
 from bss.data.kinds._picture import pictures_in
 from bss.data.kinds.features import Features, as_array, common_size, from_file
 from bss.errors import InputError
@@ -75,6 +76,8 @@ def type_of(value: Any) -> str:
         return "audio" if head[8:11] == b"M4A" else "video"
     starts = {"image": IMAGES, "audio": SOUNDS, "video": VIDEOS, "array": ARRAYS}
     found = [name for name, marks in starts.items() if head.startswith(marks)]
+    if not found and is_matlab(value):  # of version 4, which has no mark
+        return "array"
     return found[0] if found else "" if b"\0" in head else "text"
 
 
