@@ -15,3 +15,8 @@ class Busy(RuntimeError):
 
 class Unavailable(RuntimeError):
     """Something outside of this program that the work needs does not answer, such as a server or a remote."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of another library's message, or the type of an error that has none."""
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -1,6 +1,7 @@
 """Media files by what is in them: half downloads, misleading names, turned videos."""
 
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import av
@@ -19,6 +20,7 @@ from tests.helpers.media import encode, tone, write_video
 SOUNDS = {
     ".wav": {}, ".flac": {}, ".mp3": {}, ".aiff": {}, ".au": {}, ".caf": {},
     ".ogg": {"subtype": "VORBIS"}, ".opus": {"format": "OGG", "subtype": "OPUS"},
+    ".rf64": {"format": "RF64"}, ".w64": {"format": "W64"}, ".voc": {"format": "VOC"}, ".nist": {"format": "NIST"},
 }  # fmt: skip
 CONTAINERS = (".mp4", ".avi", ".flv", ".mkv")
 SOUND = Audio(sample_rate=8000, seconds=4, n_fft=64, hop_length=32, length="pad")
@@ -67,6 +69,49 @@ def test_a_file_that_lies_says_how_much_of_it_is_there(tmp_path: Path) -> None:
         check_bytes(cut(path, 0.5))
     with pytest.raises(InputError, match=r"ends early: [12]\.\d of 4\.0 s"):
         decode(cut(sound(tmp_path / "whole.mp3"), 0.5))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "subtype"),
+    [
+        *((".wav", "PCM_16"), (".aiff", "PCM_24"), (".au", "ULAW")),
+        *((".rf64", "PCM_16"), (".rf64", "DOUBLE"), (".w64", "PCM_16"), (".w64", "FLOAT"), (".caf", "ALAW")),
+        *((".voc", "PCM_16"), (".voc", "ULAW"), (".nist", "PCM_24"), (".nist", "ULAW")),
+    ],
+)
+def test_two_bytes_that_are_missing_are_noticed_where_the_header_tells_the_length(
+    suffix: str, subtype: str, tmp_path: Path
+) -> None:
+    path = tmp_path / f"whole{suffix}"
+    stereo = np.stack([tone(0, 1, 8000)] * (1 if suffix == ".voc" else 2), axis=1)
+    soundfile.write(path, stereo, 8000, **SOUNDS[suffix] | {"subtype": subtype})
+    check_bytes(path)
+    (tmp_path / "cut").write_bytes(path.read_bytes()[:-2])
+    with pytest.raises(InputError, match=r"cut ends early: [\d,]+ of [\d,]+ bytes"):
+        check_bytes(tmp_path / "cut")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "before", "after"),
+    [
+        (".caf", b"data" + (8000 + 4).to_bytes(8, "big"), b"data" + b"\xff" * 8),
+        (".w64", (8000 + 24).to_bytes(8, "little"), (2**63 - 1).to_bytes(8, "little")),
+        (".rf64", (8000).to_bytes(8, "little"), bytes(8)),
+        (".nist", b"pcm\n", b"pcm,embedded-shorten-v2.00\n"),
+        (".nist", b"sample_count -i 4000", b"database_id -s4 here"),
+    ],
+)
+def test_a_header_that_does_not_tell_the_length_is_believed(
+    suffix: str, before: bytes, after: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / f"piped{suffix}"
+    soundfile.write(path, tone(0, 1, 4000), 4000, **SOUNDS[suffix] | {"subtype": "PCM_16"})
+    content = path.read_bytes()
+    assert before in content
+    for whole, is_refused in ((content, True), (content.replace(before, after), False)):
+        path.write_bytes(whole[:-2])
+        with pytest.raises(InputError) if is_refused else nullcontext():
+            check_bytes(path)
 
 
 @pytest.mark.parametrize("size", [0, 0xFFFFFFFF])

@@ -224,10 +224,10 @@ def test_numbers_may_stand_as_a_list_in_a_cell_or_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("cell", "message"),
     [
-        ('["a", 1]', "is no list of numbers: something else is in it"),
-        ("[true, 2]", "is no list of numbers: something else is in it"),
-        ("7", "is no list of numbers: something else is in it"),
-        ("[[1], {}]", "is no list of numbers: something else is in it"),
+        ('["a", 1]', "is no list of numbers, nor of lists of them"),
+        ("[true, 2]", "is no list of numbers, nor of lists of them"),
+        ("7", "is no list of numbers, nor of lists of them"),
+        ("[[1], {}]", "is no list of numbers, nor of lists of them"),
         ("  ", "body: no value; preprocess.missing: mask allows that"),
     ],
 )

@@ -4,6 +4,7 @@ Whatever the form, the packed arrays are those of the same files listed in a CSV
 """
 
 import csv
+import gzip
 import io
 import json
 import shutil
@@ -153,6 +154,62 @@ def test_a_pattern_stands_for_shards_in_its_order(pattern: str, names: list[str]
     for name in ("a-0", "a-00", "a-01", "a-1", "a-2", "b-0", "b-1"):
         (tmp_path / f"{name}.tar").touch()
     assert [path.stem for path in shards(tmp_path / pattern)] == names
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("a-{1..0}.tar", r"a-\{1\.\.0\}\.tar: the range \{1\.\.0\} runs backwards; \{0\.\.1\} is one"),
+        ("{a,b}-{010..002}.tar", r"the range \{010\.\.002\} runs backwards; \{002\.\.010\} is one"),
+    ],
+)
+def test_a_range_that_runs_backwards_is_refused(pattern: str, message: str, tmp_path: Path) -> None:
+    dataset = Manifest.model_validate({"file": str(tmp_path / pattern), "kinds": KINDS})
+    with pytest.raises(InputError, match=message):
+        dataset.locate()
+
+
+BLOCK = tarfile.BLOCKSIZE
+
+
+def three_samples(folder: Path) -> bytes:
+    """Blocks: header, text and padding of `a`; the same of `b`; header of `c`; the end of the archive."""
+    return write_tar(folder / "whole.tar", {f"{name}.cls": b"x" * 600 for name in "ab"} | {"c.cls": b""}).read_bytes()
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=[".tar", ".tar.gz"])
+@pytest.mark.parametrize(
+    ("num_bytes", "reason"),
+    [
+        (3 * BLOCK, "it lacks the end of an archive, so the download is incomplete"),  # between two members
+        (3 * BLOCK + 100, "it lacks the end of an archive, so the download is incomplete"),  # in a header
+        (6 * BLOCK - 100, "unexpected end of data"),  # in the padding of a member
+        (7 * BLOCK, "it lacks the end of an archive, so the download is incomplete"),  # behind the last member
+        (7 * BLOCK + 511, "it lacks the end of an archive, so the download is incomplete"),
+    ],
+)
+def test_a_shard_without_the_end_of_an_archive_is_no_whole_one(
+    num_bytes: int, reason: str, packed: bool, tmp_path: Path
+) -> None:
+    content = three_samples(tmp_path)[:num_bytes]
+    path = tmp_path / ("t.tar.gz" if packed else "t.tar")
+    path.write_bytes(gzip.compress(content) if packed else content)
+    with pytest.raises(InputError, match=rf"t\.tar.* ends early after sample '[abc]': {reason}; fetch it again"):
+        read_table(path)
+
+
+def test_a_member_with_a_damaged_header_is_not_taken_for_the_end(tmp_path: Path) -> None:
+    content = bytearray(three_samples(tmp_path))
+    content[3 * BLOCK + 150] ^= 0xFF  # a digit of the checksum
+    (tmp_path / "t.tar").write_bytes(content)
+    with pytest.raises(InputError, match=r"is damaged .* after sample 'a': no member begins at byte 1,536"):
+        read_table(tmp_path / "t.tar")
+
+
+@pytest.mark.parametrize("num_bytes", [8 * BLOCK, 9 * BLOCK])
+def test_one_block_of_zeros_is_an_end(num_bytes: int, tmp_path: Path) -> None:
+    (tmp_path / "t.tar").write_bytes(three_samples(tmp_path)[:num_bytes])
+    assert read_table(tmp_path / "t.tar")["id"].to_list() == ["t/a", "t/b", "t/c"]
 
 
 PAIR = {"id": "3_144", "label": "3", "audio": "3_144.wav", "image": "3_144.png"}

@@ -45,8 +45,8 @@ def write_folders(root: Path, train: int = 20, test: int = 4) -> None:
         listed = [f"{CLASSES[place % 2]},{name}" for place, name in enumerate(names)]
         (root / "annotations").mkdir(exist_ok=True)
         (root / f"annotations/{part}.csv").write_text("\n".join(["label,youtube_id", *listed]))
-        for seed, name in enumerate(names):
-            write_wav(root / f"{part}_wav/{name}.wav", seed + 50 * (part == "test"))
+        for seed, name in enumerate(names, 50 * (part == "test")):
+            write_wav(root / f"{part}_wav/{name}.wav", seed)
             write_frames(root / f"{part}_img/Image-01-FPS/{name}", seed, 6)
 
 

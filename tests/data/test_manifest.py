@@ -192,7 +192,7 @@ def test_what_is_no_table_is_refused(folder: Path) -> None:
     with pytest.raises(ValueError, match=r"pairs.csv, line 4: the byte 0xe9 is not UTF-8; save the file as UTF-8"):
         packed(folder)
     (folder / "pairs.csv").write_text(text.replace("clip 2,", 'clip "2,', 1))
-    with pytest.raises(ValueError, match=r"pairs.csv cannot be read"):
+    with pytest.raises(ValueError, match=r"pairs.csv, line 4: a quote that is not closed"):
         packed(folder)
     (folder / "pairs.csv").write_text(text.splitlines()[0] + "\n")
     with pytest.raises(ValueError, match=r"pairs.csv has no row"):

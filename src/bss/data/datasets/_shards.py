@@ -7,9 +7,9 @@ import zlib
 from collections.abc import Iterator, Set
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
-from bss.errors import InputError, MissingInput
+from bss.errors import InputError, MissingInput, first_line
 
 if TYPE_CHECKING:
     import polars as pl
@@ -19,6 +19,8 @@ TEXTS = {"cls", "txt", "text", "transcript"}
 WILD = re.compile(r"[*?{\[]")
 SUFFIXES = (".tar", ".tar.gz", ".tgz")
 SPANS = re.compile(r"\{([^{}]*)\}")
+END = bytes(tarfile.BLOCKSIZE)
+"""What comes behind the last member of a whole archive, twice."""
 
 
 def is_shards(path: Path) -> bool:
@@ -38,6 +40,7 @@ def shards(pattern: Path) -> list[Path]:
 
     Raises:
         MissingInput: one is missing.
+        InputError: a range of the pattern runs backwards.
     """
     if pattern.is_file():  # whatever characters its name has
         return [pattern]
@@ -65,7 +68,8 @@ def read_shards(pattern: Path, split_names: Set[str] = frozenset()) -> "pl.DataF
 
     Raises:
         MissingInput: a shard is missing.
-        InputError: a shard is damaged or holds no sample; the message has the shard, and the key where there is one.
+        InputError: a shard is damaged, ends early or holds no sample; the message has the shard, and the key where
+            there is one.
     """
     import polars as pl
 
@@ -85,13 +89,17 @@ def read_shards(pattern: Path, split_names: Set[str] = frozenset()) -> "pl.DataF
 def _expanded(pattern: str) -> list[str]:
     """`x-{00..02}` and `{a,b}` as the names that they stand for."""
     fixed = SPANS.split(pattern)
-    choices = [_choices(part) if place % 2 else [part] for place, part in enumerate(fixed)]
+    choices = [_choices(part, pattern) if place % 2 else [part] for place, part in enumerate(fixed)]
     return ["".join(parts) for parts in product(*choices)]
 
 
-def _choices(span: str) -> list[str]:
+def _choices(span: str, pattern: str) -> list[str]:
     if ends := re.fullmatch(r"(\d+)\.\.(\d+)", span):
         first, last = ends.groups()
+        if int(first) > int(last):
+            raise InputError(
+                f"{pattern}: the range {{{span}}} runs backwards; {{{last}..{first}}} is one from low to high"
+            )
         width = len(first) if first.startswith("0") else 0
         return [f"{number:0{width}}" for number in range(int(first), int(last) + 1)]
     return span.split(",")
@@ -116,14 +124,30 @@ def _samples(shard: Path) -> Iterator[dict[str, Any]]:
                     raise InputError(f"{shard}, sample '{key}': two members end in .{extension.lower()}")
                 if (file := members.extractfile(member)) is not None:
                     row[extension.lower()] = {"bytes": file.read(), "path": f"{shard.name}/{member.name}"}
+            _check_end(members)
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         if isinstance(error, OSError) and error.strerror:
             raise InputError(f"{shard}: {error.strerror}") from error
         after = f" after sample '{key}'" if key else ""
-        reason = str(error).splitlines()[0].removesuffix(":")
+        reason = first_line(error).removesuffix(":")
         raise InputError(f"{shard} is damaged or ends early{after}: {reason}; fetch it again") from error
     if row:
         yield _row(shard, key, row)
+
+
+def _check_end(members: tarfile.TarFile) -> None:
+    """Demand the end of an archive where the members end: tarfile takes whatever is no member for that.
+
+    Raises:
+        tarfile.ReadError: something else is there, or nothing.
+    """
+    file = cast("IO[bytes]", members.fileobj)
+    file.seek(members.offset)
+    found = file.read(len(END))
+    if len(found) < len(END):
+        raise tarfile.ReadError("it lacks the end of an archive, so the download is incomplete")
+    if found != END:
+        raise tarfile.ReadError(f"no member begins at byte {members.offset:,}")
 
 
 def _row(shard: Path, key: str, members: dict[str, dict[str, Any]]) -> dict[str, Any]:

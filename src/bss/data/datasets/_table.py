@@ -1,22 +1,20 @@
-"""A user's table: its file, and the values of a modality in its columns."""
+"""A user's table: its file, in one of many forms."""
 
 import csv
 import gzip
 import io
 import json
-import os
-import re
-from collections.abc import Callable, Sequence, Set
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Sequence, Set
 from contextlib import suppress
-from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bss.data.datasets._arrays import read_arrays
 from bss.data.datasets._hugging_face import is_saved, read_saved
 from bss.data.datasets._shards import is_shards, read_shards, shards
-from bss.data.kinds.kind import Kind
-from bss.errors import InputError, MissingInput
+from bss.errors import InputError, MissingInput, first_line
 
 if TYPE_CHECKING:
     import polars as pl
@@ -53,7 +51,8 @@ def read_table(path: Path, parts: Sequence[str] = (), splits: Set[str] = frozens
         splits: what the splits may be called, where the names of shards say it.
 
     Raises:
-        InputError: the file cannot be read; the message has the line, where there is one.
+        InputError: the file cannot be read, or two columns have one name; the message has the line, where there is
+            one.
     """
     if parts and not path.is_dir():
         raise InputError(f"{path} has no parts {list(parts)}: only a data set of Hugging Face has some")
@@ -82,6 +81,7 @@ def _opened(path: Path, parts: Sequence[str], splits: Set[str]) -> "pl.DataFrame
             table = pl.read_parquet(path)
         else:
             content = _text(path)
+            _check_names(path, _keys(content) if suffix in LINES else _header(content, separator))
             table = (
                 pl.read_ndjson(io.BytesIO(content), infer_schema_length=None)
                 if suffix in LINES
@@ -89,10 +89,11 @@ def _opened(path: Path, parts: Sequence[str], splits: Set[str]) -> "pl.DataFrame
             )
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
-    except pl.exceptions.PolarsError as error:
-        reason = f" cannot be read: {str(error).splitlines()[0]}"
-        where = "" if suffix in COLUMNS | LINES else _line(content, separator)
-        raise InputError(f"{path}{where or reason}") from error
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        where = _broken_line(content) if suffix in LINES else _wrong_line(content, separator) if content else ""
+        raise InputError(f"{path}{where or f' cannot be read: {first_line(error)}'}") from error
+    if not len(table) and suffix not in LINES and (where := _wrong_line(content, separator)):
+        raise InputError(f"{path}{where}")  # a quote that opens in the header has swallowed the rows
     if len(table.columns) == 1 and (other := next((mark for mark in ";\t," if mark in table.columns[0]), None)):
         raise InputError(f"{path}: its columns are separated by {other!r}; expected {separator!r}")
     return table
@@ -102,7 +103,7 @@ def _first_sheet(path: Path) -> "pl.DataFrame":
     """The first sheet of a workbook, as text.
 
     Raises:
-        InputError: the package that reads it is missing, or it is no workbook.
+        InputError: the package that reads it is missing, it is no workbook, or two columns have one name.
     """
     import polars as pl
 
@@ -113,16 +114,18 @@ def _first_sheet(path: Path) -> "pl.DataFrame":
             f"{path}: a table of {path.suffix} needs fastexcel: pip install 'bss[excel]', or save it as CSV"
         ) from None
     try:
+        names = pl.read_excel(path, infer_schema_length=0, has_header=False, read_options={"n_rows": 1})
+        _check_names(path, names.row(0) if len(names) else ())
         return pl.read_excel(path, infer_schema_length=0)
-    except fastexcel.FastExcelError as error:
-        raise InputError(f"{path} cannot be read as a workbook: {str(error).splitlines()[0]}") from error
+    except (fastexcel.FastExcelError, IndexError) as error:  # the latter where there is no sheet
+        raise InputError(f"{path} cannot be read as a workbook: {first_line(error)}") from error
 
 
 def _text(path: Path) -> bytes:
     """The text of a file, unpacked, with line ends as they are everywhere today.
 
     Raises:
-        InputError: it is no UTF-8.
+        InputError: it is no UTF-8, or its packing is damaged.
     """
     content = path.read_bytes()
     if content.startswith(GZIP):
@@ -130,6 +133,8 @@ def _text(path: Path) -> bytes:
             content = gzip.decompress(content)
         except EOFError as error:
             raise InputError(f"{path} ends early: fetch it again") from error
+        except (zlib.error, gzip.BadGzipFile) as error:
+            raise InputError(f"{path} is damaged: {first_line(error)}; fetch it again") from error
     try:
         content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -140,10 +145,43 @@ def _text(path: Path) -> bytes:
     return content if b"\n" in content else content.replace(b"\r", b"\n")
 
 
-def _line(content: bytes, separator: str) -> str:
-    """The first line of a CSV file with more cells than columns, as the end of `FILE, line N: ...`."""
+def _check_names(path: Path, names: Iterable[str | None]) -> None:
+    """Refuse columns of which one name means two: readers keep one, or rename one, without a word.
+
+    Raises:
+        InputError: the message has the name; columns without any are no fault.
+    """
+    (name, number), *_ = [*Counter(filter(None, names)).most_common(1), ("", 0)]
+    if number > 1:
+        raise InputError(f"{path}: {number} columns are called '{name}'; each needs a name of its own")
+
+
+def _keys(content: bytes) -> list[str]:
+    """The keys of the first line of JSON, each as often as it is there; none where that is no object."""
+    objects: list[list[str]] = []
+    first = next((line for line in io.BytesIO(content) if line.strip()), b"")
+    with suppress(ValueError, RecursionError):
+        json.loads(first, object_pairs_hook=lambda pairs: objects.append([key for key, _ in pairs]))
+    return objects[-1] if objects else []  # the whole comes after what is in it
+
+
+def _header(content: bytes, separator: str) -> list[str]:
+    """The names in the first line of a CSV file; none where it has no end."""
     with suppress(csv.Error):
-        lines = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), delimiter=separator)
+        return next(filter(None, csv.reader(_decoded(content), delimiter=separator)), [])
+    return []
+
+
+def _decoded(content: bytes) -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline="")
+
+
+def _wrong_line(content: bytes, separator: str) -> str:
+    """What is wrong with the first wrong line of a CSV file, as the end of `FILE, line N: ...`."""
+    if number := _open_quote(content):
+        return f", line {number}: a quote that is not closed; in a quoted text write it twice"
+    with suppress(csv.Error):
+        lines = csv.reader(_decoded(content), delimiter=separator)
         columns = next(lines, [])
         if columns and columns[0].startswith("#"):
             return ", line 1: a comment, where the names of the columns belong; remove it"
@@ -156,123 +194,24 @@ def _line(content: bytes, separator: str) -> str:
     return ""
 
 
-def matching(pattern: str | list[str], free: list[str], columns: list[str]) -> str | list[str]:
-    """The columns that a pattern stands for; a name, or a list without a pattern, as it is.
-
-    Args:
-        pattern: a name, `a0..a127`, `a*`, or a list of such.
-        free: columns that an asterisk may stand for.
-        columns: all of the table; a column whose name has an asterisk or two dots is meant itself.
-
-    Raises:
-        InputError: an asterisk stands for no column.
-    """
-    if isinstance(pattern, list):
-        found = [matching(part, free, columns) for part in pattern]
-        return [name for part in found for name in ([part] if isinstance(part, str) else part)]
-    if pattern in columns:
-        return pattern
-    if span := re.fullmatch(r"(.*?)(\d+)\.\.\1(\d+)", pattern):
-        stem, first, last = span.groups()
-        width = len(first) if first.startswith("0") else 0
-        return [f"{stem}{number:0{width}}" for number in range(int(first), int(last) + 1)]
-    if "*" in pattern:
-        if names := [name for name in free if fnmatchcase(name, pattern)]:
-            return names
-        raise InputError(f"columns: '{pattern}' is the beginning of no column (there are: {', '.join(columns)})")
-    return pattern
+def _open_quote(content: bytes) -> int | None:
+    """The line, from 1, with the quote that nothing closes."""
+    opened = None
+    for number, line in enumerate(io.BytesIO(content), 1):
+        if line.count(b'"') % 2:
+            opened = None if opened else number
+    return opened
 
 
-def holds_files(column: "pl.Series") -> bool:
-    """Whether the cells of a column are the contents of files."""
-    import polars as pl
-
-    kind = column.dtype
-    return kind == pl.Binary or (isinstance(kind, pl.Struct) and "bytes" in {field.name for field in kind.fields})
-
-
-def values_of(table: "pl.DataFrame", column: str | list[str], kind: Kind) -> "tuple[pl.Series, dict[int, str]]":
-    """The raw values of a modality: one column of the table, or several of numbers; null where there is none.
-
-    Returns:
-        the values, and row, from 0 -> why a cell of it cannot be read.
-    """
-    return _joined(table, column) if isinstance(column, list) else _typed(table[column], kind)
-
-
-def _typed(column: "pl.Series", kind: Kind) -> "tuple[pl.Series, dict[int, str]]":
-    """A column as it is.
-
-    Of paths with the separators of this system, null where there is only white space; `[1, 2]` in a table of text is
-    a list; a number is a list of one.
-    """
-    import polars as pl
-
-    if column.dtype == pl.Binary:  # the content of a file
-        return pl.select(pl.when(column.is_not_null()).then(pl.struct(column.alias("bytes")))).to_series(), {}
-    if column.dtype.is_numeric() and kind.shape == (1,):
-        return pl.select(pl.when(column.is_not_null()).then(pl.concat_list(column))).to_series(), {}
-    if column.dtype != pl.String or not kind.paths:
-        return column, {}
-    if kind.by_number and _mostly(column, lambda cell: cell.startswith("[")):
-        return _lists(column)
-    if kind.by_number and kind.shape == (1,) and _mostly(column, _is_number):
-        return _joined(column.to_frame(), [column.name])
-    slashes = column.str.replace_all("\\", os.sep, literal=True)
-    return pl.select(pl.when(slashes.str.strip_chars() != "").then(slashes)).to_series(), {}
-
-
-def _lists(column: "pl.Series") -> "tuple[pl.Series, dict[int, str]]":
-    """Texts such as `[0.5, 1]` as lists, and row -> why one is none."""
-    import polars as pl
-
-    lists, faults = list[Any](), dict[int, str]()
-    for row, text in enumerate(column):
-        is_empty = text is None or not text.strip()
+def _broken_line(content: bytes) -> str:
+    """The first line that is no object of JSON, as the end of `FILE, line N: ...`."""
+    for number, line in enumerate(io.BytesIO(content), 1):
         try:
-            found = None if is_empty else json.loads(text)
-            reason = "" if is_empty or _holds_numbers(found) else "something else is in it"
-        except json.JSONDecodeError as error:
-            found, reason = [], error.msg
-        if reason:
-            faults[row] = f"{text!r:.40} is no list of numbers: {reason}"
-        lists.append([] if reason else found)
-    return pl.Series(column.name, lists, strict=False), faults
-
-
-def _holds_numbers(value: Any) -> bool:
-    """Whether it is a list of numbers, or of such lists; null may stand for one."""
-    return isinstance(value, list) and all(
-        each is None or (isinstance(each, int | float) and not isinstance(each, bool)) or _holds_numbers(each)
-        for each in value
-    )
-
-
-def _mostly(column: "pl.Series", holds: Callable[[str], bool]) -> bool:
-    """Whether more than half of the cells in which something is written are so."""
-    cells = [cell.strip() for cell in column.drop_nulls() if cell.strip()]
-    return 2 * sum(map(holds, cells)) > len(cells)
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _joined(table: "pl.DataFrame", columns: list[str]) -> "tuple[pl.Series, dict[int, str]]":
-    """Several columns of numbers as one of lists; null where all are empty."""
-    import polars as pl
-
-    numbers = table.select(pl.col(columns).cast(pl.Float64, strict=False))
-    is_empty = table.select(pl.all_horizontal(pl.col(columns).is_null())).to_series()
-    faults: dict[int, str] = {}
-    for name in columns:
-        for row in (numbers[name].is_null() & ~is_empty).arg_true():
-            cell = table[name][row]
-            what = "is empty, and other numbers of the row are not" if cell is None else f"{cell!r} is no number"
-            faults.setdefault(row, f"column '{name}': {what}")
-    joined = pl.when(~pl.lit(is_empty)).then(pl.concat_list(pl.col(columns).fill_null(0)))
-    return numbers.select(joined).to_series(), faults
+            if line.strip() and not isinstance(json.loads(line), dict):
+                return f", line {number}: no object of JSON"
+        except (ValueError, RecursionError) as error:
+            reason = (
+                f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else first_line(error)
+            )
+            return f", line {number}: no object of JSON ({reason})"
+    return ""

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from bss.data.datasets._cells import holds_files, matching, values_of
 from bss.data.datasets._hugging_face import read_hub
 from bss.data.datasets._labels import as_read, as_text, check_classes, is_none, natural_order
 from bss.data.datasets._shards import above
 from bss.data.datasets._split import draw, parts
-from bss.data.datasets._table import absence, holds_files, matching, read_table, values_of
+from bss.data.datasets._table import absence, read_table
 from bss.data.datasets.dataset import FAULT, Dataset
 from bss.data.kinds.kind import KINDS, Kind
 from bss.errors import InputError, MissingInput
@@ -180,12 +181,19 @@ class Manifest(Dataset):
         items = pl.DataFrame([values.alias(name) for name, values in taken.items()])
         items = items.with_columns(self._split(table, items))
         others = [name for name in table.columns if name not in used and not holds_files(table[name])]
-        return items.with_columns(table[name].alias(self._kept_as(name, items.columns)) for name in others)
+        kept = self._kept_as(others, {*OWN, *items.columns})
+        return items.with_columns(table[name].alias(name_there) for name, name_there in kept.items())
 
-    def _kept_as(self, column: str, taken: Collection[str]) -> str:
-        """The name of a further column in the manifest, where some names are the project's own, or taken."""
-        is_own = column in OWN or column in taken or column.startswith(tuple(f"{name}_" for name in self.kinds))
-        return f"{column}{OF_TABLE}" if is_own else column
+    def _kept_as(self, columns: list[str], taken: Collection[str]) -> dict[str, str]:
+        """Further column -> its name in the manifest, where some names are taken."""
+        own = [name for name in columns if name in taken or name.startswith(tuple(f"{kind}_" for kind in self.kinds))]
+        kept = {name: name for name in columns if name not in own}
+        for name in own:
+            free = f"{name}{OF_TABLE}"
+            while free in kept.values():
+                free += OF_TABLE
+            kept[name] = free
+        return {name: kept[name] for name in columns}
 
     def _column(self, role: str) -> str:
         column = self.columns.get(role, role)

@@ -1,6 +1,7 @@
 """Pictures from files and arrays, decoded once for every kind: upright, and in bytes."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,12 +12,18 @@ from bss.errors import InputError
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
+PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff", ".gif"})
 ORIENTATION, ON_ITS_SIDE = 0x0112, 5
 """The tag of Exif, and the least of its values that swap height and width."""
 SPARE = 2
 """Times the wanted size that a scaled decoding has at least: the resizing afterwards then sees no difference."""
 BYTE = 257
 """16-bit values for each 8-bit one: 65535 / 255."""
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The pictures in a folder, by the endings of their names, in the order of those."""
+    return sorted(file for file in folder.iterdir() if file.suffix.lower() in PICTURES)
 
 
 def from_array(pixels: Any) -> "Picture":

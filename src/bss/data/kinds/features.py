@@ -6,13 +6,14 @@ from contextlib import suppress
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from numpy.lib.format import MAGIC_PREFIX
 from pydantic import Field, model_validator
 
 from bss.data.kinds._content import is_file, named, opened
 from bss.data.kinds._matlab import from_mat, is_matlab
 from bss.data.kinds._noise import with_noise
 from bss.data.kinds.kind import Exhibit, Kind
-from bss.errors import InputError
+from bss.errors import InputError, first_line
 
 MAX_EXHIBIT = 24  # numbers: more of them tell a person nothing
 NUM_LOOKED_AT = 64  # values: a size that is left out is that of most of them
@@ -89,14 +90,15 @@ def common_size(kind: Kind, values: Sequence[Any]) -> int:
     """The length of the last axis that most of the first values have, as the kind reads them.
 
     Raises:
-        InputError: none of them can be read.
+        InputError: none of them can be read and has a number.
     """
     sizes: Counter[int] = Counter()
     for value in values[:NUM_LOOKED_AT]:
         with suppress(InputError, OSError):
             sizes[kind.read(value).shape[-1]] += 1
+    del sizes[0]
     if not sizes:
-        raise InputError("size is left out, and no training value can be read to find it")
+        raise InputError("size is left out, and no training value that can be read has a number to find it by")
     return sizes.most_common(1)[0][0]
 
 
@@ -141,8 +143,11 @@ def from_file(path: Any) -> np.ndarray:
     """
     if is_matlab(path):
         return from_mat(path)
-    try:
-        with opened(path) as file:
+    with opened(path) as file:
+        if file.read(len(MAGIC_PREFIX)) != MAGIC_PREFIX:  # numpy would call it pickled data
+            raise InputError(f"{named(path)} is no readable array: it begins neither as .npy nor as .mat files do")
+        file.seek(0)
+        try:
             return np.asarray(np.load(file, allow_pickle=False))
-    except (ValueError, EOFError) as error:
-        raise InputError(f"{named(path)} is no readable array: {error}") from error
+        except Exception as error:  # numpy answers a damaged header with a dozen types
+            raise InputError(f"{named(path)} is no readable array: {first_line(error)}") from error

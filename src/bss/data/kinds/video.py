@@ -10,15 +10,13 @@ from pydantic import Field, model_validator
 
 from bss.data.kinds import _media as media
 from bss.data.kinds._content import named
-from bss.data.kinds._picture import from_file
+from bss.data.kinds._picture import from_file, pictures_in
 from bss.data.kinds.image import Image
 from bss.data.kinds.kind import Exhibit, Kind, Size
 from bss.errors import InputError
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
-
-PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff", ".gif"})
 
 
 class Video(Kind):
@@ -92,7 +90,7 @@ class Video(Kind):
     def _pictures(self, value: Any) -> list["Picture"]:
         path = value if isinstance(value, Mapping) else Path(value)
         if isinstance(path, Path) and path.is_dir():
-            files = sorted(file for file in path.iterdir() if file.suffix.lower() in PICTURES)
+            files = pictures_in(path)
             return [from_file(files[place], self._image.shape[1:]) for place in self._places(len(files), path)]
         if self.fps is not None:
             places = self._places(max(1, round(media.seconds(path) * self.fps)), path)

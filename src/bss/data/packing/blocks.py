@@ -244,12 +244,18 @@ def _identity(value: Any) -> Any:
     if isinstance(value, Path):
         try:
             status = value.stat()
+            if value.is_dir():
+                return str(value), [(path.name, _time(path)) for path in sorted(value.iterdir())]
         except OSError:
             return str(value)
-        if value.is_dir():
-            return str(value), [(path.name, path.stat().st_mtime_ns) for path in sorted(value.iterdir())]
         return str(value), status.st_size, status.st_mtime_ns
     return (value.shape, value.dtype.str, value.tobytes()) if isinstance(value, np.ndarray) else value
+
+
+def _time(path: Path) -> int | None:
+    with suppress(OSError):  # a link in a folder may lead nowhere
+        return path.stat().st_mtime_ns
+    return None
 
 
 @cache

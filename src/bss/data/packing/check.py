@@ -5,13 +5,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING, Any
 
 from bss.data.datasets._labels import as_read
 from bss.data.datasets.dataset import FAULT, Dataset
+from bss.data.packing import raw_files
 from bss.errors import InputError
-from bss.files import checksum
 from bss.paths import absolute
 from bss.registry import UnknownName
 from bss.types import Split
@@ -174,18 +173,11 @@ def _fault(root: Path, value: str) -> str | None:
     """The fault of a path before it is opened, or None; a link may lead anywhere, the path itself may not."""
     if not absolute(root / value).is_relative_to(absolute(root)):
         return f"leads out of {root}"
-    try:
-        status = (root / value).stat()
-    except (OSError, ValueError) as error:  # a loop of links, a folder that is not ours, a name that is too long
-        words = {FileNotFoundError: "no such file", ValueError: "a name with a zero byte in it is no file's"}
-        return words.get(type(error)) or str(getattr(error, "strerror", error)).lower()
-    if not S_ISREG(status.st_mode):
-        return None if S_ISDIR(status.st_mode) else "is no regular file"  # a folder of frames
-    return "the file is empty" if status.st_size == 0 else None
+    return raw_files.fault(root / value)
 
 
 def _same_content(items: "pl.DataFrame", dataset: Dataset, root: Path) -> Iterator[Finding]:
-    """Rows with a file that is also, byte by byte, in a more precious split."""
+    """Rows with a file, or a folder of files, that is also, byte by byte, in a more precious split."""
     for name in _path_modalities(items, dataset):
         rows = [values for values in items.select(ROW, "id", "split", name).iter_rows() if values[3] is not None]
         for group in _alike(rows, root):
@@ -250,15 +242,14 @@ def _digest(values: Iterable[Any]) -> bytes:
 
 
 def _alike(rows: Iterable[tuple[int, str, str, str]], root: Path) -> Iterator[list[tuple[int, str, str, str]]]:
-    """Rows of equal content that are in several splits. Only files of equal size are read."""
-    by_size: Mapping[int, list[tuple[int, str, str, str]]] = defaultdict(list)
+    """Rows of equal content that are in several splits. Only what is of equal size is read."""
+    by_size: Mapping[tuple[int, ...], list[tuple[int, str, str, str]]] = defaultdict(list)
     for values in rows:
-        path = root / values[3]
-        if path.is_file():
-            by_size[path.stat().st_size].append(values)
+        if sizes := raw_files.sizes(root / values[3]):
+            by_size[sizes].append(values)
     for group in by_size.values():
         if len({split for _, _, split, _ in group}) > 1:
-            by_content: Mapping[str, list[tuple[int, str, str, str]]] = defaultdict(list)
+            by_content: Mapping[tuple[str, ...], list[tuple[int, str, str, str]]] = defaultdict(list)
             for values in group:
-                by_content[checksum(root / values[3])].append(values)
+                by_content[raw_files.checksums(root / values[3])].append(values)
             yield from (same for same in by_content.values() if len({split for _, _, split, _ in same}) > 1)

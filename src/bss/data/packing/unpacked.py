@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bss.data.datasets._table import values_of
+from bss.data.datasets._cells import values_of
 from bss.data.kinds.kind import Kind
 from bss.data.packed import Meta
+from bss.data.packing import raw_files
 from bss.data.packing.blocks import raw_values, read_row, reason
 from bss.data.packing.check import Finding, double_ids, summary
 from bss.errors import InputError
@@ -27,7 +28,7 @@ class Rows:
 
     Raises:
         InputError: the table lacks the column of a modality, two rows have one id, a sample has no value, or a
-            path leads nowhere; the message names the rows.
+            path leads to no file and no folder; the message names the rows.
     """
 
     table: "pl.DataFrame"
@@ -104,7 +105,7 @@ class Rows:
         return columns
 
     def _missing(self) -> list[Finding]:
-        """Rows without a value that the model needs, and paths where nothing is."""
+        """Rows without a value that the model needs, and paths that cannot be used."""
         import polars as pl
 
         absent = pl.DataFrame({name: self._columns[name].is_null() for name in self.kinds})
@@ -115,8 +116,8 @@ class Rows:
                 findings.append(self._finding(row, ", ".join(names), "no value"))
         for name, kind in self.kinds.items():
             for row, value in enumerate(raw_values(self._columns[name], self._root, paths=kind.paths)):
-                if isinstance(value, Path) and not value.exists():
-                    findings.append(self._finding(row, str(value), "no such file"))
+                if isinstance(value, Path) and (what := raw_files.fault(value)):
+                    findings.append(self._finding(row, str(value), what))
         return findings
 
     def _finding(self, row: int, source: str, what: str) -> Finding:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bss.data.datasets._table import matching
+from bss.data.datasets._cells import matching, read_list
 from bss.data.packing.blocks import raw_values
 from bss.data.proposal.column import Column, is_number, is_whole
 from bss.data.proposal.files import NUM_READ, Seen, look, texts
@@ -94,11 +94,9 @@ def _media(column: "pl.Series", root: Path, origin: str) -> Column | None:
 
 
 def _of_strings(column: "pl.Series", root: Path, origin: str) -> Seen | None:
-    import json
-
     values = [str(value) for value in column.head(NUM_READ)]
     paths = [root / value.replace("\\", os.sep) for value in values]
-    there = [path for path in paths if _exists(path)]
+    there = [path for path in paths if _is_there(path)]
     is_repeated = 2 * column.n_unique() <= len(column)
     if is_repeated and all(path.is_dir() for path in there):
         there = []  # names of classes, each of which has a folder of files
@@ -111,16 +109,16 @@ def _of_strings(column: "pl.Series", root: Path, origin: str) -> Seen | None:
         )
     if all(value.lstrip().startswith("[") for value in values):
         try:
-            return look([json.loads(value) for value in values])
-        except json.JSONDecodeError:
+            return look([read_list(value) for value in values])
+        except InputError:
             return Seen(None, "lists that cannot be read")
     words = sum(len(value.split()) for value in values)
     return texts(values) if words >= MIN_WORDS * len(values) else None
 
 
-def _exists(path: Path) -> bool:
+def _is_there(path: Path) -> bool:
     try:
-        return path.exists()
+        return path.is_file() or path.is_dir()
     except (OSError, ValueError):  # a text that is too long for a path, or has a zero byte
         return False
 

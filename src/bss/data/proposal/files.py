@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bss.data.kinds._content import is_file, opened
+from bss.data.kinds._matlab import is_matlab
+from bss.data.kinds._picture import pictures_in
 from bss.data.kinds.features import Features, as_array, common_size, from_file
-from bss.data.kinds.video import PICTURES
 from bss.errors import InputError
 from bss.wording import counted
 
@@ -63,7 +64,7 @@ def look(values: Sequence[Any]) -> Seen:
 def type_of(value: Any) -> str:
     """image, audio, video, array or text, by the first bytes of a file; empty where it is none of them."""
     if isinstance(value, Path) and value.is_dir():
-        return "video" if any(file.suffix.lower() in PICTURES for file in value.iterdir()) else ""
+        return "video" if pictures_in(value) else ""
     try:
         with opened(value) as file:
             head = file.read(HEAD)
@@ -75,6 +76,8 @@ def type_of(value: Any) -> str:
         return "audio" if head[8:11] == b"M4A" else "video"
     starts = {"image": IMAGES, "audio": SOUNDS, "video": VIDEOS, "array": ARRAYS}
     found = [name for name, marks in starts.items() if head.startswith(marks)]
+    if not found and is_matlab(value):  # of version 4, which has no mark
+        return "array"
     return found[0] if found else "" if b"\0" in head else "text"
 
 
@@ -128,8 +131,7 @@ def _videos(values: Sequence[Any]) -> Seen:
     sizes = Counter[tuple[int, int]]()
     for value in values[:4]:
         if isinstance(value, Path) and value.is_dir():
-            first = min(file for file in value.iterdir() if file.suffix.lower() in PICTURES)
-            with PIL.Image.open(first) as picture:
+            with PIL.Image.open(pictures_in(value)[0]) as picture:
                 sizes[picture.size[::-1]] += 1
         else:
             frame = media.picture(next(media.frames(value, [0.0])))
