@@ -1,6 +1,7 @@
 """The outputs of a model for every sample, gathered in one clean pass."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,31 +116,37 @@ def collect(model: nn.Module, batches: Iterable[Sequence[Any]]) -> Evidence:
         ValueError: the model returns something else, there is no batch, or what it returns does not fit together,
             see `Evidence`.
     """
-    training = [part for part in model.modules() if part.training]
-    model.eval()
     logits, features = _Rows(), _Rows()
     labels = []
-    try:
-        with torch.inference_mode():
-            for inputs, batch_labels, *_ in batches:
-                outputs = model(inputs)
-                if hasattr(outputs, "logits") and hasattr(outputs, "features"):
-                    logits.add(outputs.logits)
-                    features.add(outputs.features)
-                elif isinstance(outputs, Mapping):
-                    logits.add(outputs)
-                else:
-                    raise ValueError(
-                        f"the model returns a {type(outputs).__name__}, expected the logits of each output by its "
-                        "name, or an object with `logits` and `features`"
-                    )
-                labels.append(whole_numbers("labels", batch_labels).cpu())
-    finally:
-        for part in training:  # not model.train(): some of its parts may rest
-            part.training = True
+    with in_eval_mode(model), torch.inference_mode():
+        for inputs, batch_labels, *_ in batches:
+            outputs = model(inputs)
+            if hasattr(outputs, "logits") and hasattr(outputs, "features"):
+                logits.add(outputs.logits)
+                features.add(outputs.features)
+            elif isinstance(outputs, Mapping):
+                logits.add(outputs)
+            else:
+                raise ValueError(
+                    f"the model returns a {type(outputs).__name__}, expected the logits of each output by its "
+                    "name, or an object with `logits` and `features`"
+                )
+            labels.append(whole_numbers("labels", batch_labels).cpu())
     if not labels:
         raise ValueError("there is no batch to collect evidence of")
     return Evidence(logits.joined(), torch.cat(labels), features.joined())
+
+
+@contextmanager
+def in_eval_mode(network: nn.Module) -> Iterator[None]:
+    """Eval mode inside the block; afterwards what was in train mode is again, and what rested still rests."""
+    training = [part for part in network.modules() if part.training]
+    network.eval()
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True
 
 
 class _Rows:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from bss.errors import InputError
+from bss.measure.evidence import in_eval_mode
 from bss.measure.shapley import Subset
 from bss.model import MultimodalModel
 from bss.training.runtime import Runtime
@@ -52,17 +53,13 @@ def by_subset(
     num_samples = len(next(iter(features.values())))
     subsets = [frozenset(some) for size in range(len(features) + 1) for some in combinations(features, size)]
     found: dict[Subset, list[Tensor]] = {some: [] for some in subsets}
-    training = [part for part in fusion.modules() if part.training]
-    fusion.eval()
-    with torch.no_grad(), runtime.autocast():
+    with in_eval_mode(fusion), torch.no_grad(), runtime.autocast():
         for rows in (slice(first, first + ROWS) for first in range(0, num_samples, ROWS)):
             block = {name: values[rows].to(runtime.device) for name, values in features.items()}
             nothing = {name: torch.zeros_like(values) for name, values in block.items()}
             for some in subsets:
                 logits = fusion({name: (block if name in some else nothing)[name] for name in features})
                 found[some].append(value(logits.float(), rows).cpu())
-    for part in training:
-        part.training = True
     return {some: torch.cat(parts) for some, parts in found.items()}
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
+from bss.data.datasets._labels import is_number
 from bss.data.kinds.kind import Kind
 from bss.errors import InputError, first_line
 
@@ -82,7 +83,7 @@ def _typed(column: "pl.Series", kind: Kind) -> "tuple[pl.Series, dict[int, str]]
         return column, {}
     if kind.by_number and _mostly(column, lambda cell: cell.startswith("[")):
         return _lists(column)
-    if kind.by_number and kind.shape == (1,) and _mostly(column, _is_number):
+    if kind.by_number and kind.shape == (1,) and _mostly(column, is_number):
         return _joined(column.to_frame(), [column.name])
     slashes = column.str.replace_all("\\", os.sep, literal=True)
     return pl.select(pl.when(slashes.str.strip_chars() != "").then(slashes)).to_series(), {}
@@ -92,14 +93,6 @@ def _mostly(column: "pl.Series", holds: Callable[[str], bool]) -> bool:
     """Whether more than half of the cells in which something is written are so."""
     cells = [cell.strip() for cell in column.drop_nulls() if cell.strip()]
     return 2 * sum(map(holds, cells)) > len(cells)
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
 
 
 def read_list(text: str) -> list[Any]:

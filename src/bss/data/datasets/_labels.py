@@ -58,7 +58,7 @@ def check_classes(file: str, labels: list[str]) -> None:
         InputError: the message says what was found.
     """
     known = set(labels)
-    if 2 * len(known) > len(labels) > MIN_ROWS and all(map(_is_number, known)):
+    if 2 * len(known) > len(labels) > MIN_ROWS and all(map(is_number, known)):
         raise InputError(
             f"{file}: the label is a number ({labels[0]}, {labels[1]}, ...), and nearly every row has another one; "
             "bss trains classifiers: cut it into classes"
@@ -72,7 +72,8 @@ def check_classes(file: str, labels: list[str]) -> None:
             )
 
 
-def _is_number(label: str) -> bool:
+def is_number(label: str) -> bool:
+    """Whether it is written as a number."""
     try:
         float(label)
     except ValueError:
@@ -80,7 +81,7 @@ def _is_number(label: str) -> bool:
     return True
 
 
-def as_text(table: "pl.DataFrame", column: str, role: str, origin: str) -> "pl.Series":
+def as_text(column: "pl.Series", role: str, origin: str) -> "pl.Series":
     """A column of labels, names or groups as text.
 
     Raises:
@@ -88,10 +89,10 @@ def as_text(table: "pl.DataFrame", column: str, role: str, origin: str) -> "pl.S
     """
     import polars as pl
 
-    if table[column].dtype.is_nested() or table[column].dtype in (pl.Object, pl.Binary):
+    if column.dtype.is_nested() or column.dtype in (pl.Object, pl.Binary):
         several = "; bss gives each row one class" if role == "label" else ""
         raise InputError(
-            f"{origin}: the {role} is in the column '{column}', whose cells are no single values "
-            f"({table[column].dtype}){several}"
+            f"{origin}: the {role} is in the column '{column.name}', whose cells are no single values "
+            f"({column.dtype}){several}"
         )
-    return table[column].cast(pl.String)
+    return column.cast(pl.String)

@@ -160,16 +160,16 @@ class Manifest(Dataset):
 
         table = self._table
         self._check_columns(table)
-        given = as_text(table, self._column("label"), "label", self._origin)
+        given = as_text(table[self._column("label")], "label", self._origin)
         labels = [None if is_none(label) else label for label in given]
         check_classes(self._origin, [label for label in labels if label is not None])
         taken: dict[str, pl.Series] = {"label": pl.Series(labels, dtype=pl.String)}
         identity = self._column("id")
         number = pl.Series("id", [f"row {row}" for row in range(1, len(table) + 1)], dtype=pl.String)
         has_id = identity in table.columns
-        taken["id"] = as_text(table, identity, "id", self._origin).fill_null(number) if has_id else number
+        taken["id"] = as_text(table[identity], "id", self._origin).fill_null(number) if has_id else number
         if (group := self._column("group")) in table.columns:
-            taken["group"] = as_text(table, group, "group", self._origin)
+            taken["group"] = as_text(table[group], "group", self._origin)
         faults: list[str | None] = [None] * len(table)
         for name, kind in self.kinds.items():
             taken[name], unread = values_of(table, self.found_columns.get(name, name), kind)

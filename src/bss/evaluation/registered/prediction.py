@@ -125,8 +125,7 @@ def _labels(rows: Rows, classes: tuple[str, ...]) -> list[str | None] | None:
     given = rows.role("label")
     if given is None:
         return None
-    texts = as_text(given.to_frame(), given.name, "label", str(rows.origin))
-    labels = [None if is_none(label) else label for label in texts]
+    labels = [None if is_none(label) else label for label in as_text(given, "label", str(rows.origin))]
     for row, label in enumerate(labels, 1):
         if label is not None and label not in classes:
             known = ", ".join(classes)

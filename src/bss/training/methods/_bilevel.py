@@ -11,6 +11,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bss.errors import InputError
+from bss.measure.evidence import in_eval_mode
 from bss.model import Outputs
 
 if TYPE_CHECKING:
@@ -76,11 +77,9 @@ def clean_outputs(trainer: "Trainer", inputs: "dict[str, Tensor]") -> Outputs:
         trainer: whose whole weights each rank has.
         inputs: of this rank's rows, see `Batch`.
     """
-    trainer.model.eval()
     # cuDNN's recurrent layers and fused attention have no second derivative.
-    with torch.backends.cudnn.flags(enabled=False), sdpa_kernel(SDPBackend.MATH):
+    with in_eval_mode(trainer.model), torch.backends.cudnn.flags(enabled=False), sdpa_kernel(SDPBackend.MATH):
         outputs: Outputs = trainer.model(inputs)
-    trainer.model.train()
     return Outputs({name: trainer.whole(values) for name, values in outputs.logits.items()}, outputs.features)
 
 

@@ -148,17 +148,16 @@ def padded(trainer: "Trainer", inputs: "Mapping[str, Tensor]") -> "tuple[dict[st
     """
     import torch
 
+    from bss.measure.evidence import in_eval_mode
     from bss.types import PRESENT
 
     features, nothing = {}, {}
-    trainer.model.branches.eval()
-    with trainer.runtime.autocast():
+    with in_eval_mode(trainer.model.branches), trainer.runtime.autocast():
         for name in trainer.model.branches:
             branch, present = trainer.model.branch(name), inputs.get(f"{name}{PRESENT}")
             features[name], _ = branch(inputs[name], present)
             blank = branch.encode(torch.zeros_like(inputs[name], dtype=torch.float32))
             nothing[name] = blank if present is None else blank * present[:, None]
-    trainer.model.branches.train()
     return features, nothing
 
 

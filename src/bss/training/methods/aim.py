@@ -126,6 +126,7 @@ class AIM(Joint):
         """The weights of the main blocks whose place is taken in this step, by modality and name."""
         import torch
 
+        from bss.measure.evidence import in_eval_mode
         from bss.training.methods._depths import depths, watched, weights_at
 
         compared = [name for name in trainer.model.branches if f"prototypes {name} 0" in trainer.memory]
@@ -134,10 +135,8 @@ class AIM(Joint):
         model = trainer.model
         cut = depths(model, self.most_depths)
         num_rows = len(next(iter(batch.inputs.values())))
-        model.eval()
-        with torch.no_grad(), trainer.runtime.autocast(), watched(cut, num_rows) as outputs:
+        with in_eval_mode(model), torch.no_grad(), trainer.runtime.autocast(), watched(cut, num_rows) as outputs:
             model(batch.inputs)
-        model.train()
         scores: dict[str, list[float]] = {}
         for name in compared:
             mask = batch.inputs.get(f"{name}{PRESENT}")
@@ -165,6 +164,7 @@ class AIM(Joint):
         import torch
         from torch.nn.functional import cross_entropy
 
+        from bss.measure.evidence import in_eval_mode
         from bss.training.methods._depths import depths, watched
 
         model, device, generator = trainer.model, trainer.runtime.device, trainer.generator("prototypes")
@@ -185,8 +185,7 @@ class AIM(Joint):
             absent[f"{name}{PRESENT}"] = torch.zeros(num_classes, dtype=torch.bool, device=device)
         optimizer = torch.optim.Adam(list(learned.values()), lr=self.prototype_lr)
         cut = {name: parts for name, parts in depths(model, self.most_depths).items() if name in learned}
-        model.eval()
-        with trainer.runtime.autocast():
+        with in_eval_mode(model), trainer.runtime.autocast():
             for step in range(self.num_steps + 1):
                 inputs = {name: values * branches[name].std + branches[name].mean for name, values in learned.items()}
                 with torch.set_grad_enabled(step < self.num_steps), watched(cut, num_classes) as outputs:
@@ -196,7 +195,6 @@ class AIM(Joint):
                     for values, gradient in zip(learned.values(), taken, strict=True):
                         values.grad = gradient
                     optimizer.step()
-        model.train()
         for name, parts in outputs.items():
             trainer.memory |= {f"prototypes {name} {d}": values for d, values in enumerate(parts)}
         trainer.memory["made"] = torch.tensor(trainer.epoch, device=device)

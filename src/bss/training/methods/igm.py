@@ -220,11 +220,8 @@ def _clean_pass(trainer: "Trainer", batch: "Batch", modalities: "Sequence[str]")
     """What some modalities say, as evidence: without gradients, and without a move of their batch statistics."""
     import torch
 
-    branches = [trainer.model.branch(name) for name in modalities]
-    for branch in branches:
-        branch.eval()
-    with torch.no_grad():
-        outputs = trainer.forward(batch.of(modalities))
-    for branch in branches:
-        branch.train()
-    return outputs
+    from bss.measure.evidence import in_eval_mode
+
+    branches = torch.nn.ModuleList([trainer.model.branch(name) for name in modalities])
+    with in_eval_mode(branches), torch.no_grad():
+        return trainer.forward(batch.of(modalities))
